@@ -1,0 +1,24 @@
+"""Units and constants (CODATA 2018), defined once.
+
+The package computes in Å, eV and K. Bohr and Rydberg appear only in the Quantum ESPRESSO adapters.
+"""
+
+from scipy import constants as _c
+
+BOLTZMANN_eV_per_K = _c.Boltzmann / _c.elementary_charge
+RYDBERG_eV = _c.value("Rydberg constant times hc in eV")
+HARTREE_eV = 2.0 * RYDBERG_eV
+BOHR_A = _c.value("Bohr radius") * 1e10
+AMU_kg = _c.atomic_mass
+AMU_g = _c.atomic_mass * 1e3
+
+#: Rydberg atomic unit of time (Quantum ESPRESSO's `dt`), twice the Hartree one.
+RYDBERG_TIME_fs = 2.0 * _c.value("atomic unit of time") * 1e15
+
+#: 1/(Ry bohr³) in 1/(eV Å³): the unit of the LDOS in Quantum ESPRESSO's cube files.
+PER_RYDBERG_BOHR3 = 1.0 / (RYDBERG_eV * BOHR_A**3)
+
+
+def thermal_energy(temperature_K: float) -> float:
+    """k_B T in eV."""
+    return BOLTZMANN_eV_per_K * temperature_K

@@ -1,0 +1,15 @@
+"""One version per stage of the pipeline.
+
+A rule passes its stage's version as a param: raise the number when the stage's *results* change, and
+Snakemake reruns that stage and what follows, and no more. This module imports nothing, because every
+job parses it again.
+"""
+
+STAGES = {
+    "structures": 1,
+    "reference": 1,
+    "descriptors": 1,
+    "training": 1,
+    "inference": 1,
+    "figures": 1,
+}
