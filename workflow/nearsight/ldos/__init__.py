@@ -1,0 +1,22 @@
+"""From a local density of states to the Fermi level, density, band energy and entropy."""
+
+from nearsight.ldos.fermi import FermiWeights, fermi_weights
+from nearsight.ldos.grid import EnergyGrid
+from nearsight.ldos.observables import (
+    DosObservables,
+    density_from_ldos,
+    dos_from_ldos,
+    find_fermi_level,
+    integrate_dos,
+)
+
+__all__ = [
+    "DosObservables",
+    "EnergyGrid",
+    "FermiWeights",
+    "density_from_ldos",
+    "dos_from_ldos",
+    "fermi_weights",
+    "find_fermi_level",
+    "integrate_dos",
+]
