@@ -1,0 +1,1 @@
+"""Figures: each with units, as PNG and PDF, its data as CSV beside it."""

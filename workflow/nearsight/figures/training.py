@@ -1,0 +1,29 @@
+"""The training curve."""
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from nearsight.figures.output import PREDICTION, REFERENCE, SECONDARY, STYLE, new_figure
+
+
+def draw_training(
+    epochs: np.ndarray, train_loss: np.ndarray, validation_loss: np.ndarray, learning_rate: np.ndarray
+) -> Figure:
+    """Losses (mean squared error of the scaled LDOS) and learning rate against epochs; the best epoch is marked."""
+    with rc_context(STYLE):
+        figure = new_figure(4.6, 3.4)
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        best = int(np.nanargmin(validation_loss))
+        top.semilogy(epochs, train_loss, color=REFERENCE["color"], label="training")
+        top.semilogy(epochs, validation_loss, color=PREDICTION["color"], label="validation snapshot")
+        top.plot(
+            epochs[best], validation_loss[best], "o", color=PREDICTION["color"], markersize=5,
+            label=f"kept: epoch {epochs[best]:.0f}",
+        )  # fmt: skip
+        top.set_ylabel("loss (scaled LDOS, mean square)")
+        top.legend()
+        bottom.semilogy(epochs, learning_rate, **SECONDARY)
+        bottom.set_ylabel("learning rate")
+        bottom.set_xlabel("epoch")
+    return figure

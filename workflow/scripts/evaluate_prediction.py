@@ -1,0 +1,137 @@
+"""Errors of a prediction against DFT, beside those of trivial predictors and of the method itself."""
+
+import argparse
+import logging
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from nearsight.datasets import atoms_of, open_dataset, require, settings_of
+from nearsight.errors import InputError
+from nearsight.files import write_json
+from nearsight.inference.evaluate import evaluate_fields
+from nearsight.jobs import make_parser, run_job
+from nearsight.ldos import EnergyGrid, dos_from_ldos, integrate_dos
+
+logger = logging.getLogger("nearsight")
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the job."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--name", required=True, help="name of the structure in tables and figures")
+    parser.add_argument("--role", required=True, help="train, validation or test")
+    parser.add_argument("--prediction", type=Path, required=True, help="prediction (HDF5)")
+    parser.add_argument("--batches", type=Path, nargs="+", required=True, help="its batches, with LDOS, in order")
+    parser.add_argument("--reference", type=Path, required=True, help="snapshot dataset of DFT (HDF5)")
+    parser.add_argument(
+        "--train-reference", type=Path, nargs="+", required=True, help="snapshot datasets of the training set"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="errors (JSON)")
+    return parser.parse_args(argv)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Compare LDOS, density, DOS, Fermi level and band energy; write the table of errors."""
+    mean_ldos, mean_band_energy = average_training_set(arguments.train_reference)
+    with ExitStack() as stack:
+        prediction = stack.enter_context(open_dataset(arguments.prediction))
+        reference = stack.enter_context(open_dataset(arguments.reference))
+        batches = [stack.enter_context(open_dataset(path)) for path in arguments.batches]
+        for batch, path in zip(batches, arguments.batches, strict=True):
+            require(batch, "ldos", path=path)
+        check_same_structure(prediction, reference, arguments)
+        settings = settings_of(prediction)
+        conditions = {key: settings[key] for key in ("electrons", "temperature_K", "broadening_eV")}
+        grid = EnergyGrid.from_energies(reference["energy"].values)
+        atoms = atoms_of(reference)
+        reference_ldos = reference["ldos"].values
+        reference_dos = dos_from_ldos(reference_ldos, atoms.get_volume() / reference["density"].size)
+        fields = evaluate_fields(
+            np.concatenate([batch["ldos"].values for batch in batches]),
+            prediction["density"].values,
+            reference_ldos,
+            reference["density"].values,
+            mean_ldos,
+            grid,
+            **conditions,
+            volume_A3=atoms.get_volume(),
+        )
+        from_ldos = integrate_dos(reference_dos, grid, **conditions)
+        per_atom = 1e3 / len(atoms)  # eV to meV/atom
+        band = {
+            "dft": float(reference["band_energy"]),
+            "reference_ldos": from_ldos.band_energy_eV,
+            "prediction": float(prediction["band_energy"]),
+            "mean_energy": mean_band_energy * len(atoms),
+        }
+        level = {
+            "dft": float(reference["fermi_energy"]),
+            "reference_ldos": from_ldos.fermi_energy_eV,
+            "prediction": float(prediction["fermi_energy"]),
+        }
+        result = {
+            "name": arguments.name,
+            "role": arguments.role,
+            "atoms": len(atoms),
+            "fields": {predictor: asdict(errors) for predictor, errors in fields.items()},
+            "fermi_energy_eV": level,
+            "fermi_energy_error_meV": {
+                "network": 1e3 * (level["prediction"] - level["reference_ldos"]),
+                "method": 1e3 * (level["reference_ldos"] - level["dft"]),
+                "total": 1e3 * (level["prediction"] - level["dft"]),
+            },
+            "band_energy_eV": band,
+            "band_energy_error_meV_per_atom": {
+                "network": per_atom * (band["prediction"] - band["reference_ldos"]),
+                "method": per_atom * (band["reference_ldos"] - band["dft"]),
+                "total": per_atom * (band["prediction"] - band["dft"]),
+                "mean_energy": per_atom * (band["mean_energy"] - band["dft"]),
+            },
+            "entropy_energy_error_meV_per_atom": {
+                "network": per_atom * (float(prediction["entropy_energy"]) - from_ldos.entropy_energy_eV),
+                "method": per_atom * (from_ldos.entropy_energy_eV - float(reference["entropy_energy"])),
+            },
+        }
+    write_json(arguments.output, result)
+    logger.info(
+        "%s: LDOS %.2f %% (mean LDOS %.1f %%), density %.2f %% (%.1f %%), band energy %+.2f meV/atom",
+        arguments.name, fields["network"].ldos_percent, fields["mean_ldos"].ldos_percent,
+        fields["network"].density_mape_percent, fields["mean_ldos"].density_mape_percent,
+        result["band_energy_error_meV_per_atom"]["total"],
+    )  # fmt: skip
+
+
+def average_training_set(paths: list[Path]) -> tuple[np.ndarray, float]:
+    """Mean LDOS over all grid points, shape (energies,), and mean band energy in eV per atom; a plane at a time."""
+    total, points, energies = 0.0, 0, []
+    for path in paths:
+        with open_dataset(path) as reference:
+            for plane in reference["ldos"]:
+                total = total + plane.values.sum(axis=(0, 1), dtype=np.float64)
+            points += reference["density"].size
+            energies.append(float(reference["band_energy"]) / reference.sizes["atom"])
+    return total / points, float(np.mean(energies))
+
+
+def check_same_structure(prediction: xr.Dataset, reference: xr.Dataset, arguments: argparse.Namespace) -> None:
+    """Raise InputError unless prediction and reference are of one structure, grid and energies."""
+    for name, tolerance in (("cell", 1e-6), ("positions", 1e-6), ("energy", 1e-9)):
+        ours, theirs = prediction[name].values, reference[name].values
+        if ours.shape != theirs.shape or np.abs(ours - theirs).max() > tolerance:
+            raise InputError(
+                f"{arguments.prediction}: {name}: expected that of {arguments.reference}, got another. Predict the "
+                f"reference's own structure."
+            )
+    if prediction["density"].shape != reference["density"].shape:
+        raise InputError(
+            f"{arguments.prediction}: expected the grid {reference['density'].shape} of {arguments.reference}, got "
+            f"{prediction['density'].shape}."
+        )
+
+
+if __name__ == "__main__":
+    run_job(main, parse_arguments())
