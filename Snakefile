@@ -1,0 +1,85 @@
+"""Nearsight: configuration, constraints, stages and targets. The stages are in rules/, the physics in workflow/."""
+
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+PACKAGES = os.path.join(os.path.abspath(workflow.current_basedir), "workflow")
+SCRIPTS = os.path.relpath(os.path.join(PACKAGES, "scripts"))
+sys.path.insert(0, PACKAGES)
+
+from nearsight.config import ConfigError, load_study
+from nearsight.versions import STAGES
+
+# Jobs find this checkout's package, and the python and mpiexec of the environment that runs Snakemake.
+os.environ.update(
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),
+    PYTHONPATH=os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")])),
+)
+
+# A study file is complete by itself: `configfile:` would merge two of them key by key.
+STUDY_FILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles] or ["config/quickstart.yaml"]
+if len(STUDY_FILES) > 1:
+    raise WorkflowError(f"expected one study file, got {', '.join(STUDY_FILES)}: each is complete by itself.")
+try:
+    STUDY = load_study(STUDY_FILES[0], overrides=workflow.config_settings.config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"results/{STUDY.study}"
+
+
+include: "rules/common.smk"
+
+
+wildcard_constraints:
+    element=one_of(STUDY.pseudopotentials),
+    trajectory=one_of(STUDY.trajectories),
+    segment=one_of(range(max(trajectory.segments for trajectory in STUDY.trajectories.values()))),
+    snapshot=one_of(STUDY.snapshots()),
+    supercell=one_of(STUDY.supercells),
+    structure=one_of([*STUDY.snapshots(), *STUDY.supercells]),
+    batch=one_of(range(STUDY.inference.batches)),
+
+
+rule all:
+    """Everything: the summary and the figures."""
+    default_target: True
+    input:
+        f"{RESULTS}/summary.md",
+        figure_files(),
+
+
+rule reference:
+    """The snapshot datasets of the DFT reference."""
+    input:
+        [f"{RESULTS}/reference/{snapshot}.h5" for snapshot in STUDY.snapshots()],
+
+
+rule model:
+    """The trained model bundle."""
+    input:
+        f"{RESULTS}/model/model.json",
+
+
+rule predictions:
+    """The predictions of the held-out snapshots and of the larger structures."""
+    input:
+        [f"{RESULTS}/predictions/{structure}/observables.json" for structure in PREDICTED],
+
+
+rule figures:
+    """All figures, each with its numbers as CSV."""
+    input:
+        figure_files(),
+
+
+include: "rules/reference.smk"
+include: "rules/descriptors.smk"
+include: "rules/training.smk"
+include: "rules/inference.smk"
+include: "rules/figures.smk"

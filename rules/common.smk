@@ -1,0 +1,118 @@
+"""Names and small functions that all stages share; no rules."""
+
+import json
+import re
+
+from nearsight.config import FileStructure
+
+# Structures that the finished model predicts; those among them with a DFT reference to compare with.
+EVALUATED = STUDY.snapshots("validation", "test")
+PREDICTED = [*EVALUATED, *STUDY.supercells]
+HELD_OUT = STUDY.snapshots("test")
+DRAWN = [*HELD_OUT, *STUDY.supercells]
+
+PSEUDOPOTENTIALS = [f"{RESULTS}/pseudo/{element}.upf" for element in STUDY.pseudopotentials]
+PSEUDOPOTENTIAL_OPTIONS = [
+    part
+    for element, path in zip(STUDY.pseudopotentials, PSEUDOPOTENTIALS)
+    for part in ("--pseudopotential", f"{element}={path}")
+]
+
+# The launcher and the number of ranks change no result: they are resources, so that a change reruns nothing and
+# a profile can replace them. Only with several ranks is a run an MPI job for the cluster.
+ESPRESSO_MPI = {"mpi": STUDY.dft.launcher} if STUDY.dft.ranks > 1 else {}
+
+
+def one_of(names):
+    """Pattern that matches the given names and nothing else, so that a typo is no target."""
+    return "|".join(re.escape(str(name)) for name in names) or r"(?!)"
+
+
+def script(name):
+    """Path of a rule's module, relative to the working directory."""
+    return f"{SCRIPTS}/{name}.py"
+
+
+def growing(amount):
+    """Resource that grows with every attempt: a job that was killed for it gets more the next time."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def pseudopotential_source(wildcards):
+    """The user's file that an element's pseudopotential comes from; a function's braces are no wildcards."""
+    source = STUDY.pseudopotentials[wildcards.element]
+    return source.ld1_input or source.upf
+
+
+def pseudopotential_source_options(wildcards):
+    """How make_pseudopotential is told about that file."""
+    source = STUDY.pseudopotentials[wildcards.element]
+    if source.ld1_input:
+        return ["--ld1-input", source.ld1_input]
+    return ["--upf", source.upf, "--sha256", source.sha256]
+
+
+def structure_source(wildcards):
+    """The user's structure file, if the study names one."""
+    return [STUDY.structure.file] if isinstance(STUDY.structure, FileStructure) else []
+
+
+def segment_start(wildcards):
+    """What a segment of the MD starts from: the segment before it."""
+    folder = f"{RESULTS}/md/{wildcards.trajectory}"
+    number = int(wildcards.segment)
+    return f"{folder}/segment-{number - 1}.extxyz" if number else f"{folder}/start.extxyz"
+
+
+def segment_files(wildcards):
+    """All segments of a trajectory, in order."""
+    count = STUDY.trajectories[wildcards.trajectory].segments
+    return [f"{RESULTS}/md/{wildcards.trajectory}/segment-{number}.extxyz" for number in range(count)]
+
+
+def snapshot_files(trajectory):
+    """The snapshots that are taken from a trajectory."""
+    count = len(STUDY.trajectories[trajectory].snapshots.roles())
+    return [f"{RESULTS}/structures/{trajectory}-{number}.extxyz" for number in range(count)]
+
+
+def batch_files(wildcards):
+    """The parts of a structure's prediction."""
+    folder = f"{RESULTS}/predictions/{wildcards.structure}"
+    return [f"{folder}/batch-{number}.h5" for number in range(STUDY.inference.batches)]
+
+
+def datasets(kind, *roles):
+    """Files results/<study>/<kind>/<snapshot>.h5 of the snapshots with one of the roles."""
+    return [f"{RESULTS}/{kind}/{snapshot}.h5" for snapshot in STUDY.snapshots(*roles)]
+
+
+def observables_files():
+    """Density of states, Fermi level and energies of every prediction."""
+    return [f"{RESULTS}/predictions/{structure}/observables.json" for structure in PREDICTED]
+
+
+def prediction_files(structures):
+    """Predictions of the structures."""
+    return [f"{RESULTS}/predictions/{structure}/prediction.h5" for structure in structures]
+
+
+def evaluation_files():
+    """Errors of every prediction that has a DFT reference."""
+    return [f"{RESULTS}/evaluation/{snapshot}.json" for snapshot in EVALUATED]
+
+
+def figure_files():
+    """All figures as PNG, PDF and CSV."""
+    names = ["dos", "training", "band-energy", *(f"density-{snapshot}" for snapshot in HELD_OUT)]
+    return [f"{RESULTS}/figures/{name}.{kind}" for name in names for kind in ("png", "pdf", "csv")]
+
+
+def reference_settings():
+    """The settings that a snapshot dataset is made with, as canonical JSON."""
+    settings = {
+        "dft": json.loads(STUDY.dft.without("launcher", "ranks")),
+        "ldos": json.loads(STUDY.ldos.without()),
+        "temperature_K": STUDY.temperature_K,
+    }
+    return json.dumps(settings, sort_keys=True)

@@ -1,0 +1,56 @@
+"""Descriptors of snapshots and of larger structures."""
+
+
+rule build_supercell:
+    """A larger structure: one snapshot, repeated."""
+    input:
+        module=script("build_supercell"),
+        structure=lambda wildcards: f"{RESULTS}/structures/{STUDY.supercells[wildcards.supercell].snapshot}.extxyz",
+    output:
+        f"{RESULTS}/structures/{{supercell}}.extxyz",
+    log:
+        f"{RESULTS}/logs/build_supercell/{{supercell}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/build_supercell/{{supercell}}.tsv"
+    params:
+        repeat=lambda wildcards: STUDY.supercells[wildcards.supercell].repeat,
+        version=STAGES["structures"],
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q} --structure {input.structure:q} --repeat {params.repeat:q}"
+        " --output {output:q} --log {log:q}"
+
+
+rule compute_descriptors:
+    """Bispectrum of every grid point of one structure, on any number of MPI ranks."""
+    input:
+        module=script("compute_descriptors"),
+        structure=f"{RESULTS}/structures/{{structure}}.extxyz",
+    output:
+        f"{RESULTS}/descriptors/{{structure}}.h5",
+    log:
+        f"{RESULTS}/logs/compute_descriptors/{{structure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_descriptors/{{structure}}.tsv"
+    params:
+        settings=STUDY.descriptors.without("backend", "ranks"),
+        backend=STUDY.descriptors.backend,
+        version=STAGES["descriptors"],
+    threads: STUDY.descriptors.ranks
+    resources:
+        mpi="mpiexec",
+        tasks=STUDY.descriptors.ranks,
+        cpus_per_task=1,
+        mem_mb_per_cpu=growing(2000),
+        runtime=growing(120),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "{resources.mpi} -n {resources.tasks} python {input.module:q} --structure {input.structure:q}"
+        " --settings {params.settings:q} --backend {params.backend:q} --ranks {resources.tasks}"
+        " --output {output:q} --log {log:q}"

@@ -1,0 +1,114 @@
+"""Predictions, batch by batch, and their errors where there is a reference."""
+
+
+rule plan_tiles:
+    """Cut a structure's grid into batches of tiles and find a first Fermi level on every third point."""
+    input:
+        module=script("plan_tiles"),
+        bundle=f"{RESULTS}/model/model.json",
+        weights=f"{RESULTS}/model/model.safetensors",
+        descriptors=f"{RESULTS}/descriptors/{{structure}}.h5",
+    output:
+        f"{RESULTS}/predictions/{{structure}}/plan.json",
+    log:
+        f"{RESULTS}/logs/plan_tiles/{{structure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plan_tiles/{{structure}}.tsv"
+    params:
+        batches=STUDY.inference.batches,
+        tile_points=STUDY.inference.tile_points,
+        version=STAGES["inference"],
+    threads: STUDY.inference.threads
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q}"
+        " --descriptors {input.descriptors:q} --batches {params.batches:q} --tile-points {params.tile_points:q}"
+        " --threads {threads} --output {output:q} --log {log:q}"
+
+
+rule predict_tiles:
+    """Predict one batch of tiles; the LDOS itself is kept only where there is a reference to compare with."""
+    input:
+        module=script("predict_tiles"),
+        plan=f"{RESULTS}/predictions/{{structure}}/plan.json",
+        bundle=f"{RESULTS}/model/model.json",
+        weights=f"{RESULTS}/model/model.safetensors",
+        descriptors=f"{RESULTS}/descriptors/{{structure}}.h5",
+    output:
+        f"{RESULTS}/predictions/{{structure}}/batch-{{batch}}.h5",
+    log:
+        f"{RESULTS}/logs/predict_tiles/{{structure}}-{{batch}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/predict_tiles/{{structure}}-{{batch}}.tsv"
+    params:
+        keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
+        version=STAGES["inference"],
+    threads: STUDY.inference.threads
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q} --weights {input.weights:q}"
+        " --descriptors {input.descriptors:q} --batch {wildcards.batch} --threads {threads} {params.keep_ldos}"
+        " --output {output:q} --log {log:q}"
+
+
+rule gather_prediction:
+    """Density, DOS, Fermi level, band energy and entropy of one structure from its batches."""
+    input:
+        module=script("gather_prediction"),
+        plan=f"{RESULTS}/predictions/{{structure}}/plan.json",
+        batches=batch_files,
+    output:
+        prediction=f"{RESULTS}/predictions/{{structure}}/prediction.h5",
+        observables=f"{RESULTS}/predictions/{{structure}}/observables.json",
+    log:
+        f"{RESULTS}/logs/gather_prediction/{{structure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gather_prediction/{{structure}}.tsv"
+    params:
+        version=STAGES["inference"],
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q} --plan {input.plan:q} --batches {input.batches:q} --output {output.prediction:q}"
+        " --observables {output.observables:q} --log {log:q}"
+
+
+rule evaluate_prediction:
+    """Errors of one prediction against DFT, each beside the one of a trivial predictor."""
+    input:
+        module=script("evaluate_prediction"),
+        prediction=f"{RESULTS}/predictions/{{structure}}/prediction.h5",
+        batches=batch_files,
+        reference=f"{RESULTS}/reference/{{structure}}.h5",
+        train_reference=datasets("reference", "train"),
+    output:
+        f"{RESULTS}/evaluation/{{structure}}.json",
+    log:
+        f"{RESULTS}/logs/evaluate_prediction/{{structure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_prediction/{{structure}}.tsv"
+    params:
+        role=lambda wildcards: STUDY.role(wildcards.structure),
+        version=STAGES["inference"],
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q} --name {wildcards.structure:q} --role {params.role:q} --prediction {input.prediction:q}"
+        " --batches {input.batches:q} --reference {input.reference:q} --train-reference {input.train_reference:q}"
+        " --output {output:q} --log {log:q}"

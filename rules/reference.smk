@@ -1,0 +1,296 @@
+"""Reference data: pseudopotential, DFT-MD, SCF, LDOS and density of the snapshots with Quantum ESPRESSO.
+
+mem_mb and runtime suffice for some hundred atoms on one core; `--set-resources RULE:mem_mb=N` replaces them.
+"""
+
+
+rule make_pseudopotential:
+    """Pseudopotential of one element: made by ld1.x, or the user's own after a check of its sha256."""
+    input:
+        module=script("make_pseudopotential"),
+        source=pseudopotential_source,
+    output:
+        f"{RESULTS}/pseudo/{{element}}.upf",
+    log:
+        f"{RESULTS}/logs/make_pseudopotential/{{element}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_pseudopotential/{{element}}.tsv"
+    params:
+        source=pseudopotential_source_options,
+        version=STAGES["reference"],
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    conda:
+        "../envs/reference.yaml"
+    shell:
+        "python {input.module:q} --element {wildcards.element:q} {params.source:q} --output {output:q} --log {log:q}"
+
+
+rule build_structure:
+    """The cell of the DFT-MD, from a lattice or from a file, with the grid of all its fields."""
+    input:
+        source=structure_source,
+        module=script("build_structure"),
+    output:
+        f"{RESULTS}/structures/reference.extxyz",
+    log:
+        f"{RESULTS}/logs/build_structure/reference.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/build_structure/reference.tsv"
+    params:
+        settings=STUDY.structure.without(),
+        ecutrho_Ry=STUDY.dft.ecutrho_Ry,
+        version=STAGES["structures"],
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q} --settings {params.settings:q} --ecutrho-Ry {params.ecutrho_Ry:q}"
+        " --output {output:q} --log {log:q}"
+
+
+rule start_dft_md:
+    """Random velocities for one trajectory."""
+    input:
+        module=script("start_dft_md"),
+        structure=f"{RESULTS}/structures/reference.extxyz",
+    output:
+        f"{RESULTS}/md/{{trajectory}}/start.extxyz",
+    log:
+        f"{RESULTS}/logs/start_dft_md/{{trajectory}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/start_dft_md/{{trajectory}}.tsv"
+    params:
+        temperature_K=STUDY.temperature_K,
+        seed=lambda wildcards: STUDY.trajectory_seed(wildcards.trajectory),
+        version=STAGES["structures"],
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q} --structure {input.structure:q} --temperature-K {params.temperature_K:q}"
+        " --seed {params.seed:q} --output {output:q} --log {log:q}"
+
+
+rule run_dft_md:
+    """One segment of a trajectory: Born-Oppenheimer MD with pw.x, from the end of the segment before it."""
+    input:
+        module=script("run_dft_md"),
+        start=segment_start,
+        pseudopotentials=PSEUDOPOTENTIALS,
+    output:
+        f"{RESULTS}/md/{{trajectory}}/segment-{{segment}}.extxyz",
+    log:
+        f"{RESULTS}/logs/run_dft_md/{{trajectory}}-{{segment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_dft_md/{{trajectory}}-{{segment}}.tsv"
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        settings=STUDY.md.without("equilibration_fs"),
+        temperature_K=STUDY.temperature_K,
+        version=STAGES["reference"],
+    threads: STUDY.dft.ranks
+    resources:
+        **ESPRESSO_MPI,
+        launcher=STUDY.dft.launcher,
+        tasks=STUDY.dft.ranks,
+        cpus_per_task=1,
+        mem_mb=growing(4000),
+        runtime=growing(480),
+    conda:
+        "../envs/reference.yaml"
+    shell:
+        "python {input.module:q} --start {input.start:q} {params.pseudopotentials:q} --settings {params.settings:q}"
+        " --temperature-K {params.temperature_K:q} --launcher {resources.launcher:q} --ranks {resources.tasks}"
+        " --output {output:q} --log {log:q}"
+
+
+rule collect_dft_md:
+    """One trajectory from its segments."""
+    input:
+        module=script("collect_dft_md"),
+        segments=segment_files,
+    output:
+        f"{RESULTS}/md/{{trajectory}}.extxyz",
+    log:
+        f"{RESULTS}/logs/collect_dft_md/{{trajectory}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect_dft_md/{{trajectory}}.tsv"
+    params:
+        version=STAGES["structures"],
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q} --segments {input.segments:q} --output {output:q} --log {log:q}"
+
+
+# One rule per trajectory, because the number of snapshots differs between them.
+for trajectory in STUDY.trajectories:
+
+    rule:
+        """Snapshots of one trajectory: after the equilibration, as far apart as possible."""
+        name:
+            f"select_snapshots_{trajectory}"
+        input:
+            module=script("select_snapshots"),
+            trajectory=f"{RESULTS}/md/{trajectory}.extxyz",
+        output:
+            snapshot_files(trajectory),
+        log:
+            f"{RESULTS}/logs/select_snapshots/{trajectory}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/select_snapshots/{trajectory}.tsv"
+        params:
+            settings=STUDY.md.only("equilibration_fs", "time_step_fs"),
+            ecutrho_Ry=STUDY.dft.ecutrho_Ry,
+            version=STAGES["structures"],
+        threads: 1
+        resources:
+            mem_mb=growing(1000),
+            runtime=growing(10),
+        conda:
+            "../envs/nearsight.yaml"
+        shell:
+            "python {input.module:q} --trajectory {input.trajectory:q} --settings {params.settings:q}"
+            " --ecutrho-Ry {params.ecutrho_Ry:q} --outputs {output:q} --log {log:q}"
+
+
+rule run_scf:
+    """Self-consistent field of one snapshot with pw.x."""
+    input:
+        module=script("run_scf"),
+        structure=f"{RESULTS}/structures/{{snapshot}}.extxyz",
+        pseudopotentials=PSEUDOPOTENTIALS,
+    output:
+        scratch=temp(directory(f"{RESULTS}/reference/{{snapshot}}/scf")),
+        text=f"{RESULTS}/reference/{{snapshot}}/scf.out",
+    log:
+        f"{RESULTS}/logs/run_scf/{{snapshot}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_scf/{{snapshot}}.tsv"
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        settings=STUDY.dft.without("launcher", "ranks"),
+        temperature_K=STUDY.temperature_K,
+        version=STAGES["reference"],
+    threads: STUDY.dft.ranks
+    resources:
+        **ESPRESSO_MPI,
+        launcher=STUDY.dft.launcher,
+        tasks=STUDY.dft.ranks,
+        cpus_per_task=1,
+        mem_mb=growing(4000),
+        runtime=growing(480),
+    conda:
+        "../envs/reference.yaml"
+    shell:
+        "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
+        " --settings {params.settings:q} --temperature-K {params.temperature_K:q}"
+        " --launcher {resources.launcher:q} --ranks {resources.tasks}"
+        " --outdir {output.scratch:q} --output-text {output.text:q} --log {log:q}"
+
+
+rule run_ldos:
+    """LDOS of one snapshot: a non-SCF run with Gaussian smearing, then pp.x."""
+    input:
+        module=script("run_ldos"),
+        structure=f"{RESULTS}/structures/{{snapshot}}.extxyz",
+        scratch=f"{RESULTS}/reference/{{snapshot}}/scf",
+        pseudopotentials=PSEUDOPOTENTIALS,
+    output:
+        temp(directory(f"{RESULTS}/reference/{{snapshot}}/ldos")),
+    log:
+        f"{RESULTS}/logs/run_ldos/{{snapshot}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_ldos/{{snapshot}}.tsv"
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        settings=STUDY.dft.without("launcher", "ranks"),
+        ldos=STUDY.ldos.without(),
+        version=STAGES["reference"],
+    threads: STUDY.dft.ranks
+    resources:
+        **ESPRESSO_MPI,
+        launcher=STUDY.dft.launcher,
+        tasks=STUDY.dft.ranks,
+        cpus_per_task=1,
+        mem_mb=growing(4000),
+        runtime=growing(480),
+    conda:
+        "../envs/reference.yaml"
+    shell:
+        "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
+        " --scf {input.scratch:q} --settings {params.settings:q} --ldos {params.ldos:q}"
+        " --launcher {resources.launcher:q} --ranks {resources.tasks} --output {output:q} --log {log:q}"
+
+
+rule run_density:
+    """Electronic density of one snapshot with pp.x."""
+    input:
+        module=script("run_density"),
+        scratch=f"{RESULTS}/reference/{{snapshot}}/scf",
+    output:
+        temp(f"{RESULTS}/reference/{{snapshot}}/density.cube"),
+    log:
+        f"{RESULTS}/logs/run_density/{{snapshot}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_density/{{snapshot}}.tsv"
+    params:
+        version=STAGES["reference"],
+    threads: STUDY.dft.ranks
+    resources:
+        **ESPRESSO_MPI,
+        launcher=STUDY.dft.launcher,
+        tasks=STUDY.dft.ranks,
+        cpus_per_task=1,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    conda:
+        "../envs/reference.yaml"
+    shell:
+        "python {input.module:q} --scf {input.scratch:q} --launcher {resources.launcher:q}"
+        " --ranks {resources.tasks} --output {output:q} --log {log:q}"
+
+
+rule collect_reference:
+    """Snapshot dataset: atoms, density, LDOS, Quantum ESPRESSO's energies and eigenvalues, checked and in one file."""
+    input:
+        module=script("collect_reference"),
+        structure=f"{RESULTS}/structures/{{snapshot}}.extxyz",
+        scratch=f"{RESULTS}/reference/{{snapshot}}/scf",
+        text=f"{RESULTS}/reference/{{snapshot}}/scf.out",
+        ldos=f"{RESULTS}/reference/{{snapshot}}/ldos",
+        density=f"{RESULTS}/reference/{{snapshot}}/density.cube",
+        pseudopotentials=PSEUDOPOTENTIALS,
+    output:
+        f"{RESULTS}/reference/{{snapshot}}.h5",
+    log:
+        f"{RESULTS}/logs/collect_reference/{{snapshot}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect_reference/{{snapshot}}.tsv"
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        settings=reference_settings(),
+        version=STAGES["reference"],
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q} --structure {input.structure:q} --scf {input.scratch:q} --scf-text {input.text:q}"
+        " --ldos {input.ldos:q} --density {input.density:q} --settings {params.settings:q}"
+        " {params.pseudopotentials:q} --output {output:q} --log {log:q}"

@@ -1,0 +1,39 @@
+"""The network from descriptors to LDOS."""
+
+
+rule train_model:
+    """Train on the train snapshots until the error on the validation snapshots stops falling."""
+    input:
+        module=script("train_model"),
+        train_reference=datasets("reference", "train"),
+        train_descriptors=datasets("descriptors", "train"),
+        validation_reference=datasets("reference", "validation"),
+        validation_descriptors=datasets("descriptors", "validation"),
+    output:
+        weights=f"{RESULTS}/model/model.safetensors",
+        bundle=f"{RESULTS}/model/model.json",
+        history=f"{RESULTS}/model/history.csv",
+    log:
+        f"{RESULTS}/logs/train_model/model.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_model/model.tsv"
+    params:
+        # no output: Snakemake would delete it before the job that resumes from it
+        checkpoint=f"{RESULTS}/model/checkpoint.safetensors",
+        settings=STUDY.training.without("threads"),
+        seed=STUDY.seed,
+        version=STAGES["training"],
+    threads: STUDY.training.threads
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(480),
+    conda:
+        "../envs/nearsight.yaml"
+    shell:
+        "python {input.module:q}"
+        " --train-reference {input.train_reference:q} --train-descriptors {input.train_descriptors:q}"
+        " --validation-reference {input.validation_reference:q}"
+        " --validation-descriptors {input.validation_descriptors:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
+        " --checkpoint {params.checkpoint:q} --weights {output.weights:q} --bundle {output.bundle:q}"
+        " --history {output.history:q} --log {log:q}"
