@@ -12,15 +12,15 @@ rule build_supercell:
         f"{RESULTS}/logs/build_supercell/{{supercell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/build_supercell/{{supercell}}.tsv"
-    params:
-        repeat=lambda wildcards: STUDY.supercells[wildcards.supercell].repeat,
-        version=STAGES["structures"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        repeat=lambda wildcards: STUDY.supercells[wildcards.supercell].repeat,
+        version=STAGES["structures"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --repeat {params.repeat:q}"
         " --output {output:q} --log {log:q}"
@@ -37,10 +37,8 @@ rule compute_descriptors:
         f"{RESULTS}/logs/compute_descriptors/{{structure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/compute_descriptors/{{structure}}.tsv"
-    params:
-        settings=STUDY.descriptors.without("backend", "ranks"),
-        backend=STUDY.descriptors.backend,
-        version=STAGES["descriptors"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: STUDY.descriptors.ranks
     resources:
         mpi="mpiexec",
@@ -48,8 +46,10 @@ rule compute_descriptors:
         cpus_per_task=1,
         mem_mb_per_cpu=growing(2000),
         runtime=growing(120),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        settings=STUDY.descriptors.without("backend", "ranks"),
+        backend=STUDY.descriptors.backend,
+        version=STAGES["descriptors"],
     shell:
         "{resources.mpi} -n {resources.tasks} python {input.module:q} --structure {input.structure:q}"
         " --settings {params.settings:q} --backend {params.backend:q} --ranks {resources.tasks}"

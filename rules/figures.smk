@@ -20,15 +20,15 @@ rule plot_dos:
         f"{RESULTS}/logs/plot_dos/dos.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_dos/dos.tsv"
-    params:
-        names=DRAWN,
-        version=STAGES["figures"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(20),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        names=DRAWN,
+        version=STAGES["figures"],
     shell:
         "python {input.module:q} --predictions {input.predictions:q} --references {input.references:q}"
         " --names {params.names:q} --png {output.png:q} --pdf {output.pdf:q} --csv {output.csv:q} --log {log:q}"
@@ -53,14 +53,14 @@ rule plot_density_slice:
         f"{RESULTS}/logs/plot_density_slice/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_density_slice/{{snapshot}}.tsv"
-    params:
-        version=STAGES["figures"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(20),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        version=STAGES["figures"],
     shell:
         "python {input.module:q} --prediction {input.prediction:q} --reference {input.reference:q}"
         " --name {wildcards.snapshot:q}"
@@ -85,14 +85,14 @@ rule plot_training:
         f"{RESULTS}/logs/plot_training/training.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_training/training.tsv"
-    params:
-        version=STAGES["figures"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(20),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        version=STAGES["figures"],
     shell:
         "python {input.module:q} --history {input.history:q}"
         " --png {output.png:q} --pdf {output.pdf:q} --csv {output.csv:q} --log {log:q}"
@@ -116,14 +116,14 @@ rule plot_band_energy_parity:
         f"{RESULTS}/logs/plot_band_energy_parity/band-energy.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_band_energy_parity/band-energy.tsv"
-    params:
-        version=STAGES["figures"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(20),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        version=STAGES["figures"],
     shell:
         "python {input.module:q} --evaluations {input.evaluations:q}"
         " --png {output.png:q} --pdf {output.pdf:q} --csv {output.csv:q} --log {log:q}"
@@ -147,20 +147,18 @@ rule write_summary:
         f"{RESULTS}/logs/write_summary/summary.log",
     benchmark:
         f"{RESULTS}/benchmarks/write_summary/summary.tsv"
-    params:
-        study=STUDY.study,
-        names=PREDICTED,
-        supercells=[
-            f"--supercell={name}={supercell.snapshot}" for name, supercell in STUDY.supercells.items()
-        ],
-        benchmarks=f"{RESULTS}/benchmarks",
-        version=STAGES["figures"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(20),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        study=STUDY.study,
+        names=PREDICTED,
+        supercells=[f"--supercell={name}={supercell.snapshot}" for name, supercell in STUDY.supercells.items()],
+        benchmarks=f"{RESULTS}/benchmarks",
+        version=STAGES["figures"],
     shell:
         "python {input.module:q} --study {params.study:q} --evaluations {input.evaluations:q}"
         " --names {params.names:q} --observables {input.observables:q} {params.supercells:q}"

@@ -14,16 +14,16 @@ rule plan_tiles:
         f"{RESULTS}/logs/plan_tiles/{{structure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/plan_tiles/{{structure}}.tsv"
-    params:
-        batches=STUDY.inference.batches,
-        tile_points=STUDY.inference.tile_points,
-        version=STAGES["inference"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: STUDY.inference.threads
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        batches=STUDY.inference.batches,
+        tile_points=STUDY.inference.tile_points,
+        version=STAGES["inference"],
     shell:
         "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q}"
         " --descriptors {input.descriptors:q} --batches {params.batches:q} --tile-points {params.tile_points:q}"
@@ -44,15 +44,15 @@ rule predict_tiles:
         f"{RESULTS}/logs/predict_tiles/{{structure}}-{{batch}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/predict_tiles/{{structure}}-{{batch}}.tsv"
-    params:
-        keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
-        version=STAGES["inference"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: STUDY.inference.threads
     resources:
         mem_mb=growing(4000),
         runtime=growing(120),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
+        version=STAGES["inference"],
     shell:
         "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q} --weights {input.weights:q}"
         " --descriptors {input.descriptors:q} --batch {wildcards.batch} --threads {threads} {params.keep_ldos}"
@@ -72,14 +72,14 @@ rule gather_prediction:
         f"{RESULTS}/logs/gather_prediction/{{structure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/gather_prediction/{{structure}}.tsv"
-    params:
-        version=STAGES["inference"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        version=STAGES["inference"],
     shell:
         "python {input.module:q} --plan {input.plan:q} --batches {input.batches:q} --output {output.prediction:q}"
         " --observables {output.observables:q} --log {log:q}"
@@ -99,15 +99,15 @@ rule evaluate_prediction:
         f"{RESULTS}/logs/evaluate_prediction/{{structure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_prediction/{{structure}}.tsv"
-    params:
-        role=lambda wildcards: STUDY.role(wildcards.structure),
-        version=STAGES["inference"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        role=lambda wildcards: STUDY.role(wildcards.structure),
+        version=STAGES["inference"],
     shell:
         "python {input.module:q} --name {wildcards.structure:q} --role {params.role:q} --prediction {input.prediction:q}"
         " --batches {input.batches:q} --reference {input.reference:q} --train-reference {input.train_reference:q}"

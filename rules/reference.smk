@@ -15,15 +15,15 @@ rule make_pseudopotential:
         f"{RESULTS}/logs/make_pseudopotential/{{element}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/make_pseudopotential/{{element}}.tsv"
-    params:
-        source=pseudopotential_source_options,
-        version=STAGES["reference"],
+    conda:
+        "../envs/reference.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
-    conda:
-        "../envs/reference.yaml"
+    params:
+        source=pseudopotential_source_options,
+        version=STAGES["reference"],
     shell:
         "python {input.module:q} --element {wildcards.element:q} {params.source:q} --output {output:q} --log {log:q}"
 
@@ -39,16 +39,16 @@ rule build_structure:
         f"{RESULTS}/logs/build_structure/reference.log",
     benchmark:
         f"{RESULTS}/benchmarks/build_structure/reference.tsv"
-    params:
-        settings=STUDY.structure.without(),
-        ecutrho_Ry=STUDY.dft.ecutrho_Ry,
-        version=STAGES["structures"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        settings=STUDY.structure.without(),
+        ecutrho_Ry=STUDY.dft.ecutrho_Ry,
+        version=STAGES["structures"],
     shell:
         "python {input.module:q} --settings {params.settings:q} --ecutrho-Ry {params.ecutrho_Ry:q}"
         " --output {output:q} --log {log:q}"
@@ -65,16 +65,16 @@ rule start_dft_md:
         f"{RESULTS}/logs/start_dft_md/{{trajectory}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/start_dft_md/{{trajectory}}.tsv"
-    params:
-        temperature_K=STUDY.temperature_K,
-        seed=lambda wildcards: STUDY.trajectory_seed(wildcards.trajectory),
-        version=STAGES["structures"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        temperature_K=STUDY.temperature_K,
+        seed=lambda wildcards: STUDY.trajectory_seed(wildcards.trajectory),
+        version=STAGES["structures"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --temperature-K {params.temperature_K:q}"
         " --seed {params.seed:q} --output {output:q} --log {log:q}"
@@ -92,11 +92,8 @@ rule run_dft_md:
         f"{RESULTS}/logs/run_dft_md/{{trajectory}}-{{segment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_dft_md/{{trajectory}}-{{segment}}.tsv"
-    params:
-        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
-        settings=STUDY.md.without("equilibration_fs"),
-        temperature_K=STUDY.temperature_K,
-        version=STAGES["reference"],
+    conda:
+        "../envs/reference.yaml"
     threads: STUDY.dft.ranks
     resources:
         **ESPRESSO_MPI,
@@ -105,8 +102,11 @@ rule run_dft_md:
         cpus_per_task=1,
         mem_mb=growing(4000),
         runtime=growing(480),
-    conda:
-        "../envs/reference.yaml"
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        settings=STUDY.md.without("equilibration_fs"),
+        temperature_K=STUDY.temperature_K,
+        version=STAGES["reference"],
     shell:
         "python {input.module:q} --start {input.start:q} {params.pseudopotentials:q} --settings {params.settings:q}"
         " --temperature-K {params.temperature_K:q} --launcher {resources.launcher:q} --ranks {resources.tasks}"
@@ -124,14 +124,14 @@ rule collect_dft_md:
         f"{RESULTS}/logs/collect_dft_md/{{trajectory}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect_dft_md/{{trajectory}}.tsv"
-    params:
-        version=STAGES["structures"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        version=STAGES["structures"],
     shell:
         "python {input.module:q} --segments {input.segments:q} --output {output:q} --log {log:q}"
 
@@ -152,16 +152,16 @@ for trajectory in STUDY.trajectories:
             f"{RESULTS}/logs/select_snapshots/{trajectory}.log",
         benchmark:
             f"{RESULTS}/benchmarks/select_snapshots/{trajectory}.tsv"
-        params:
-            settings=STUDY.md.only("equilibration_fs", "time_step_fs"),
-            ecutrho_Ry=STUDY.dft.ecutrho_Ry,
-            version=STAGES["structures"],
+        conda:
+            "../envs/nearsight.yaml"
         threads: 1
         resources:
             mem_mb=growing(1000),
             runtime=growing(10),
-        conda:
-            "../envs/nearsight.yaml"
+        params:
+            settings=STUDY.md.only("equilibration_fs", "time_step_fs"),
+            ecutrho_Ry=STUDY.dft.ecutrho_Ry,
+            version=STAGES["structures"],
         shell:
             "python {input.module:q} --trajectory {input.trajectory:q} --settings {params.settings:q}"
             " --ecutrho-Ry {params.ecutrho_Ry:q} --outputs {output:q} --log {log:q}"
@@ -180,11 +180,8 @@ rule run_scf:
         f"{RESULTS}/logs/run_scf/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_scf/{{snapshot}}.tsv"
-    params:
-        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
-        settings=STUDY.dft.without("launcher", "ranks"),
-        temperature_K=STUDY.temperature_K,
-        version=STAGES["reference"],
+    conda:
+        "../envs/reference.yaml"
     threads: STUDY.dft.ranks
     resources:
         **ESPRESSO_MPI,
@@ -193,8 +190,11 @@ rule run_scf:
         cpus_per_task=1,
         mem_mb=growing(4000),
         runtime=growing(480),
-    conda:
-        "../envs/reference.yaml"
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        settings=STUDY.dft.without("launcher", "ranks"),
+        temperature_K=STUDY.temperature_K,
+        version=STAGES["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
         " --settings {params.settings:q} --temperature-K {params.temperature_K:q}"
@@ -215,11 +215,8 @@ rule run_ldos:
         f"{RESULTS}/logs/run_ldos/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_ldos/{{snapshot}}.tsv"
-    params:
-        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
-        settings=STUDY.dft.without("launcher", "ranks"),
-        ldos=STUDY.ldos.without(),
-        version=STAGES["reference"],
+    conda:
+        "../envs/reference.yaml"
     threads: STUDY.dft.ranks
     resources:
         **ESPRESSO_MPI,
@@ -228,8 +225,11 @@ rule run_ldos:
         cpus_per_task=1,
         mem_mb=growing(4000),
         runtime=growing(480),
-    conda:
-        "../envs/reference.yaml"
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        settings=STUDY.dft.without("launcher", "ranks"),
+        ldos=STUDY.ldos.without(),
+        version=STAGES["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
         " --scf {input.scratch:q} --settings {params.settings:q} --ldos {params.ldos:q}"
@@ -247,8 +247,8 @@ rule run_density:
         f"{RESULTS}/logs/run_density/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_density/{{snapshot}}.tsv"
-    params:
-        version=STAGES["reference"],
+    conda:
+        "../envs/reference.yaml"
     threads: STUDY.dft.ranks
     resources:
         **ESPRESSO_MPI,
@@ -257,8 +257,8 @@ rule run_density:
         cpus_per_task=1,
         mem_mb=growing(4000),
         runtime=growing(60),
-    conda:
-        "../envs/reference.yaml"
+    params:
+        version=STAGES["reference"],
     shell:
         "python {input.module:q} --scf {input.scratch:q} --launcher {resources.launcher:q}"
         " --ranks {resources.tasks} --output {output:q} --log {log:q}"
@@ -280,16 +280,16 @@ rule collect_reference:
         f"{RESULTS}/logs/collect_reference/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect_reference/{{snapshot}}.tsv"
-    params:
-        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
-        settings=reference_settings(),
-        version=STAGES["reference"],
+    conda:
+        "../envs/nearsight.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
-    conda:
-        "../envs/nearsight.yaml"
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        settings=reference_settings(),
+        version=STAGES["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --scf {input.scratch:q} --scf-text {input.text:q}"
         " --ldos {input.ldos:q} --density {input.density:q} --settings {params.settings:q}"

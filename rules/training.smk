@@ -17,18 +17,18 @@ rule train_model:
         f"{RESULTS}/logs/train_model/model.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_model/model.tsv"
+    conda:
+        "../envs/nearsight.yaml"
+    threads: STUDY.training.threads
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(480),
     params:
         # no output: Snakemake would delete it before the job that resumes from it
         checkpoint=f"{RESULTS}/model/checkpoint.safetensors",
         settings=STUDY.training.without("threads"),
         seed=STUDY.seed,
         version=STAGES["training"],
-    threads: STUDY.training.threads
-    resources:
-        mem_mb=growing(8000),
-        runtime=growing(480),
-    conda:
-        "../envs/nearsight.yaml"
     shell:
         "python {input.module:q}"
         " --train-reference {input.train_reference:q} --train-descriptors {input.train_descriptors:q}"

@@ -151,10 +151,12 @@ class Md(Section):
 
     time_step_fs: float = _key("time step", "a time", unit="fs", gt=0, le=10)
     steps_per_segment: int = _key("time steps of one segment, which is one job", "a whole number", ge=1)
-    thermostat: Literal["not_controlled", "rescaling", "rescale-v", "berendsen", "andersen"] = _key(
-        "thermostat, by Quantum ESPRESSO's name", "a thermostat", default="berendsen"
+    thermostat: Literal["not_controlled", "rescaling", "berendsen", "svr", "andersen"] = _key(
+        "what acts on the velocities at the start of every segment; svr and andersen are canonical",
+        "a thermostat",
+        default="svr",
     )
-    thermostat_time_fs: float = _key("time constant of the thermostat", "a time", unit="fs", default=20.0, gt=0)
+    thermostat_time_fs: float = _key("coupling time of the thermostat", "a time", unit="fs", default=20.0, gt=0)
     equilibration_fs: float = _key(
         "start of every trajectory that no snapshot is taken from", "a time", unit="fs", ge=0
     )
@@ -190,7 +192,9 @@ class Trajectory(Section):
     """One DFT-MD run with its own seed."""
 
     segments: int = _key("number of segments", "a whole number", ge=1, le=10000)
-    snapshots: Snapshots = _key("numbers of snapshots by role", "numbers of snapshots by role (train, validation, test)")
+    snapshots: Snapshots = _key(
+        "numbers of snapshots by role", "numbers of snapshots by role (train, validation, test)"
+    )
 
 
 class Ldos(Section):
@@ -229,7 +233,9 @@ class Descriptors(Section):
         "factor of the map from distance to angle", "a number", default=0.99363, gt=0, lt=1, reference=True
     )
     rmin0: float = _key("offset of that map", "a length", unit="Å", default=0.0, ge=0, le=5, reference=True)
-    ranks: int = _key("MPI ranks of one job; the results do not depend on it", "a whole number", default=2, ge=1, le=4096)
+    ranks: int = _key(
+        "MPI ranks of one job; the results do not depend on it", "a whole number", default=2, ge=1, le=4096
+    )
 
 
 class Training(Section):
@@ -262,7 +268,9 @@ class Supercell(Section):
 class Inference(Section):
     """How predictions are cut into jobs; the results do not depend on it."""
 
-    batches: int = _key("jobs per structure, each with its share of the tiles", "a whole number", default=2, ge=1, le=10000)
+    batches: int = _key(
+        "jobs per structure, each with its share of the tiles", "a whole number", default=2, ge=1, le=10000
+    )
     tile_points: int = _key("grid points of one tile, which sets the memory", "a whole number", default=8192, ge=1)
     threads: int = _key("threads of one job", "a whole number", default=1, ge=1)
 
@@ -283,7 +291,7 @@ class Study(Section):
     study: str = _key(
         "name of the study; its files are in results/<study>/", "letters, digits, _ and - only", pattern=STUDY_NAME
     )
-    seed: int = _key("seed of all random numbers", "a whole number", default=7, ge=0, lt=2**31)
+    seed: int = _key("seed of all random numbers", "a whole number", default=7, ge=0, le=2**31 - 1)
     temperature_K: float = _key(
         "temperature of the nuclei and of the electrons", "a temperature", unit="K", gt=0, le=1e6
     )
@@ -416,7 +424,9 @@ def _wrong_pseudopotentials(study: Study) -> list[tuple[str, str]]:
     for element, source in study.pseudopotentials.items():
         key = f"pseudopotentials.{element}"
         if (source.ld1_input is None) == (source.upf is None):
-            wrong.append((key, 'expected either ld1_input, or upf with sha256. See config/README.md, "pseudopotentials".'))
+            wrong.append(
+                (key, 'expected either ld1_input, or upf with sha256. See config/README.md, "pseudopotentials".')
+            )
         elif (source.upf is None) != (source.sha256 is None):
             wrong.append((key, "expected upf and sha256 together. `sha256sum FILE` prints the checksum."))
     structure = study.structure
@@ -483,11 +493,13 @@ def _wrong_energies(study: Study) -> list[tuple[str, str]]:
     width = ldos.energy_max_eV - ldos.energy_min_eV
     thermal = BOLTZMANN_eV_per_K * study.temperature_K
     steps = width / ldos.spacing_eV
+    needed = 25 * thermal + 8 * ldos.broadening_eV
     if width <= 0:
         wrong.append(
             (
                 "ldos.energy_max_eV",
-                f"expected an energy in eV above ldos.energy_min_eV = {ldos.energy_min_eV:g}, got {ldos.energy_max_eV:g}.",
+                f"expected an energy in eV above ldos.energy_min_eV = {ldos.energy_min_eV:g}, "
+                f"got {ldos.energy_max_eV:g}.",
             )
         )
     elif abs(steps - round(steps)) > 1e-6:
@@ -497,20 +509,21 @@ def _wrong_energies(study: Study) -> list[tuple[str, str]]:
                 f"expected a spacing that divides the window of {width:g} eV, got {ldos.spacing_eV:g}.",
             )
         )
-    elif width < 25 * thermal + 8 * ldos.broadening_eV:
+    elif width < needed:
         wrong.append(
             (
                 "ldos.energy_max_eV",
-                f"expected a window of at least 25 k_B T + 8 broadening_eV = {25 * thermal + 8 * ldos.broadening_eV:.3g} eV, "
+                f"expected a window of at least 25 k_B T + 8 broadening_eV = {needed:.3g} eV, "
                 f"got {width:g} eV: it has to reach from below the lowest state to where all states are empty.",
             )
         )
-    if not 1 <= ldos.broadening_eV / ldos.spacing_eV * (1 + 1e-9) or ldos.broadening_eV > 10 * ldos.spacing_eV:
+    ratio = ldos.broadening_eV / ldos.spacing_eV
+    if ratio < 1 - 1e-9 or ratio > 10 + 1e-9:
         wrong.append(
             (
                 "ldos.broadening_eV",
-                f"expected between 1 and 10 times ldos.spacing_eV = {ldos.spacing_eV:g} eV, got {ldos.broadening_eV:g}. "
-                f"The reference uses twice the spacing.",
+                f"expected between 1 and 10 times ldos.spacing_eV = {ldos.spacing_eV:g} eV, "
+                f"got {ldos.broadening_eV:g}. The reference uses twice the spacing.",
             )
         )
     return wrong
@@ -547,8 +560,8 @@ def _explain(error: Mapping) -> str:
         return f"{name}: expected keys and values, got {_show(value)}; {hint}"
     if error["loc"] and error["loc"][-1] == "[key]":
         return f"{name}: expected {_name_rule(path)}, got {_show(value)}; {hint}"
-    expected = _expected(field)
-    default = _default(field)
+    expected = expected_text(field)
+    default = default_text(field)
     if kind == "missing":
         return f"{name}: expected {expected}, found nothing. Add the key; {hint}"
     known = ""
@@ -576,19 +589,19 @@ def _locate(location: tuple) -> tuple[list[str], str, FieldInfo | None, type[Bas
         if isinstance(part, int):
             path[-1] += f"[{part}]"
             continue
-        options = {tag: kind for kind in _models(annotation) for tag in _TAGS.get(kind, ())}
+        options = {tag: kind for kind in models_of(annotation) for tag in _TAGS.get(kind, ())}
         if part in options and field is not None:  # the tag of a union, no key of the file
             annotation = model = options[part]
             continue
         path.append(str(part))
-        inner = _models(annotation)
+        inner = models_of(annotation)
         if typing.get_origin(annotation) is dict:
             annotation, model = inner[0], inner[0]
         elif inner and part in inner[0].model_fields:
             model = inner[0]
             field = model.model_fields[part]
             annotation = field.annotation
-            nested = _models(annotation)
+            nested = models_of(annotation)
             if len(nested) == 1 and typing.get_origin(annotation) is not dict:
                 model = nested[0]
     return path, path[0] if path else "study", field, model
@@ -597,18 +610,18 @@ def _locate(location: tuple) -> tuple[list[str], str, FieldInfo | None, type[Bas
 _TAGS = {BuiltStructure: ("built",), FileStructure: ("file",)}
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def models_of(annotation: Any) -> list[type[BaseModel]]:
     """The models inside an annotation: itself, a union's members, a mapping's values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if typing.get_origin(annotation) is dict:
-        return _models(typing.get_args(annotation)[1])
+        return models_of(typing.get_args(annotation)[1])
     if typing.get_origin(annotation) in (Annotated, typing.Union, types.UnionType):
-        return [model for argument in typing.get_args(annotation) for model in _models(argument)]
+        return [model for argument in typing.get_args(annotation) for model in models_of(argument)]
     return []
 
 
-def _expected(field: FieldInfo) -> str:
+def expected_text(field: FieldInfo) -> str:
     """What a key takes: "a length in Å between 1 and 12"."""
     extra = field.json_schema_extra or {}
     unit = f" in {extra['unit']}" if extra.get("unit") else ""
@@ -627,20 +640,24 @@ def _limits(field: FieldInfo) -> str:
     }
     if "ge" in found and ("le" in found or "lt" in found):
         top = found["le"] if "le" in found else found["lt"]
-        return f" between {found['ge']:g} and {top:g}"
+        return f" between {_number(found['ge'])} and {_number(top)}"
     text = []
     if "ge" in found:
-        text.append(f"of at least {found['ge']:g}")
+        text.append(f"of at least {_number(found['ge'])}")
     if "gt" in found:
-        text.append(f"above {found['gt']:g}")
+        text.append(f"above {_number(found['gt'])}")
     if "le" in found:
-        text.append(f"at most {found['le']:g}")
+        text.append(f"at most {_number(found['le'])}")
     if "lt" in found:
-        text.append(f"below {found['lt']:g}")
+        text.append(f"below {_number(found['lt'])}")
     return " " + " and ".join(text) if text else ""
 
 
-def _default(field: FieldInfo) -> Any:
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def default_text(field: FieldInfo) -> Any:
     """The default of a key as YAML-like text; None where there is none."""
     value = field.get_default(call_default_factory=True, validated_data={}) if not field.is_required() else None
     if value is None or isinstance(value, BaseModel):
@@ -655,7 +672,7 @@ def _suggest(key: str, model: type[BaseModel]) -> str:
     near = [name for name in known if stem[name] == _strip_suffix(key, stem[name])]
     near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     if near:
-        return f'Did you mean "{near[0]}" ({_expected(model.model_fields[near[0]])})?'
+        return f'Did you mean "{near[0]}" ({expected_text(model.model_fields[near[0]])})?'
     return f"Known keys here: {', '.join(known)}."
 
 

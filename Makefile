@@ -1,0 +1,49 @@
+# make quickstart   set up, then the whole pipeline on config/quickstart.yaml
+# make test         set up, then lint and all quick tests
+# make lint         lint alone
+# make format       format the sources
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := quickstart
+.PHONY: quickstart test test-all lint format programs setup
+
+CORES ?= 2
+PYTHON ?= python3
+VENV ?= .venv
+STUDY ?= config/quickstart.yaml
+export PYTHON VENV
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+SOURCES := workflow tests
+
+quickstart: setup
+	$(BIN)/snakemake --cores $(CORES) --configfile $(STUDY)
+
+setup: programs $(STAMP)
+
+programs:
+	@tools/setup.sh programs
+
+$(STAMP): requirements.lock requirements-torch.lock pyproject.toml tools/setup.sh
+	@tools/setup.sh python
+	@touch $@
+
+# lint first: it takes seconds; pytest last: its closing line says how many tests passed
+test: setup lint
+	$(BIN)/python -m pytest -m "not slow and not slurm and not gpu"
+
+test-all: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: setup
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/snakefmt Snakefile workflow/Snakefile rules

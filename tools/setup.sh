@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Set up what Nearsight needs: `tools/setup.sh programs`, then `tools/setup.sh python`. The Makefile calls both.
+#
+# programs: Quantum ESPRESSO, BLAS and Open MPI from Debian, where they are missing and this is root.
+# python:   the virtual environment $VENV (.venv) with the locked packages and Nearsight itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${VENV:-.venv}
+debian_packages="quantum-espresso libopenblas0-pthread openmpi-bin"
+
+set_up_programs() {
+    local missing=()
+    for program in pw.x pp.x ld1.x; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    command -v mpirun.openmpi >/dev/null || command -v mpirun >/dev/null || missing+=("mpirun")
+    [ ${#missing[@]} -eq 0 ] && return
+
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo "Installing Quantum ESPRESSO, BLAS and Open MPI (${missing[*]} not found)"
+        apt-get update -qq
+        # shellcheck disable=SC2086  # one word per package
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $debian_packages
+    else
+        cat >&2 <<MESSAGE
+Nearsight needs Quantum ESPRESSO and its MPI launcher; not found: ${missing[*]}
+Install them with one of these, then run the same command again:
+    sudo apt-get install --no-install-recommends $debian_packages
+    conda install -c conda-forge qe=7.5        (and set dft.launcher in the study file: mpirun --bind-to none)
+MESSAGE
+        exit 1
+    fi
+}
+
+set_up_python() {
+    local python=${PYTHON:-python3}
+    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        echo "Nearsight needs Python 3.11 or newer, found $("$python" --version 2>&1). Name one: make PYTHON=python3.11" >&2
+        exit 1
+    fi
+    if ! "$python" -c 'import ensurepip, venv'; then
+        if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+            apt-get update -qq
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv
+        else
+            echo "Python's venv is missing. Install it: sudo apt-get install python3-venv" >&2
+            exit 1
+        fi
+    fi
+    echo "Setting up $venv (a minute or two)"
+    "$python" -m venv --clear "$venv"
+    local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+    # torch first and without hashes: requirements.lock accepts nothing that it has no hash of
+    "${pip[@]}" -r requirements-torch.lock
+    "${pip[@]}" --require-hashes -r requirements.lock
+    "${pip[@]}" --no-deps --no-build-isolation --editable .
+}
+
+case "${1:-}" in
+programs) set_up_programs ;;
+python) set_up_python ;;
+*)
+    echo "usage: tools/setup.sh programs|python" >&2
+    exit 2
+    ;;
+esac
