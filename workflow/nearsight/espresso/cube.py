@@ -1,0 +1,80 @@
+"""Cube files of pp.x, read strictly: a truncated or foreign file is an error, never a short array."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from nearsight import units
+from nearsight.errors import InputError
+
+#: Fortran leaves the letter out of three-digit exponents: 0.12345-101.
+_BARE_EXPONENT = re.compile(r"(\d)([+-]\d{3})\b")
+
+
+@dataclass(frozen=True)
+class Cube:
+    """One cube file: comment line, structure, and values of shape (nx, ny, nz) in the file's own unit."""
+
+    comment: str
+    atoms: Atoms
+    values: np.ndarray
+
+
+def read_cube(path: str | Path) -> Cube:
+    """Read a cube file whole.
+
+    The file's index order is (x, y, z), x slowest, as ours. Raises InputError where the file is missing, its header
+    is damaged, a number is unreadable or not finite, or the count of values is not nx ny nz.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a cube file, found none. Run the rule that makes it.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: expected a cube file, got binary data. Delete it and run again.") from None
+    lines = text.split("\n", 6)
+    try:
+        count = int(lines[2].split()[0])
+        grid = [lines[3 + axis].split() for axis in range(3)]
+        shape = tuple(int(words[0]) for words in grid)
+        steps = np.array([[float(x) for x in words[1:4]] for words in grid])
+        *atom_lines, rest = lines[6].split("\n", count)
+        atom_rows = [line.split() for line in atom_lines]
+        if len(atom_rows) != count or count < 1 or steps.shape != (3, 3) or min(shape) < 1:
+            raise ValueError("too few lines")
+        numbers = [int(row[0]) for row in atom_rows]
+        positions = np.array([[float(x) for x in row[2:5]] for row in atom_rows])
+        atoms = Atoms(
+            numbers=numbers,
+            positions=positions * units.BOHR_A,
+            cell=steps * np.array(shape)[:, None] * units.BOHR_A,
+            pbc=True,
+        )
+    except (ValueError, IndexError) as error:
+        raise InputError(
+            f"{path}: expected the header of a cube file, got {error}. Delete it and run the rule that makes it again."
+        ) from None
+    values = _numbers(rest, path)
+    expected = int(np.prod(shape))
+    if values.size != expected:
+        raise InputError(
+            f"{path}: expected {expected} values ({' x '.join(map(str, shape))}), got {values.size}: "
+            "the file is truncated or damaged. Delete it and run the rule that makes it again."
+        )
+    if not np.isfinite(values).all():
+        raise InputError(f"{path}: expected finite values, got NaN or infinity. Check the run that made it.")
+    return Cube(comment=lines[1].strip(), atoms=atoms, values=values.reshape(shape))
+
+
+def _numbers(text: str, path: str | Path) -> np.ndarray:
+    try:
+        return np.array(text.split(), dtype=float)
+    except ValueError:
+        pass
+    try:
+        return np.array(_BARE_EXPONENT.sub(r"\1E\2", text).split(), dtype=float)
+    except ValueError as error:
+        raise InputError(f"{path}: expected numbers, got {error}. Delete it and run again.") from None

@@ -1,0 +1,130 @@
+"""The local density of states: a Gaussian-smeared non-SCF run, then pp.x."""
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from nearsight import units
+from nearsight.errors import InputError
+from nearsight.espresso.inputs import DftSettings, LdosSettings, pw_input
+from nearsight.espresso.programs import Launch, run_program
+from nearsight.espresso.pseudopotential import place_pseudopotentials
+from nearsight.espresso.scf import cutoffs, electrons
+from nearsight.espresso.workspace import PREFIX, copy_save, scratch_folder, whole_folder
+from nearsight.files import write_text
+
+#: Accuracy of the non-SCF eigenvalues in Ry. pw.x's default follows conv_thr and costs three times the SCF.
+EIGENVALUE_THRESHOLD_Ry = 1.0e-9
+
+#: pp.x numbers its files with three digits.
+MAX_ENERGIES = 999
+
+
+def run_ldos(
+    atoms: Atoms,
+    grid: Sequence[int],
+    pseudopotentials: dict[str, Path],
+    scf: str | Path,
+    settings: DftSettings,
+    ldos: LdosSettings,
+    launch: Launch,
+    output: str | Path,
+) -> None:
+    """Write one cube file per energy of the LDOS (1/(Ry bohr³)), and the non-SCF run's XML, into the folder `output`.
+
+    pp.x broadens with the smearing kernel of the run that it reads, so a non-SCF run with Gaussian smearing comes
+    first, in a copy of the SCF's folder, because it rewrites the XML. Its orbitals start from the SCF's.
+    Raises InputError, MissingProgramError or ProgramError; after an error nothing is left.
+    """
+    check_energies(ldos)
+    with scratch_folder(Path(output).with_name(f"{Path(output).name}-run")) as scratch:
+        copy_save(scf, scratch, wavefunctions=True)
+        names = place_pseudopotentials(pseudopotentials, set(atoms.get_chemical_symbols()), scratch)
+        nscf = run_program(
+            "pw.x",
+            pw_input(
+                atoms,
+                names,
+                control={"calculation": "nscf"},
+                system={
+                    **cutoffs(settings, grid),
+                    "occupations": "smearing",
+                    "smearing": "gaussian",
+                    # the kernel only: pp.x takes the width from degauss_ldos, and energies come from the SCF
+                    "degauss": ldos.broadening_eV / units.RYDBERG_eV,
+                    "nbnd": settings.bands,
+                },
+                electrons={
+                    **electrons(settings),
+                    "startingwfc": "file",
+                    "diago_thr_init": EIGENVALUE_THRESHOLD_Ry,
+                },
+                kpoints=settings.kpoints,
+                kpoints_shift=settings.kpoints_shift,
+            ),
+            scratch,
+            launch,
+            "nscf",
+        )
+        post = run_program(
+            "pp.x",
+            f"&inputpp\n  prefix = '{PREFIX}'\n  outdir = '.'\n  filplot = 'ldos'\n  plot_num = 3\n"
+            f"  emin = {ldos.energy_min_eV!r}\n"
+            # a quarter of a step more, so that no rounding loses the last energy
+            f"  emax = {ldos.energy_min_eV + (ldos.count - 0.75) * ldos.spacing_eV!r}\n"
+            f"  delta_e = {ldos.spacing_eV!r}\n  degauss_ldos = {ldos.broadening_eV!r}\n/\n"
+            "&plot\n  iflag = 3\n  output_format = 6\n  fileout = '.cube'\n/\n",
+            scratch,
+            launch,
+            "pp",
+        )
+        with whole_folder(output) as folder:
+            for index, energy in enumerate(ldos.energies_eV):
+                product = scratch / cube_name(index)
+                check_cube_energy(product, energy, ldos.broadening_eV)
+                os.replace(product, folder / cube_name(index))
+            if (scratch / cube_name(ldos.count)).exists():
+                raise InputError(f"pp.x: expected {ldos.count} energies, got more. Check the section ldos.")
+            shutil.copyfile(scratch / f"{PREFIX}.save" / "data-file-schema.xml", folder / "nscf.xml")
+        write_text(Path(output).with_name("nscf.out"), nscf)
+        write_text(Path(output).with_name("ldos.out"), post)
+
+
+def cube_name(index: int) -> str:
+    """File name of the LDOS at the energy of this index (from 0)."""
+    return f"ldos{index + 1:03d}.cube"
+
+
+def check_energies(ldos: LdosSettings) -> None:
+    """Raise InputError unless the section's energies can be computed."""
+    for key in ("spacing_eV", "broadening_eV"):
+        if not getattr(ldos, key) > 0:
+            raise InputError(f"ldos.{key}: expected a positive energy in eV, got {getattr(ldos, key)}.")
+    if not 2 <= ldos.count <= MAX_ENERGIES:
+        raise InputError(
+            f"ldos: expected between 2 and {MAX_ENERGIES} energies (pp.x numbers its files with three digits), got "
+            f"{ldos.count}. Change energy_min_eV, energy_max_eV or spacing_eV."
+        )
+
+
+def check_cube_energy(path: Path, energy_eV: float, broadening_eV: float) -> None:
+    """Raise InputError unless a cube of pp.x is there and is of this energy and broadening (four decimals)."""
+    if not path.is_file():
+        raise InputError(f"{path}: expected the LDOS at {energy_eV:.4f} eV, found no file. Run run_ldos again.")
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        handle.readline()
+        comment = handle.readline()
+    match = re.search(r"Energy =\s*(\S+) eV, broadening =\s*(\S+) eV", comment)
+    if (
+        match is None
+        or abs(float(match.group(1)) - energy_eV) > 1.01e-4
+        or abs(float(match.group(2)) - broadening_eV) > 1.01e-4
+    ):
+        raise InputError(
+            f"{path}: expected the LDOS at {energy_eV:.4f} eV with a broadening of {broadening_eV:.4f} eV, "
+            f"got {comment.strip()!r}. Run run_ldos again."
+        )

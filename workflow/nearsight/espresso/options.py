@@ -1,0 +1,46 @@
+"""Options that the command lines of all Quantum ESPRESSO jobs share."""
+
+import argparse
+from pathlib import Path
+
+from nearsight.espresso.programs import Launch
+
+
+def add_launch_options(parser: argparse.ArgumentParser) -> None:
+    """Add --launcher and --ranks."""
+    parser.add_argument(
+        "--launcher",
+        default="mpirun.openmpi --bind-to none",
+        help="launcher of the MPI that Quantum ESPRESSO was built with, with its options; no shell reads it",
+    )
+    parser.add_argument("--ranks", type=int, default=1, help="number of MPI ranks; fewer are an error")
+
+
+def add_pseudopotential_option(parser: argparse.ArgumentParser) -> None:
+    """Add --pseudopotential, once per element."""
+    parser.add_argument(
+        "--pseudopotential",
+        type=element_and_path,
+        action="append",
+        required=True,
+        metavar="ELEMENT=PATH",
+        help="UPF file of an element; give it once per element",
+    )
+
+
+def element_and_path(text: str) -> tuple[str, Path]:
+    """The parts of 'Be=path' (argparse type); the path may hold further equals signs."""
+    element, separator, path = text.partition("=")
+    if not (element and separator and path):
+        raise argparse.ArgumentTypeError(f"expected ELEMENT=PATH, got {text!r}")
+    return element, Path(path)
+
+
+def launch_of(arguments: argparse.Namespace) -> Launch:
+    """How the job starts Quantum ESPRESSO."""
+    return Launch(launcher=arguments.launcher, ranks=arguments.ranks)
+
+
+def pseudopotentials_of(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Element -> UPF file."""
+    return dict(arguments.pseudopotential)

@@ -1,0 +1,177 @@
+"""What pw.x leaves behind: its XML file (all digits) and its text."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from nearsight import units
+from nearsight.errors import ConvergenceError, InputError
+from nearsight.espresso.workspace import PREFIX, SAVE
+
+_FORCE_eV_A = units.HARTREE_eV / units.BOHR_A
+
+
+@dataclass(frozen=True)
+class ElectronicStructure:
+    """Result of an SCF or non-SCF run, in eV and Å.
+
+    eigenvalues, occupations: shape (kpoints, bands), occupations between 0 and 1; weights: shape (kpoints,), summing
+    to 2; grid: the density's FFT grid; energies: QE's terms by the names of `fields.FIELDS`.
+    """
+
+    atoms: Atoms
+    grid: tuple[int, int, int]
+    electrons: float
+    fermi_energy: float
+    eigenvalues: np.ndarray
+    occupations: np.ndarray
+    weights: np.ndarray
+    energies: dict[str, float]
+    forces: np.ndarray | None
+
+    @property
+    def band_energy(self) -> float:
+        """Σ w f ε over k-points and bands, eV."""
+        return float(np.einsum("k,kb,kb->", self.weights, self.occupations, self.eigenvalues))
+
+
+@dataclass(frozen=True)
+class MdStep:
+    """One step of dynamics: positions (Å), forces (eV/Å), both (atoms, 3), and the total free energy (eV)."""
+
+    positions: np.ndarray
+    forces: np.ndarray
+    total_free_energy: float
+
+
+def read_electronic_structure(path: str | Path) -> ElectronicStructure:
+    """Read QE's XML file of a spin-unpolarised run with smearing.
+
+    Raises InputError where it is missing, truncated or lacks what is needed.
+    """
+    root = _parse(path)
+    try:
+        output = _find(root, "output", path)
+        basis = _find(output, "basis_set/fft_grid", path)
+        bands = _find(output, "band_structure", path)
+        if (bands.findtext("lsda") or "false").strip() == "true":
+            raise InputError(f"{path}: expected a run without spin polarisation, got one with it.")
+        states = bands.findall("ks_energies")
+        energies = {}
+        if (total := output.find("total_energy")) is not None:
+            energies = _energies(total, path)
+        forces = output.find("forces")
+        return ElectronicStructure(
+            atoms=_atoms(_find(output, "atomic_structure", path), path),
+            grid=(int(basis.attrib["nr1"]), int(basis.attrib["nr2"]), int(basis.attrib["nr3"])),
+            electrons=_number(bands, "nelec", path),
+            fermi_energy=_number(bands, "fermi_energy", path) * units.HARTREE_eV,
+            eigenvalues=np.array([_array(state, "eigenvalues", path) for state in states]) * units.HARTREE_eV,
+            occupations=np.array([_array(state, "occupations", path) for state in states]),
+            weights=np.array([float(_find(state, "k_point", path).attrib["weight"]) for state in states]),
+            energies=energies,
+            forces=None if forces is None else _array(output, "forces", path).reshape(-1, 3) * _FORCE_eV_A,
+        )
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path}: expected numbers of Quantum ESPRESSO, got {error!r}. Run it again.") from None
+
+
+def read_md_steps(path: str | Path) -> list[MdStep]:
+    """Read all steps of a dynamics run from QE's XML file. Raises InputError, or ConvergenceError for a step."""
+    root = _parse(path)
+    steps = []
+    for number, step in enumerate(root.iter("step"), start=1):
+        if (step.findtext("scf_conv/convergence_achieved") or "").strip() != "true":
+            raise ConvergenceError(f"{path}: step {number}: expected a converged SCF, got one that is not.")
+        atoms = _atoms(_find(step, "atomic_structure", path), path)
+        steps.append(
+            MdStep(
+                positions=atoms.positions,
+                forces=_array(step, "forces", path).reshape(-1, 3) * _FORCE_eV_A,
+                total_free_energy=_number(step, "total_energy/etot", path) * units.HARTREE_eV,
+            )
+        )
+    return steps
+
+
+def xml_of(folder: str | Path) -> Path:
+    """QE's XML file in the folder of an SCF or non-SCF run."""
+    return Path(folder) / SAVE / "data-file-schema.xml"
+
+
+def md_xml_of(folder: str | Path) -> Path:
+    """QE's XML file of a dynamics run, which lists the steps."""
+    return Path(folder) / f"{PREFIX}.xml"
+
+
+def check_convergence(text: str, section: str, conv_thr_Ry: float, electron_maxstep: int) -> None:
+    """Raise ConvergenceError if an output of pw.x says that an SCF did not converge; it names what to change."""
+    if "convergence NOT achieved" not in text:
+        return
+    accuracies = re.findall(r"estimated scf accuracy\s*<\s*(\S+) Ry", text)
+    raise ConvergenceError(
+        f"pw.x: the SCF did not converge: expected {section}.conv_thr_Ry = {conv_thr_Ry:g} Ry within "
+        f"{section}.electron_maxstep = {electron_maxstep} iterations, reached {accuracies[-1] if accuracies else '?'} Ry. "
+        f"Lower {section}.mixing_beta (for example to 0.3), raise {section}.electron_maxstep, or check the structure."
+    )
+
+
+def text_energies(text: str) -> dict[str, float]:
+    """Energy terms that an SCF's text prints (eV, 1e-8 Ry of digits), by the names of `fields.FIELDS`."""
+    patterns = {
+        "total_free_energy": r"^!\s+total energy\s+=\s*(\S+) Ry",
+        "one_electron_energy": r"one-electron contribution\s+=\s*(\S+) Ry",
+        "hartree_energy": r"hartree contribution\s+=\s*(\S+) Ry",
+        "xc_energy": r"xc contribution\s+=\s*(\S+) Ry",
+        "ewald_energy": r"ewald contribution\s+=\s*(\S+) Ry",
+        "entropy_energy": r"smearing contrib\. \(-TS\)\s+=\s*(\S+) Ry",
+    }
+    found = {name: re.findall(pattern, text, re.MULTILINE) for name, pattern in patterns.items()}
+    return {name: float(values[-1]) * units.RYDBERG_eV for name, values in found.items() if values}
+
+
+def _energies(total: ElementTree.Element, path: str | Path) -> dict[str, float]:
+    """QE's energy terms in eV; the one-electron term is what the others leave of the total."""
+    names = {"etot": "total_free_energy", "ehart": "hartree_energy", "etxc": "xc_energy", "ewald": "ewald_energy"}
+    energies = {name: _number(total, tag, path) * units.HARTREE_eV for tag, name in names.items()}
+    energies["entropy_energy"] = float(total.findtext("demet") or 0.0) * units.HARTREE_eV
+    energies["one_electron_energy"] = 2 * energies["total_free_energy"] - sum(energies.values())
+    return energies
+
+
+def _parse(path: str | Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(path).getroot()
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected Quantum ESPRESSO's XML file, found none. Run the job again.") from None
+    except ElementTree.ParseError as error:
+        raise InputError(f"{path}: expected a whole XML file of Quantum ESPRESSO, got {error}. Run it again.") from None
+
+
+def _find(element: ElementTree.Element, tag: str, path: str | Path) -> ElementTree.Element:
+    found = element.find(tag)
+    if found is None:
+        raise InputError(f"{path}: {tag}: expected it in Quantum ESPRESSO's XML file, found none. Run it again.")
+    return found
+
+
+def _number(element: ElementTree.Element, tag: str, path: str | Path) -> float:
+    return float(_find(element, tag, path).text or "")
+
+
+def _array(element: ElementTree.Element, tag: str, path: str | Path) -> np.ndarray:
+    return np.array((_find(element, tag, path).text or "").split(), dtype=float)
+
+
+def _atoms(element: ElementTree.Element, path: str | Path) -> Atoms:
+    rows = _find(element, "atomic_positions", path).findall("atom")
+    return Atoms(
+        symbols=[row.attrib["name"].strip() for row in rows],
+        positions=np.array([(row.text or "").split() for row in rows], dtype=float) * units.BOHR_A,
+        cell=np.array([_array(element, f"cell/a{i}", path) for i in (1, 2, 3)]) * units.BOHR_A,
+        pbc=True,
+    )

@@ -1,0 +1,159 @@
+"""Quantum ESPRESSO's programs: started, watched, and checked for what they promised."""
+
+import logging
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nearsight.errors import InputError, MissingProgramError, NearsightError
+
+logger = logging.getLogger("nearsight")
+
+#: What installs Quantum ESPRESSO, named in every error about a missing program.
+INSTALL_ESPRESSO = (
+    "install it: `apt-get install quantum-espresso`, or `conda install -c conda-forge qe`, and put it on the PATH."
+)
+INSTALL_LAUNCHER = (
+    "install it: `apt-get install openmpi-bin`, or `conda install -c conda-forge openmpi`; "
+    "or name another launcher in the configuration, dft.launcher."
+)
+
+#: Lines of a failed program's output that go to the log.
+TAIL_LINES = 40
+
+
+class ProgramError(NearsightError):
+    """A program of Quantum ESPRESSO that stopped with an error."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How programs are started: `launcher` as one string, split like a shell would, and the number of ranks."""
+
+    launcher: str = ""
+    ranks: int = 1
+
+    def command(self, program: str) -> list[str]:
+        """Full command of `program`; every part is found first. Raises MissingProgramError or InputError."""
+        if self.ranks < 1:
+            raise InputError(f"ranks: expected a whole number of at least 1, got {self.ranks}.")
+        if shutil.which(program) is None:
+            raise MissingProgramError(
+                f"{program}: program of Quantum ESPRESSO not found on the PATH; {INSTALL_ESPRESSO}"
+            )
+        words = shlex.split(self.launcher)
+        if not words:
+            if self.ranks > 1:
+                raise InputError(
+                    f"dft.launcher: expected a launcher for {self.ranks} ranks, got an empty one. "
+                    "Name one, for example `mpirun.openmpi --bind-to none`."
+                )
+            return [program]
+        if shutil.which(words[0]) is None:
+            raise MissingProgramError(f"{words[0]}: launcher of MPI programs not found on the PATH; {INSTALL_LAUNCHER}")
+        if os.geteuid() == 0 and _is_open_mpi(words[0]) and "--allow-run-as-root" not in words:
+            words.append("--allow-run-as-root")  # Open MPI refuses root without it; containers have no other user
+        return [*words, "-n", str(self.ranks), program]
+
+
+def run_program(
+    program: str,
+    input_text: str,
+    folder: Path,
+    launch: Launch,
+    name: str,
+    explain: Callable[[str], None] | None = None,
+) -> str:
+    """Run one program in `folder` and return its output, which is also in `folder`/`name`.out.
+
+    input_text: written to `name`.in. All names inside should be relative to `folder`: Fortran's names are short,
+    and quotes and blanks in a path would need care that no path needs this way.
+    explain: called with the output of a run before its exit status is judged, to raise an error that says more.
+    Raises MissingProgramError, InputError for fewer ranks than promised, ProgramError for all else.
+    """
+    command = [*launch.command(program), "-in", f"{name}.in"]
+    (folder / f"{name}.in").write_text(input_text, encoding="utf-8")
+    output_path = folder / f"{name}.out"
+    logger.info("running %s (%d ranks)", program, launch.ranks)
+    with open(output_path, "wb") as output:
+        status = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # one thread per rank: a threaded BLAS would multiply with the ranks
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+        ).returncode
+    text = output_path.read_text(encoding="utf-8", errors="replace")
+    _check_ranks(text, program, launch)
+    if explain is not None:
+        explain(text)
+    crash = folder / "CRASH"
+    # ld1.x has no such line; who calls it checks its product
+    complete = program == "ld1.x" or "JOB DONE" in text
+    if status != 0 or crash.exists() or not complete:
+        logger.info("the last lines of %s:\n%s", program, "\n".join(text.splitlines()[-TAIL_LINES:]))
+        raise ProgramError(
+            f"{program}: expected exit status 0 and the line 'JOB DONE', got exit status {status}"
+            f"{'' if complete else ' without that line'}. "
+            f"{_reason(crash, text)} The end of its output is in the job's log."
+        )
+    return text
+
+
+def version_of(text: str) -> str:
+    """Version of Quantum ESPRESSO in the first lines of an output, or 'unknown'."""
+    match = re.search(r"Program \w+ v\.?\s*(\S+) starts", text)
+    return match.group(1) if match else "unknown"
+
+
+def ranks_of(text: str) -> int | None:
+    """Number of MPI processes that an output reports; None where it does not say.
+
+    Versions differ: "running on N processors", "running on N processor cores" followed by
+    "Number of MPI processes: M" when built with OpenMP, "Serial version".
+    """
+    match = re.search(r"Number of MPI processes:\s*(\d+)", text) or re.search(
+        r"running on\s+(\d+)\s+processor", text
+    )
+    if match:
+        return int(match.group(1))
+    return 1 if "Serial version" in text or "Serial multi-threaded version" in text else None
+
+
+def _check_ranks(text: str, program: str, launch: Launch) -> None:
+    ranks = ranks_of(text)
+    if ranks is not None and ranks != launch.ranks:
+        raise InputError(
+            f"{program}: expected {launch.ranks} MPI ranks, as promised, got {ranks} "
+            f"with the launcher '{launch.launcher}'. "
+            "Use the launcher of the MPI library that Quantum ESPRESSO was built with (dft.launcher)."
+        )
+
+
+def _reason(crash: Path, text: str) -> str:
+    """The message of QE's CRASH file in one line, or the message of Fortran or MPI."""
+    source = crash.read_text(encoding="utf-8", errors="replace") if crash.exists() else text
+    match = re.search(r"%{20,}\s*(.*?)\s*%{20,}", source, re.DOTALL)
+    if match:
+        return "It says: " + " ".join(match.group(1).split()) + "."
+    lines = [line.strip() for line in text.splitlines() if re.search(r"error|not enough slots", line, re.IGNORECASE)]
+    return f"It says: {lines[0]}." if lines else "It gives no reason."
+
+
+def _is_open_mpi(launcher: str) -> bool:
+    """True for Open MPI's mpirun, whatever its name; other launchers do not know its options."""
+    name = Path(launcher).name
+    if name.endswith(".openmpi"):
+        return True
+    if name not in ("mpirun", "mpiexec", "orterun"):
+        return False
+    version = subprocess.run([launcher, "--version"], capture_output=True, text=True, check=False)
+    return "Open MPI" in version.stdout or "OpenRTE" in version.stdout

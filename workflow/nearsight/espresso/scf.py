@@ -1,0 +1,102 @@
+"""Self-consistent field, density: the runs behind the reference data."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from nearsight.errors import InputError
+from nearsight.espresso.cube import read_cube
+from nearsight.espresso.inputs import DftSettings, fermi_smearing, pw_input
+from nearsight.espresso.outputs import check_convergence
+from nearsight.espresso.programs import Launch, run_program
+from nearsight.espresso.pseudopotential import place_pseudopotentials
+from nearsight.espresso.workspace import PREFIX, SAVE, require_save, scratch_folder, whole_folder
+from nearsight.files import write_text, write_whole
+
+logger = logging.getLogger("nearsight")
+
+
+def run_scf(
+    atoms: Atoms,
+    grid: Sequence[int],
+    pseudopotentials: dict[str, Path],
+    settings: DftSettings,
+    temperature_K: float,
+    launch: Launch,
+    outdir: str | Path,
+    output_text: str | Path,
+) -> None:
+    """Run the SCF of one structure; `outdir` and `output_text` (with the input beside it) appear only if it converged.
+
+    grid: (nx, ny, nz) of the density, given to QE so that all data of a structure share it.
+    Raises ConvergenceError, InputError, MissingProgramError or ProgramError.
+    """
+    with whole_folder(outdir) as folder:
+        names = place_pseudopotentials(pseudopotentials, set(atoms.get_chemical_symbols()), folder)
+        text = pw_input(
+            atoms,
+            names,
+            control={"calculation": "scf", "tprnfor": True},
+            system={
+                **cutoffs(settings, grid),
+                **fermi_smearing(temperature_K),
+                "nbnd": settings.bands,
+            },
+            electrons=electrons(settings),
+            kpoints=settings.kpoints,
+            kpoints_shift=settings.kpoints_shift,
+        )
+        output = run_program(
+            "pw.x",
+            text,
+            folder,
+            launch,
+            "scf",
+            explain=lambda out: check_convergence(out, "dft", settings.conv_thr_Ry, settings.electron_maxstep),
+        )
+        write_text(Path(output_text).with_suffix(".in"), text)
+        write_text(output_text, output)
+
+
+def run_density(scf: str | Path, launch: Launch, output: str | Path) -> None:
+    """Write the electronic density of an SCF run as a cube file, in 1/bohr³ as pp.x does."""
+    save = require_save(scf)
+    with scratch_folder(output) as folder:
+        # a link, since the density needs none of the SCF's files changed; pp.x's own files stay in the scratch
+        os.symlink(save.resolve(), folder / SAVE)
+        run_program(
+            "pp.x",
+            f"&inputpp\n  prefix = '{PREFIX}'\n  outdir = '.'\n  filplot = 'density'\n  plot_num = 0\n/\n"
+            "&plot\n  iflag = 3\n  output_format = 6\n  fileout = 'density.cube'\n/\n",
+            folder,
+            launch,
+            "pp",
+        )
+        product = folder / "density.cube"
+        read_cube(product)
+        with write_whole(output) as path:
+            os.replace(product, path)
+
+
+def cutoffs(settings: DftSettings, grid: Sequence[int]) -> dict[str, object]:
+    """Keys of &system that fix basis and grid; nosym, since nuclei at a temperature have no symmetry to find."""
+    if len(grid) != 3:
+        raise InputError(f"grid_shape: expected three whole numbers, got {list(grid)}.")
+    return {
+        "ecutwfc": settings.ecutwfc_Ry,
+        "ecutrho": settings.ecutrho_Ry,
+        **{f"nr{axis + 1}": int(n) for axis, n in enumerate(grid)},
+        "nosym": True,
+    }
+
+
+def electrons(settings: DftSettings) -> dict[str, object]:
+    """Keys of &electrons."""
+    return {
+        "conv_thr": settings.conv_thr_Ry,
+        "electron_maxstep": settings.electron_maxstep,
+        "mixing_beta": settings.mixing_beta,
+    }

@@ -1,0 +1,61 @@
+"""Folders for Quantum ESPRESSO's files: scratch that always goes away, results that appear only whole."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nearsight.errors import InputError
+
+#: QE's `prefix` in all runs; the folder around it tells the runs apart.
+PREFIX = "nearsight"
+SAVE = f"{PREFIX}.save"
+
+
+@contextmanager
+def scratch_folder(beside: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside the path `beside`, removed at the end, also after an error."""
+    beside = Path(beside)
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    folder = beside.with_name(f".{beside.name}.scratch-{os.getpid()}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(target: str | Path) -> Iterator[Path]:
+    """Yield a new folder that becomes `target` if the block succeeds; after an error nothing is left."""
+    target = Path(target)
+    with scratch_folder(target) as scratch:
+        folder = scratch / "whole"
+        folder.mkdir()
+        yield folder
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(folder, target)
+
+
+def copy_save(scf: str | Path, folder: Path, *, wavefunctions: bool) -> None:
+    """Copy an SCF's save folder into `folder`, for a run that writes in it or beside it.
+
+    Raises InputError where `scf` is not a whole folder of run_scf.
+    """
+    save = require_save(scf)
+    (folder / SAVE).mkdir()
+    for path in save.iterdir():
+        if path.is_file() and (wavefunctions or not path.name.startswith("wfc")):
+            shutil.copyfile(path, folder / SAVE / path.name)
+
+
+def require_save(scf: str | Path) -> Path:
+    """The save folder of a whole SCF run. Raises InputError where its parts are missing."""
+    save = Path(scf) / SAVE
+    for name in ("data-file-schema.xml", "charge-density.dat"):
+        if not (save / name).is_file():
+            raise InputError(f"{save / name}: expected a file of the SCF run, found none. Run run_scf again.")
+    return save

@@ -1,0 +1,79 @@
+"""Collect the reference data of one snapshot in one HDF5 dataset."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from nearsight.datasets import write_dataset
+from nearsight.errors import InputError
+from nearsight.espresso.inputs import DftSettings, LdosSettings
+from nearsight.espresso.options import add_pseudopotential_option, pseudopotentials_of
+from nearsight.espresso.programs import version_of
+from nearsight.espresso.pseudopotential import require_element
+from nearsight.espresso.reference import collect_variables, elements_of
+from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.provenance import collect_provenance
+from nearsight.structures.builders import grid_of
+from nearsight.structures.io import read_structure
+
+logger = logging.getLogger("nearsight")
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the job."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--structure", type=Path, required=True, help="the snapshot (extended XYZ)")
+    parser.add_argument("--scf", type=Path, required=True, help="folder that run_scf made")
+    parser.add_argument("--scf-text", type=Path, required=True, help="output of pw.x that run_scf made")
+    parser.add_argument("--ldos", type=Path, required=True, help="folder that run_ldos made")
+    parser.add_argument("--density", type=Path, required=True, help="cube file that run_density made")
+    parser.add_argument(
+        "--settings", type=parse_settings, required=True, help="dft, ldos and temperature_K of the runs, as JSON"
+    )
+    add_pseudopotential_option(parser)
+    parser.add_argument("--output", type=Path, required=True, help="snapshot dataset (HDF5)")
+    return parser.parse_args(argv)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Check that the files fit together and write the dataset, whole or not at all."""
+    for key in ("dft", "ldos", "temperature_K"):
+        if key not in arguments.settings:
+            raise InputError(f"settings.{key}: expected the setting of the runs, found none.")
+    atoms = read_structure(arguments.structure)
+    DftSettings.read(arguments.settings["dft"], "dft")
+    pseudopotentials = pseudopotentials_of(arguments)
+    elements = elements_of(atoms)
+    missing = sorted(set(elements) - set(pseudopotentials))
+    if missing:
+        raise InputError(f"pseudopotentials: expected one for {missing[0]}, found none. Add it to the configuration.")
+    variables = collect_variables(
+        atoms,
+        grid_of(atoms, arguments.structure),
+        arguments.scf,
+        arguments.scf_text,
+        arguments.ldos,
+        arguments.density,
+        LdosSettings.read(arguments.settings["ldos"], "ldos"),
+        arguments.settings["temperature_K"],
+    )
+    settings = {
+        **arguments.settings,
+        "elements": elements,
+        "valence": {element: require_element(pseudopotentials[element], element).valence for element in elements},
+    }
+    inputs = {"structure": arguments.structure, "scf_text": arguments.scf_text}
+    inputs |= {f"pseudopotential {element}": pseudopotentials[element] for element in elements}
+    text = arguments.scf_text.read_text(encoding="utf-8", errors="replace")
+    provenance = collect_provenance("reference", settings, inputs, {"Quantum ESPRESSO": version_of(text)})
+    write_dataset(arguments.output, variables, settings, provenance)
+    logger.info(
+        "%d electrons, Fermi energy %.4f eV, total free energy %.6f eV",
+        variables["electrons"],
+        variables["fermi_energy"],
+        variables["total_free_energy"],
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, parse_arguments())

@@ -1,0 +1,58 @@
+"""Run one segment of Born-Oppenheimer molecular dynamics with pw.x."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from nearsight.espresso.dynamics import run_segment
+from nearsight.espresso.inputs import MdSettings
+from nearsight.espresso.options import (
+    add_launch_options,
+    add_pseudopotential_option,
+    launch_of,
+    pseudopotentials_of,
+)
+from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.structures.io import read_structure, write_structure
+
+logger = logging.getLogger("nearsight")
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the job."""
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--start", type=Path, required=True, help="state to go on from: the last frame of a segment, or the start"
+    )
+    add_pseudopotential_option(parser)
+    parser.add_argument("--settings", type=parse_settings, required=True, help="section `md`, as JSON")
+    parser.add_argument("--temperature-K", type=float, required=True, help="temperature of ions and electrons in K")
+    add_launch_options(parser)
+    parser.add_argument("--output", type=Path, required=True, help="frames of the segment (extended XYZ)")
+    return parser.parse_args(argv)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the segment and write its frames, whole."""
+    settings = MdSettings.read(arguments.settings, "md", ignored=("equilibration_fs",))
+    frames = run_segment(
+        read_structure(arguments.start),
+        pseudopotentials_of(arguments),
+        settings,
+        arguments.temperature_K,
+        launch_of(arguments),
+        arguments.output,
+    )
+    write_structure(arguments.output, frames)
+    logger.info(
+        "%d frames up to %.1f fs, mean temperature %.0f K",
+        len(frames),
+        frames[-1].info["time_fs"],
+        np.mean([frame.info["temperature_K"] for frame in frames]),
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, parse_arguments())

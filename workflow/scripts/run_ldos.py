@@ -1,0 +1,51 @@
+"""Compute the local density of states of one snapshot: a Gaussian-smeared non-SCF run with pw.x, then pp.x."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from nearsight.espresso.inputs import DftSettings, LdosSettings
+from nearsight.espresso.ldos import run_ldos
+from nearsight.espresso.options import (
+    add_launch_options,
+    add_pseudopotential_option,
+    launch_of,
+    pseudopotentials_of,
+)
+from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.structures.builders import grid_of
+from nearsight.structures.io import read_structure
+
+logger = logging.getLogger("nearsight")
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the job."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--structure", type=Path, required=True, help="the snapshot of the SCF (extended XYZ)")
+    add_pseudopotential_option(parser)
+    parser.add_argument("--scf", type=Path, required=True, help="folder that run_scf made")
+    parser.add_argument("--settings", type=parse_settings, required=True, help="section `dft`, as JSON")
+    parser.add_argument("--ldos", type=parse_settings, required=True, help="section `ldos`, as JSON")
+    add_launch_options(parser)
+    parser.add_argument("--output", type=Path, required=True, help="folder for the cube files, one per energy")
+    return parser.parse_args(argv)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the cube files, all or none."""
+    atoms = read_structure(arguments.structure)
+    run_ldos(
+        atoms,
+        grid_of(atoms, arguments.structure),
+        pseudopotentials_of(arguments),
+        arguments.scf,
+        DftSettings.read(arguments.settings, "dft"),
+        LdosSettings.read(arguments.ldos, "ldos"),
+        launch_of(arguments),
+        arguments.output,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, parse_arguments())

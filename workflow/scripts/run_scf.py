@@ -1,0 +1,51 @@
+"""Run the self-consistent field of one snapshot with pw.x."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from nearsight.espresso.inputs import DftSettings
+from nearsight.espresso.options import (
+    add_launch_options,
+    add_pseudopotential_option,
+    launch_of,
+    pseudopotentials_of,
+)
+from nearsight.espresso.scf import run_scf
+from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.structures.builders import grid_of
+from nearsight.structures.io import read_structure
+
+logger = logging.getLogger("nearsight")
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the job."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--structure", type=Path, required=True, help="snapshot with grid_shape (extended XYZ)")
+    add_pseudopotential_option(parser)
+    parser.add_argument("--settings", type=parse_settings, required=True, help="section `dft`, as JSON")
+    parser.add_argument("--temperature-K", type=float, required=True, help="temperature of the electrons in K")
+    add_launch_options(parser)
+    parser.add_argument("--outdir", type=Path, required=True, help="folder for QE's data")
+    parser.add_argument("--output-text", type=Path, required=True, help="pw.x's output; its input is put beside it")
+    return parser.parse_args(argv)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the SCF; nothing is left of one that did not converge."""
+    atoms = read_structure(arguments.structure)
+    run_scf(
+        atoms,
+        grid_of(atoms, arguments.structure),
+        pseudopotentials_of(arguments),
+        DftSettings.read(arguments.settings, "dft"),
+        arguments.temperature_K,
+        launch_of(arguments),
+        arguments.outdir,
+        arguments.output_text,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, parse_arguments())
