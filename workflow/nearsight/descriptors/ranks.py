@@ -1,0 +1,135 @@
+"""A job over several ranks: the promised number, one message on an error, and one file written in turn.
+
+h5py has no MPI here: the ranks send their bricks slab by slab to rank 0, which alone writes. No rank ever
+holds more than its own brick and one slab.
+"""
+
+import argparse
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import numpy as np
+
+from nearsight.descriptors.bispectrum import Brick
+from nearsight.errors import InputError, MissingProgramError, NearsightError
+from nearsight.jobs import run_job
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
+
+logger = logging.getLogger("nearsight")
+
+#: Bytes of one slab on its way to the file.
+SLAB_BYTES = 1 << 25
+
+Result = TypeVar("Result")
+
+
+def world() -> "Comm":
+    """All ranks of this job. Raises MissingProgramError where mpi4py or its MPI library is missing."""
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        from nearsight.descriptors.lammps import INSTALL
+
+        raise MissingProgramError(f"mpi4py with an MPI library: expected, not found ({error}). {INSTALL}") from error
+    return MPI.COMM_WORLD
+
+
+def check_ranks(comm: "Comm", promised: int) -> None:
+    """Raise InputError unless the job runs on the promised number of ranks."""
+    if comm.size < promised:
+        raise InputError(
+            f"--ranks: expected {promised} MPI ranks, this process sees {comm.size} (fewer ranks than promised). "
+            f"Start the job with `mpiexec -n {promised}` of the same MPI library as mpi4py's (the wheel mpich), "
+            f"under Slurm with `srun --mpi=pmi2 -n {promised}`; without PMI each process runs alone."
+        )
+    if comm.size > promised:
+        raise InputError(f"--ranks: expected {promised} MPI ranks, got {comm.size}. Start as many as are promised.")
+
+
+def on_rank_0(comm: "Comm", function: Callable[[], Result]) -> Result:
+    """Call `function` on rank 0 alone and give every rank its result, for reading files.
+
+    A NearsightError is raised on rank 0; the other ranks leave without a message of their own.
+    """
+    result, error = None, None
+    if comm.rank == 0:
+        try:
+            result = function()
+        except NearsightError as raised:
+            error = raised
+    failed = comm.bcast(error is not None, root=0)
+    if failed:
+        if error is not None:
+            raise error
+        sys.exit(1)
+    return comm.bcast(result, root=0)
+
+
+def run_parallel_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
+    """`jobs.run_job` for MPI: rank 0 logs, and an error on one rank stops all of them, with one message."""
+    try:
+        comm = world()
+    except MissingProgramError as error:
+        missing = error
+
+        def report(_: argparse.Namespace) -> NoReturn:
+            raise missing
+
+        run_job(report, arguments)
+        return
+    if comm.size == 1:
+        run_job(main, arguments)
+        return
+    log = arguments.log
+    if comm.rank > 0:
+        arguments.log = None
+
+    def guarded(arguments: argparse.Namespace) -> None:
+        try:
+            main(arguments)
+        except Exception as error:
+            if comm.rank > 0:
+                time.sleep(2.0)  # where all ranks meet the same error, rank 0 tells it for all
+            text = str(error) if isinstance(error, NearsightError) else traceback.format_exc()
+            message = f"rank {comm.rank} of {comm.size}: {text}"
+            logger.error("%s", message)
+            if comm.rank > 0 and log is not None:
+                with open(log, "a", encoding="utf-8") as handle:
+                    handle.write(f"ERROR {message}\n")
+            logging.shutdown()
+            sys.stderr.flush()
+            comm.Abort(1)
+
+    run_job(guarded, arguments)
+
+
+def write_bricks(comm: "Comm", brick: Brick, shape: tuple[int, int, int], target: object) -> None:
+    """Write the bricks of all ranks into `target` (rank 0: a dataset of shape (*shape, components)), slab by slab."""
+    components = brick.values.shape[-1]
+    bricks = comm.allgather((brick.start, brick.stop))
+    rows = int(np.clip(SLAB_BYTES // (shape[2] * components * 8), 1, shape[1]))
+    for x in range(shape[0]):
+        for low in range(0, shape[1], rows):
+            high = min(low + rows, shape[1])
+            slab = np.empty((high - low, shape[2], components)) if comm.rank == 0 else None
+            for rank, (start, stop) in enumerate(bricks):
+                first, last = max(low, start[1]), min(high, stop[1])
+                if not start[0] <= x < stop[0] or first >= last or start[2] >= stop[2]:
+                    continue
+                if rank == comm.rank:
+                    part = brick.values[x - start[0], first - start[1] : last - start[1]]
+                    if rank > 0:
+                        comm.Send(np.ascontiguousarray(part), dest=0)
+                elif comm.rank == 0:
+                    part = np.empty((last - first, stop[2] - start[2], components))
+                    comm.Recv(part, source=rank)
+                if comm.rank == 0:
+                    slab[first - low : last - low, start[2] : stop[2]] = part
+            if comm.rank == 0:
+                target[x, low:high] = slab
