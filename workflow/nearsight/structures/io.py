@@ -29,7 +29,8 @@ def read_frames(path: str | Path) -> list[Atoms]:
         file_format = filetype(str(path))
         mode = "rb" if ioformats[file_format].isbinary else "r"
         with open(path, mode, encoding=None if mode == "rb" else "utf-8") as handle:
-            frames = ase.io.read(handle, index=":", format=file_format)
+            # parallel=False: under MPI, ASE would make this a collective call, and one rank alone may be reading
+            frames = ase.io.read(handle, index=":", format=file_format, parallel=False)
     except Exception as error:  # every reader of ASE raises errors of its own
         raise InputError(
             f"{path}: expected a structure in a format that ASE reads, got {type(error).__name__}: {error}. "
