@@ -379,7 +379,7 @@ def load_study(path: str | Path, overrides: Mapping | None = None) -> Study:
     """
     content = read_yaml(path)
     if overrides:
-        content = _merge(content, overrides)
+        content = _merge(content, _typed(overrides))
     return parse_study(content, str(path))
 
 
@@ -395,6 +395,21 @@ def parse_study(content: Mapping, source: str) -> Study:
             return study
     shown = "\n".join(f"{source}: {line}" for line in dict.fromkeys(lines))
     raise ConfigError(shown)
+
+
+def _typed(value: Any) -> Any:
+    """Numbers and truth values in an override, which Snakemake's --config leaves as text inside of sections."""
+    if isinstance(value, Mapping):
+        return {name: _typed(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        read = yaml.load(value, _Loader)
+    except yaml.YAMLError:
+        return value
+    return read if isinstance(read, bool | int | float) else value
 
 
 def _merge(base: Mapping, changes: Mapping) -> dict:

@@ -1,0 +1,95 @@
+"""What a changed key of the study file runs again, and that it runs no more than that."""
+
+import pytest
+
+PREDICTION = {
+    "plan_tiles",
+    "predict_tiles",
+    "gather_prediction",
+    "evaluate_prediction",
+    "plot_dos",
+    "plot_density_slice",
+    "plot_band_energy_parity",
+    "write_summary",
+    "all",
+}
+MODEL = {"train_model", "plot_training"} | PREDICTION
+# the scratch folder of the SCF is temporary: a new LDOS needs it again
+SNAPSHOTS = {"run_scf", "run_ldos", "run_density", "collect_reference"}
+SELECTION = {"select_snapshots_a", "select_snapshots_b", "build_supercell", "compute_descriptors"} | SNAPSHOTS | MODEL
+
+CHANGES = {
+    "training.learning_rate": (5e-4, MODEL),
+    "training.hidden": ([64], MODEL),
+    "ldos.broadening_eV": (0.3, SNAPSHOTS | MODEL),
+    "dft.conv_thr_Ry": (1e-10, SNAPSHOTS | MODEL),
+    "descriptors.cutoff_A": (4.5, {"compute_descriptors"} | MODEL),
+    "inference.batches": (3, PREDICTION),
+    "md.equilibration_fs": (30.0, SELECTION),
+    "md.time_step_fs": (1.5, {"run_dft_md", "collect_dft_md"} | SELECTION),
+    "supercells.be64.repeat": (
+        [3, 1, 1],
+        {
+            "build_supercell",
+            "compute_descriptors",
+            "plan_tiles",
+            "predict_tiles",
+            "gather_prediction",
+            "plot_dos",
+            "write_summary",
+            "all",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_changed_key_reruns_what_depends_on_it(finished, key):
+    value, expected = CHANGES[key]
+    assert set(finished.jobs("--configfile", finished.study({key: value}))) == expected
+
+
+def test_unchanged_study_reruns_nothing(finished):
+    assert "Nothing to be done" in finished.run("--cores", "1")
+
+
+def test_settings_of_the_machine_rerun_nothing(finished):
+    changes = {
+        "dft.launcher": "mpirun",
+        "dft.ranks": 2,
+        "descriptors.ranks": 3,
+        "training.threads": 1,
+        "inference.threads": 2,
+    }
+    assert "Nothing to be done" in finished.run("--cores", "1", "--configfile", finished.study(changes))
+
+
+def test_another_study_has_its_own_results(finished):
+    jobs = finished.jobs("--configfile", finished.study({"study": "other"}))
+    assert jobs["run_scf"] == 5
+    assert jobs["make_pseudopotential"] == 1
+
+
+def test_scratch_is_removed(finished):
+    assert not list(finished.folder.glob("results/*/reference/*/ldos"))
+    assert not list(finished.folder.glob("results/*/reference/*/scf"))
+    assert not list(finished.folder.glob("results/*/reference/*/density.cube"))
+
+
+def test_every_job_leaves_log_and_benchmark(finished):
+    results = finished.folder / "results/quickstart"
+    for module in (finished.folder / "workflow/scripts").glob("*.py"):
+        assert list((results / "logs" / module.stem).glob("*.log")), module.stem
+        assert list((results / "benchmarks" / module.stem).glob("*.tsv")), module.stem
+
+
+def test_lost_segment_is_repeated_alone(finished, copy_with_stubs, tmp_path):
+    import shutil
+
+    shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
+    workflow = type(finished)(tmp_path / "copy")
+    results = workflow.folder / "results/quickstart/md"
+    (results / "a/segment-3.extxyz").unlink()
+    (results / "a.extxyz").unlink()
+    jobs = workflow.jobs("results/quickstart/md/a.extxyz")
+    assert jobs == {"run_dft_md": 1, "collect_dft_md": 1}

