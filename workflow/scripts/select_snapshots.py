@@ -37,6 +37,12 @@ def main(arguments: argparse.Namespace) -> None:
         if abs(found - step) > 1e-6 * step:
             raise InputError(f"{arguments.trajectory}: expected frames {step} fs apart, got {found} fs.")
     selection = select_frames(frames, len(arguments.outputs), arguments.settings["equilibration_fs"])
+    if selection.spacing_fs is not None:
+        logger.info(
+            "%.1f fs apart, largest velocity autocorrelation of a pair %.2f",
+            selection.spacing_fs,
+            selection.autocorrelation,
+        )
     for path, index in zip(arguments.outputs, selection.indices, strict=True):
         frame = frames[index]
         frame.info[GRID_SHAPE] = list(fft_shape(frame.cell.array, arguments.ecutrho_Ry))

@@ -1,6 +1,7 @@
 """Born-Oppenheimer molecular dynamics with pw.x, in segments."""
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def frames_of_steps(start: Atoms, steps: list[MdStep], time_step_fs: float) -> l
     # eV/(Å amu) in Å/fs²
     acceleration = ase_units.fs**2
     frames = []
-    for number, (before, step) in enumerate(zip(steps, steps[1:], strict=False), start=1):
+    for number, (before, step) in enumerate(pairwise(steps), start=1):
         velocities = (step.positions - before.positions) / time_step_fs
         velocities = velocities + 0.5 * time_step_fs * acceleration * step.forces / masses[:, None]
         velocities = without_drift(masses, velocities)  # as pw.x, which takes the net force off

@@ -113,9 +113,10 @@ def check_convergence(text: str, section: str, conv_thr_Ry: float, electron_maxs
     if "convergence NOT achieved" not in text:
         return
     accuracies = re.findall(r"estimated scf accuracy\s*<\s*(\S+) Ry", text)
+    reached = accuracies[-1] if accuracies else "an unknown number of"
     raise ConvergenceError(
         f"pw.x: the SCF did not converge: expected {section}.conv_thr_Ry = {conv_thr_Ry:g} Ry within "
-        f"{section}.electron_maxstep = {electron_maxstep} iterations, reached {accuracies[-1] if accuracies else '?'} Ry. "
+        f"{section}.electron_maxstep = {electron_maxstep} iterations, reached {reached} Ry. "
         f"Lower {section}.mixing_beta (for example to 0.3), raise {section}.electron_maxstep, or check the structure."
     )
 

@@ -120,9 +120,7 @@ def ranks_of(text: str) -> int | None:
     Versions differ: "running on N processors", "running on N processor cores" followed by
     "Number of MPI processes: M" when built with OpenMP, "Serial version".
     """
-    match = re.search(r"Number of MPI processes:\s*(\d+)", text) or re.search(
-        r"running on\s+(\d+)\s+processor", text
-    )
+    match = re.search(r"Number of MPI processes:\s*(\d+)", text) or re.search(r"running on\s+(\d+)\s+processor", text)
     if match:
         return int(match.group(1))
     return 1 if "Serial version" in text or "Serial multi-threaded version" in text else None

@@ -12,7 +12,7 @@ from nearsight import units
 from nearsight.datasets import variables_of_atoms
 from nearsight.errors import InputError
 from nearsight.espresso.cube import Cube, read_cube
-from nearsight.espresso.inputs import DftSettings, LdosSettings
+from nearsight.espresso.inputs import LdosSettings
 from nearsight.espresso.ldos import check_cube_energy, cube_name
 from nearsight.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
 from nearsight.jobs import show_progress
@@ -111,22 +111,22 @@ def check_energy_window(
     lowest = float(nscf.eigenvalues.min())
     if ldos.energies_eV[0] > lowest - margin:
         raise InputError(
-            f"ldos.energy_min_eV: expected at most {lowest - margin:.2f} eV (4 broadenings below the lowest eigenvalue, "
-            f"{lowest:.2f} eV), got {ldos.energies_eV[0]:.2f} eV. Lower it."
+            f"ldos.energy_min_eV: expected at most {lowest - margin:.2f} eV (4 broadenings below the lowest "
+            f"eigenvalue, {lowest:.2f} eV), got {ldos.energies_eV[0]:.2f} eV. Lower it."
         )
     needed = scf.fermi_energy + 25 * units.thermal_energy(temperature_K) + margin
     top = float(ldos.energies_eV[-1])
     if top < needed:
         raise InputError(
-            f"ldos.energy_max_eV: expected at least {needed:.2f} eV (25 k_B T and 4 broadenings above the Fermi energy, "
-            f"{scf.fermi_energy:.2f} eV), got {top:.2f} eV. Raise it."
+            f"ldos.energy_max_eV: expected at least {needed:.2f} eV (25 k_B T and 4 broadenings above the Fermi "
+            f"energy, {scf.fermi_energy:.2f} eV), got {top:.2f} eV. Raise it."
         )
     highest = float(nscf.eigenvalues[:, -1].min())
     if highest < top + margin:
         raise InputError(
             f"dft.bands: expected so many bands that the highest one lies above {top + margin:.2f} eV (4 broadenings "
-            f"above ldos.energy_max_eV) at every k-point, got {nscf.eigenvalues.shape[1]} bands, whose highest begins at "
-            f"{highest:.2f} eV. Raise dft.bands, or lower ldos.energy_max_eV (at least {needed:.2f} eV)."
+            f"above ldos.energy_max_eV) at every k-point, got {nscf.eigenvalues.shape[1]} bands, whose highest "
+            f"begins at {highest:.2f} eV. Raise dft.bands, or lower ldos.energy_max_eV (at least {needed:.2f} eV)."
         )
 
 

@@ -99,4 +99,6 @@ def electrons(settings: DftSettings) -> dict[str, object]:
         "conv_thr": settings.conv_thr_Ry,
         "electron_maxstep": settings.electron_maxstep,
         "mixing_beta": settings.mixing_beta,
+        # a larger Davidson space costs memory and saves a quarter of the time where many bands are empty
+        "diago_david_ndim": 4,
     }

@@ -53,7 +53,8 @@ def build_structure(settings: dict) -> Atoms:
                 raise InputError(f"structure.{key}: expected a value, or structure.file, found none.")
         if settings["lattice"] != "hcp":
             raise InputError(
-                f"structure.lattice: expected 'hcp', got {settings['lattice']!r}. Give other crystals as structure.file."
+                f"structure.lattice: expected 'hcp', got {settings['lattice']!r}. "
+                "Give other crystals as structure.file."
             )
         atoms = hcp_orthorhombic(settings["element"], settings["density_g_cm3"], settings["c_over_a"])
     atoms = atoms.repeat(_repeats(settings.get("repeat") or (1, 1, 1), "structure.repeat"))

@@ -33,7 +33,7 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
     if not abs(volume) > 1e-6:
         raise InputError(
             f"{source}: cell: expected three lattice vectors that span a volume in Å³, got none. "
-            "Give the file a cell (Lattice=\"...\" in extended XYZ)."
+            'Give the file a cell (Lattice="..." in extended XYZ).'
         )
     if volume < 0:
         raise InputError(
@@ -42,8 +42,7 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
         )
     if not atoms.pbc.all():
         raise InputError(
-            f"{source}: pbc: expected periodicity along all three vectors, got {atoms.pbc.tolist()}. "
-            "Set pbc=\"T T T\"."
+            f'{source}: pbc: expected periodicity along all three vectors, got {atoms.pbc.tolist()}. Set pbc="T T T".'
         )
     radii = OVERLAP_FRACTION * covalent_radii[atoms.numbers]
     first, second, distances = neighbor_list("ijd", atoms, cutoff=radii)

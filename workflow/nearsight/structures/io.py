@@ -23,7 +23,9 @@ def read_structure(path: str | Path) -> Atoms:
 def read_frames(path: str | Path) -> list[Atoms]:
     """All structures of a file, each checked. Raises InputError as read_structure does."""
     if not Path(path).is_file():
-        raise InputError(f"{path}: expected a structure file, found none. Check the path, or run the rule that makes it.")
+        raise InputError(
+            f"{path}: expected a structure file, found none. Check the path, or run the rule that makes it."
+        )
     # an object, not the name: in a name ASE would read '@' and '*' as an index and a pattern
     try:
         file_format = filetype(str(path))

@@ -10,13 +10,17 @@ from nearsight.errors import InputError
 
 logger = logging.getLogger("nearsight")
 
-#: Frames count as decorrelated where the velocity autocorrelation has fallen below 1/e in magnitude.
+#: Two frames count as decorrelated where the normalised velocity autocorrelation at their lag is below 1/e.
+#: A negative one is welcome: the atoms move the other way, so that the structures differ most.
 DECORRELATED = float(np.exp(-1.0))
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Chosen frames, their spacing in fs and the normalised velocity autocorrelation at that lag (None for one)."""
+    """Indices of the chosen frames, their spacing in fs, and the largest autocorrelation among their pairs.
+
+    Spacing and autocorrelation are None for a single frame.
+    """
 
     indices: list[int]
     spacing_fs: float | None
@@ -24,11 +28,14 @@ class Selection:
 
 
 def select_frames(frames: list[Atoms], count: int, equilibration_fs: float) -> Selection:
-    """Choose `count` frames: equilibration is dropped, the rest is divided evenly in time, its last frame included.
+    """Choose `count` evenly spaced frames after the equilibration; the last one is the trajectory's last.
 
-    The number is fixed beforehand, so the criterion is a check: frames are decorrelated when the normalised
-    velocity autocorrelation at their smallest spacing is below 1/e in magnitude; if not, the log warns.
-    frames: with `time_fs` in info and momenta. Raises InputError where too few frames are left.
+    Criterion: the widest spacing for which no pair of frames is correlated, that is for which the velocity
+    autocorrelation is below 1/e at every multiple of the spacing up to the first frame's lag to the last (in a crystal
+    it comes back after a period of vibration). Where no spacing fulfils it, the one with the smallest correlation is
+    taken and the log warns: the number of snapshots is fixed before the dynamics is known.
+
+    frames: equally spaced, with `time_fs` in info and momenta. Raises InputError where too few frames are left.
     """
     times = np.array([frame.info["time_fs"] for frame in frames], dtype=float)
     start = int(np.searchsorted(times, equilibration_fs - 1e-6))
@@ -38,26 +45,32 @@ def select_frames(frames: list[Atoms], count: int, equilibration_fs: float) -> S
             f"trajectory: expected at least {count} frames after {equilibration_fs} fs of equilibration, got {rest} "
             f"of {len(frames)}. Raise the trajectory's segments, or lower md.equilibration_fs or its snapshots."
         )
-    # the middle of the equilibrated stretch belongs to nobody: n frames end n equal intervals
-    indices = [start + round((i + 1) * rest / count) - 1 for i in range(count)]
+    last = len(frames) - 1
     if count == 1:
-        return Selection(indices, None, None)
-    lag = min(b - a for a, b in zip(indices, indices[1:], strict=False))
-    autocorrelation = velocity_autocorrelation(np.array([frame.get_velocities() for frame in frames[start:]]), lag)
-    spacing = float(times[start + lag] - times[start])
-    if abs(autocorrelation) >= DECORRELATED:
+        return Selection([last], None, None)
+    velocities = np.array([frame.get_velocities() for frame in frames[start:]])
+    widest = (rest - 1) // (count - 1)
+    largest = [
+        max(velocity_autocorrelation(velocities, spacing * multiple) for multiple in range(1, count))
+        for spacing in range(1, widest + 1)
+    ]
+    fitting = [spacing for spacing, value in enumerate(largest, start=1) if value < DECORRELATED]
+    chosen = fitting[-1] if fitting else 1 + int(np.argmin(largest))
+    autocorrelation = largest[chosen - 1]
+    spacing_fs = float(times[last] - times[last - chosen])
+    if not fitting:
         logger.warning(
-            "snapshots %.1f fs apart are still correlated: velocity autocorrelation %.2f, expected below %.2f in "
-            "magnitude. More segments give more spacing.",
-            spacing,
+            "snapshots %.1f fs apart are still correlated: velocity autocorrelation %.2f, expected below %.2f. "
+            "More segments give more room.",
+            spacing_fs,
             autocorrelation,
             DECORRELATED,
         )
-    return Selection(indices, spacing, autocorrelation)
+    return Selection([last - chosen * i for i in reversed(range(count))], spacing_fs, autocorrelation)
 
 
 def velocity_autocorrelation(velocities: np.ndarray, lag: int) -> float:
     """<v(t)·v(t + lag)> / <v²> over all atoms and starting times; velocities: shape (frames, atoms, 3)."""
     later, earlier = velocities[lag:], velocities[: len(velocities) - lag]
     scale = np.sqrt(np.mean(later**2) * np.mean(earlier**2))
-    return float(np.mean(later * earlier) / scale)
+    return float(np.mean(later * earlier) / scale) if scale > 0 else 1.0
