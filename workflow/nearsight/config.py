@@ -33,6 +33,9 @@ BOLTZMANN_eV_per_K = 8.617333262e-05
 STUDY_NAME = r"^[A-Za-z0-9_-]+$"
 NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 
+#: Names of the user's files: Snakemake takes braces for wildcards, in places even where it should not.
+FILE_NAME = r"^[^{}\r\n]+$"
+
 Positive = Annotated[int, Field(ge=1)]
 Shift = Annotated[int, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=NAME)]
@@ -70,9 +73,14 @@ class Pseudopotential(Section):
     """Where an element's pseudopotential comes from: `ld1_input`, or `upf` together with `sha256`."""
 
     ld1_input: str | None = _key(
-        "input of Quantum ESPRESSO's atomic code ld1.x, which makes the pseudopotential", "a file name", default=None
+        "input of Quantum ESPRESSO's atomic code ld1.x, which makes the pseudopotential",
+        "a file name without braces",
+        default=None,
+        pattern=FILE_NAME,
     )
-    upf: str | None = _key("a ready pseudopotential in UPF format", "a file name", default=None)
+    upf: str | None = _key(
+        "a ready pseudopotential in UPF format", "a file name without braces", default=None, pattern=FILE_NAME
+    )
     sha256: str | None = _key(
         "checksum of the UPF file, so that a study says exactly what it used",
         "64 hexadecimal digits",
@@ -107,7 +115,7 @@ class BuiltStructure(Section):
 class FileStructure(Section):
     """The cell of the DFT-MD, read from a file."""
 
-    file: str = _key("structure file, in any format that ASE reads", "a file name", min_length=1)
+    file: str = _key("structure file, in any format that ASE reads", "a file name without braces", pattern=FILE_NAME)
 
 
 class Dft(Section):
@@ -277,11 +285,11 @@ class Inference(Section):
 
 def _structure_kind(value: Any) -> str:
     is_file = "file" in value if isinstance(value, Mapping) else isinstance(value, FileStructure)
-    return "file" if is_file else "built"
+    return "(file)" if is_file else "(built)"
 
 
 Structure = Annotated[
-    Annotated[BuiltStructure, Tag("built")] | Annotated[FileStructure, Tag("file")], Discriminator(_structure_kind)
+    Annotated[BuiltStructure, Tag("(built)")] | Annotated[FileStructure, Tag("(file)")], Discriminator(_structure_kind)
 ]
 
 
@@ -568,22 +576,23 @@ def _explain(error: Mapping) -> str:
     path, section, field, container = _locate(error["loc"])
     name = ".".join(path) or "study file"
     kind, value = error["type"], error["input"]
-    hint = f'see config/README.md, "{section}".'
+    page = f'see config/README.md, "{section}".'
     if kind == "extra_forbidden":
         return f"{name}: unknown key. {_suggest(path[-1], container)}"
     if field is None:
-        return f"{name}: expected keys and values, got {_show(value)}; {hint}"
-    if error["loc"] and error["loc"][-1] == "[key]":
-        return f"{name}: expected {_name_rule(path)}, got {_show(value)}; {hint}"
+        return f"{name}: expected keys and values, got {_show(value)}; {page}"
+    if error["loc"][-1] == "[key]":
+        return f"{name}: expected {_name_rule(path)}, got {_show(value)}; {page}"
     expected = expected_text(field)
-    default = default_text(field)
     if kind == "missing":
-        return f"{name}: expected {expected}, found nothing. Add the key; {hint}"
-    known = ""
-    if default is not None and default != "":
+        return f"{name}: expected {expected}, found nothing. Add the key; {page}"
+    default = default_text(field)
+    if default is None:
+        advice = f"S{page[1:]}"
+    else:
         extra = field.json_schema_extra or {}
-        known = f"The {'reference uses' if extra.get('reference') else 'default is'} {default}; "
-    return f"{name}: expected {expected}, got {_show(value)}.\n  {known}{hint}"
+        advice = f"The {'reference uses' if extra.get('reference') else 'default is'} {default}; {page}"
+    return f"{name}: expected {expected}, got {_show(value)}.\n  {advice}"
 
 
 def _name_rule(path: list[str]) -> str:
@@ -622,7 +631,7 @@ def _locate(location: tuple) -> tuple[list[str], str, FieldInfo | None, type[Bas
     return path, path[0] if path else "study", field, model
 
 
-_TAGS = {BuiltStructure: ("built",), FileStructure: ("file",)}
+_TAGS = {BuiltStructure: ("(built)",), FileStructure: ("(file)",)}
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
