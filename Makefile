@@ -1,5 +1,7 @@
-# make quickstart   set up, then the whole pipeline on config/quickstart.yaml
+# make quickstart   set up, then the whole pipeline on config/quickstart.yaml and its report
 # make test         set up, then lint and all quick tests
+# make test-all     the slow tests too
+# make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing
 # make lint         lint alone
 # make format       format the sources
 
@@ -11,7 +13,6 @@ SHELL := bash
 CORES ?= 2
 PYTHON ?= python3
 VENV ?= .venv
-STUDY ?= config/quickstart.yaml
 export PYTHON VENV
 
 BIN := $(VENV)/bin
@@ -19,7 +20,9 @@ STAMP := $(VENV)/.complete
 SOURCES := workflow tests
 
 quickstart: setup
-	$(BIN)/snakemake --cores $(CORES) --configfile $(STUDY)
+	$(BIN)/snakemake --cores $(CORES)
+	@[ report.html -nt results/quickstart/summary.md ] || $(BIN)/snakemake --report report.html
+	@echo "Read results/quickstart/summary.md, or open report.html in a browser."
 
 setup: programs $(STAMP)
 
