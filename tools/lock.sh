@@ -19,4 +19,4 @@ trap 'rm -rf "$tools"' EXIT
     --extra workflow --extra dev --output-file requirements.lock pyproject.toml
 
 # torch's own entry, from its name to the last of its hashes
-sed -i '/^torch==/,/[^\\]$/d; /^# The following packages/d' requirements.lock
+sed -i '/^torch==/,/[^\\]$/d; /^# The following packages/d; /^$/d' requirements.lock

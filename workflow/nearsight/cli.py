@@ -1,6 +1,7 @@
 """The `nearsight` command: check a study file, describe the configuration, look into a file."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -16,9 +17,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
     except NearsightError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing more must be flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

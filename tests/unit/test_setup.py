@@ -1,0 +1,47 @@
+"""Setting up: what is locked, and what a user without the programs is told."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+
+
+def test_lock_holds_names_versions_and_hashes_only(repository):
+    text = (repository / "requirements.lock").read_text(encoding="utf-8").replace("\\\n", "")
+    for line in text.splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[^ ]+( +--hash=sha256:[0-9a-f]{64})+", line), line
+
+
+def test_lock_covers_the_dependencies(repository):
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    locked = "".join((repository / name).read_text() for name in ("requirements.lock", "requirements-torch.lock"))
+    for requirement in wanted:
+        name = re.match(r"[A-Za-z0-9-]+", requirement)[0]
+        assert re.search(rf"^{name}==", locked, re.MULTILINE), f"{name} is not locked. Run: tools/lock.sh"
+
+
+def test_conda_environments_have_the_locked_versions(repository):
+    locked = (repository / "requirements.lock").read_text() + (repository / "requirements-torch.lock").read_text()
+    for path in (repository / "envs").glob("*.yaml"):
+        for name, version in re.findall(r"- ([a-z0-9-]+)==(\S+)", path.read_text(encoding="utf-8")):
+            assert re.search(rf"^{name}=={re.escape(version)}(\s|$)", locked, re.MULTILINE), f"{path.name}: {name}"
+
+
+def test_missing_programs_end_with_the_commands_that_install_them(repository, tmp_path):
+    for name in ("bash", "dirname", "cat"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n", encoding="utf-8")
+    (tmp_path / "id").chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(repository / "tools/setup.sh"), "programs"],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "not found: pw.x pp.x ld1.x mpirun" in done.stderr
+    assert "apt-get install --no-install-recommends quantum-espresso libopenblas0-pthread openmpi-bin" in done.stderr
+    assert "conda install -c conda-forge qe" in done.stderr
