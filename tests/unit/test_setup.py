@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from itertools import chain
 
 
 def test_lock_holds_names_versions_and_hashes_only(repository):
@@ -15,7 +16,7 @@ def test_lock_holds_names_versions_and_hashes_only(repository):
 
 def test_lock_covers_the_dependencies(repository):
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     locked = "".join((repository / name).read_text() for name in ("requirements.lock", "requirements-torch.lock"))
     for requirement in wanted:
         name = re.match(r"[A-Za-z0-9-]+", requirement)[0]
