@@ -1,0 +1,1 @@
+"""The network from descriptors to LDOS: scaling, data, training, bundle."""

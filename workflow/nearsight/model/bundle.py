@@ -1,0 +1,256 @@
+"""The model bundle: safetensors with weights and scalings, JSON with all else. No pickle anywhere.
+
+The JSON carries the SHA-256 of the safetensors file, and sizes, types and names are checked before a network is built:
+a file from a stranger can be wrong, but it cannot run code.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+
+from nearsight.errors import InputError
+from nearsight.files import read_json, sha256_of, write_json, write_whole
+from nearsight.ldos.grid import EnergyGrid
+from nearsight.model.data import NEUTRAL_KEYS
+from nearsight.model.network import NetworkSettings, build_network
+from nearsight.model.scaling import Scaling
+
+FORMAT = "nearsight model bundle"
+FORMAT_VERSION = 1
+
+#: Tensors of the safetensors file beside the network's own.
+SCALINGS = ("descriptors.mean", "descriptors.scale", "ldos.mean", "ldos.scale")
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """A trained model with everything that is needed to use it, and to refuse data that does not fit.
+
+    descriptor_settings: as in the descriptor datasets, without backend and elements; broadening_eV: s of the Gaussian
+    exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons.
+    """
+
+    network: torch.nn.Sequential
+    network_settings: NetworkSettings
+    descriptor_scaling: Scaling
+    ldos_scaling: Scaling
+    descriptor_settings: dict
+    energy_grid: EnergyGrid
+    broadening_eV: float
+    temperature_K: float
+    elements: list[str]
+    electrons_per_element: dict[str, float]
+    training: dict
+    provenance: dict
+
+    def __post_init__(self) -> None:
+        """Raise InputError where scalings, network and energy grid differ in size."""
+        sizes = {
+            "network.inputs and descriptor scaling": (self.network_settings.inputs, self.descriptor_scaling.mean.size),
+            "network.outputs and LDOS scaling": (self.network_settings.outputs, self.ldos_scaling.mean.size),
+            "network.outputs and energies": (self.network_settings.outputs, self.energy_grid.count),
+        }
+        for what, (one, other) in sizes.items():
+            if one != other:
+                raise InputError(f"model: {what}: expected equal numbers, got {one} and {other}.")
+
+    def predict_ldos(self, descriptors: np.ndarray) -> np.ndarray:
+        """LDOS in 1/(eV Å³), shape (n, energies), float32, of descriptors of shape (n, components).
+
+        Rows are independent of each other. Memory: a few arrays of n rows; the caller chooses n (tiles).
+        Raises InputError for another number of components.
+        """
+        descriptors = np.asarray(descriptors)
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.network_settings.inputs:
+            raise InputError(
+                f"descriptors: expected shape (points, {self.network_settings.inputs}), got {descriptors.shape}."
+            )
+        with torch.inference_mode():
+            scaled = self.network(torch.from_numpy(self.descriptor_scaling.apply(descriptors))).numpy()
+        return self.ldos_scaling.invert(scaled)
+
+    def check_fits(self, settings: dict, elements: list[str] | None = None, name: str | Path = "descriptors") -> None:
+        """Raise InputError unless descriptors of these settings and elements are those that the model was trained on.
+
+        settings: as stored in a descriptor dataset; elements: taken from there where left out; name: the file's.
+        """
+        elements = list(settings.get("elements", [])) if elements is None else list(elements)
+        ignored = (*NEUTRAL_KEYS, "elements")
+        given = {key: value for key, value in settings.items() if key not in ignored}
+        for key in sorted(given | self.descriptor_settings):
+            expected, got = self.descriptor_settings.get(key), given.get(key)
+            if expected != got:
+                raise InputError(
+                    f"{name}: {key}: expected {expected} as in the model, got {got}. Compute the descriptors with the "
+                    "model's settings, or train a model with these."
+                )
+        if elements != self.elements:
+            raise InputError(
+                f"{name}: elements: expected {', '.join(self.elements)} as in the model, got "
+                f"{', '.join(elements) or 'none'}. Train a model on these elements first."
+            )
+
+
+def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | Path) -> None:
+    """Write both files, each whole; the JSON last, because it names the hash of the other."""
+    tensors = {f"network.{name}": tensor.detach().cpu() for name, tensor in bundle.network.state_dict().items()}
+    values = (
+        bundle.descriptor_scaling.mean,
+        bundle.descriptor_scaling.scale,
+        bundle.ldos_scaling.mean,
+        bundle.ldos_scaling.scale,
+    )
+    tensors |= {name: torch.from_numpy(value) for name, value in zip(SCALINGS, values, strict=True)}
+    with write_whole(weights_path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={"format": FORMAT})
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "weights_sha256": sha256_of(weights_path),
+        "network": bundle.network_settings.to_dict(),
+        "descriptors": bundle.descriptor_settings,
+        "ldos": {
+            "energy_min_eV": bundle.energy_grid.minimum_eV,
+            "spacing_eV": bundle.energy_grid.spacing_eV,
+            "energies": bundle.energy_grid.count,
+            "broadening_eV": bundle.broadening_eV,
+        },
+        "temperature_K": bundle.temperature_K,
+        "elements": bundle.elements,
+        "electrons_per_element": bundle.electrons_per_element,
+        "training": bundle.training,
+        "provenance": bundle.provenance,
+    }
+    write_json(json_path, content)
+
+
+def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
+    """Read and check a bundle. Raises InputError where a file is missing, truncated, altered or of another kind."""
+    content = read_json(json_path)
+    if content.get("format") != FORMAT or content.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{json_path}: format: expected {FORMAT!r}, version {FORMAT_VERSION}, got {content.get('format')!r}, version "
+            f"{content.get('format_version')!r}. Train the model again with this version of Nearsight."
+        )
+    if not Path(weights_path).is_file():
+        raise InputError(f"{weights_path}: expected the model's weights, found no file. Run the rule train_model.")
+    if (found := sha256_of(weights_path)) != content.get("weights_sha256"):
+        raise InputError(
+            f"{weights_path}: expected the weights that {json_path} names (SHA-256 {content.get('weights_sha256')}), got "
+            f"SHA-256 {found}. The file is damaged or of another training: train again, or restore both files."
+        )
+    read = _Reader(json_path, content)
+    hidden = read.value("network", "hidden", kind=list)
+    settings = _within(
+        json_path,
+        lambda: NetworkSettings(
+            inputs=read.value("network", "inputs", kind=int),
+            hidden=tuple(hidden),
+            activation=read.value("network", "activation", kind=str),
+            outputs=read.value("network", "outputs", kind=int),
+        ),
+    )
+    grid = _within(
+        json_path,
+        lambda: EnergyGrid(
+            read.number("ldos", "energy_min_eV"),
+            read.number("ldos", "spacing_eV"),
+            read.value("ldos", "energies", kind=int),
+        ),
+    )
+    elements = read.value("elements", kind=list)
+    electrons = {
+        element: read.number("electrons_per_element", element, positive=True)
+        for element in read.value("electrons_per_element", kind=dict)
+    }
+    if not elements or not all(isinstance(e, str) and e in electrons for e in elements):
+        raise InputError(f"{json_path}: elements: expected elements with valence electrons, got {elements}.")
+    tensors = _read_tensors(Path(weights_path), settings)
+    network = build_network(settings)
+    network.load_state_dict({name: tensors[f"network.{name}"] for name in settings.tensor_shapes()})
+    network.eval().requires_grad_(False)
+    arrays = [tensors[name].numpy() for name in SCALINGS]
+    return _within(
+        json_path,
+        lambda: ModelBundle(
+            network=network,
+            network_settings=settings,
+            descriptor_scaling=Scaling(arrays[0], arrays[1]),
+            ldos_scaling=Scaling(arrays[2], arrays[3]),
+            descriptor_settings=read.value("descriptors", kind=dict),
+            energy_grid=grid,
+            broadening_eV=read.number("ldos", "broadening_eV", positive=True),
+            temperature_K=read.number("temperature_K", positive=True),
+            elements=elements,
+            electrons_per_element=electrons,
+            training=read.value("training", kind=dict),
+            provenance=read.value("provenance", kind=dict),
+        ),
+    )
+
+
+def _read_tensors(path: Path, settings: NetworkSettings) -> dict[str, torch.Tensor]:
+    """All tensors, with the names, shapes and types that the settings call for."""
+    expected = {f"network.{name}": (torch.float32, shape) for name, shape in settings.tensor_shapes().items()}
+    sizes = (settings.inputs, settings.inputs, settings.outputs, settings.outputs)
+    expected |= {name: (torch.float64, (size,)) for name, size in zip(SCALINGS, sizes, strict=True)}
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path}: expected a whole safetensors file, got {error}. Train the model again.") from error
+    if set(tensors) != set(expected):
+        difference = sorted(set(tensors) ^ set(expected))
+        raise InputError(f"{path}: expected the tensors of the network, missing or unknown: {', '.join(difference)}.")
+    for name, (dtype, shape) in expected.items():
+        tensor = tensors[name]
+        if tensor.dtype != dtype or tuple(tensor.shape) != shape:
+            raise InputError(f"{path}: {name}: expected {dtype} {shape}, got {tensor.dtype} {tuple(tensor.shape)}.")
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: {name}: expected finite numbers, got NaN or infinity. Train the model again.")
+    return tensors
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Values of a JSON object by their path of keys, with their types checked."""
+
+    path: str | Path
+    content: dict
+
+    def value(self, *keys: str, kind: type) -> object:
+        value: object = self.content
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if type(value) is not kind:
+            raise InputError(
+                f"{self.path}: {'.'.join(keys)}: expected a {kind.__name__}, got {json.dumps(value)[:80]}. "
+                "Train the model again."
+            )
+        return value
+
+    def number(self, *keys: str, positive: bool = False) -> float:
+        value: object = self.content
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not good or (positive and value <= 0):
+            raise InputError(
+                f"{self.path}: {'.'.join(keys)}: expected a {'positive ' if positive else ''}number, got "
+                f"{json.dumps(value)[:80]}. Train the model again."
+            )
+        return float(value)
+
+
+def _within(path: str | Path, build):
+    """Call `build`; an InputError gets the file's name in front."""
+    try:
+        return build()
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None

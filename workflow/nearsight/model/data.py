@@ -1,0 +1,318 @@
+"""Training data: pairs of snapshot and descriptor datasets, checked, and read in a shuffled stream.
+
+Policy. Where all scaled rows fit into the memory budget, they are kept in memory and every epoch visits them in one
+global permutation. Otherwise every epoch reads blocks (runs of grid points within one plane) of *all* snapshots in
+one permutation of the blocks into a buffer of the budget's size, and draws batches from the shuffled buffer. Both
+orders depend on the seed and the epoch alone, so that a resumed training sees the rows as an unbroken one does.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from nearsight.datasets import atoms_of, open_dataset, require, settings_of
+from nearsight.errors import InputError
+from nearsight.ldos.grid import EnergyGrid
+from nearsight.model.scaling import Moments, Scaling
+
+#: Grid points of one block, the unit of reading (a whole chunk of the files, or more).
+BLOCK_POINTS = 4096
+
+#: Bytes of scaled rows that are kept in memory, all of them or as the shuffle buffer.
+MEMORY_BYTES = 2 << 30
+
+#: Smallest scale of an energy, relative to the largest, and of a descriptor component.
+LDOS_SCALE_FLOOR = 1e-3
+DESCRIPTOR_SCALE_FLOOR = 0.0
+
+#: Å; positions in text files have eight decimals.
+POSITION_TOLERANCE_A = 1e-6
+
+#: Keys of descriptor datasets that do not change the numbers.
+NEUTRAL_KEYS = ("backend",)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One pair of files, already checked; shape: the grid's."""
+
+    reference: Path
+    descriptors: Path
+    shape: tuple[int, int, int]
+
+    @property
+    def points(self) -> int:
+        """Number of grid points."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """What all files of a training have in common."""
+
+    components: int
+    energy_grid: EnergyGrid
+    broadening_eV: float
+    temperature_K: float
+    descriptor_settings: dict
+    elements: list[str]
+    electrons_per_element: dict[str, float]
+
+
+def describe_snapshots(
+    references: Sequence[Path], descriptors: Sequence[Path]
+) -> tuple[list[Snapshot], DataDescription]:
+    """Check that all files fit together. Raises InputError naming both files and the key that differs."""
+    if len(references) != len(descriptors) or not references:
+        raise InputError(
+            f"training data: expected one descriptor dataset per snapshot dataset and at least one, got "
+            f"{len(references)} snapshots and {len(descriptors)} descriptor datasets."
+        )
+    snapshots: list[Snapshot] = []
+    found: list[dict] = []
+    for reference, descriptor in zip(references, descriptors, strict=True):
+        snapshot, facts = _describe_pair(Path(reference), Path(descriptor))
+        if found:
+            _expect_equal(found[0], facts, snapshots[0], snapshot)
+        snapshots.append(snapshot)
+        found.append(facts)
+    first = found[0]
+    return snapshots, DataDescription(
+        components=first["components"],
+        energy_grid=EnergyGrid.from_energies(np.array(first["energies"])),
+        broadening_eV=float(first["ldos.broadening_eV"]),
+        temperature_K=float(first["temperature_K"]),
+        descriptor_settings=first["descriptors"],
+        elements=first["elements"],
+        electrons_per_element=first["valence"],
+    )
+
+
+def measure_scalings(snapshots: Sequence[Snapshot], components: int, energies: int) -> tuple[Scaling, Scaling]:
+    """Scalings of descriptors and LDOS over all grid points, in one streaming pass."""
+    x, y = Moments.empty(components), Moments.empty(energies)
+    for snapshot in snapshots:
+        with _Reader(snapshot) as reader:
+            for block in blocks_of(snapshot.shape):
+                descriptors, ldos = reader.read(block)
+                _expect_finite(descriptors, snapshot.descriptors, "bispectrum")
+                _expect_finite(ldos, snapshot.reference, "ldos")
+                x.add(descriptors)
+                y.add(ldos)
+    return Scaling.from_moments(x, DESCRIPTOR_SCALE_FLOOR), Scaling.from_moments(y, LDOS_SCALE_FLOOR)
+
+
+def blocks_of(shape: tuple[int, int, int], points: int = BLOCK_POINTS) -> list[tuple[int, int, int]]:
+    """Blocks (x, first y, last y + 1) that cover a grid; whole rows along z, at most `points` points or one row."""
+    rows = max(points // shape[2], 1)
+    return [(x, y, min(y + rows, shape[1])) for x in range(shape[0]) for y in range(0, shape[1], rows)]
+
+
+class ShuffledRows:
+    """Scaled rows of all snapshots in batches, shuffled anew in every epoch (see the module's policy).
+
+    Batches are pairs (descriptors, LDOS), float32, of shape (batch_size, components) and (batch_size, energies);
+    the last one of an epoch may be smaller.
+    """
+
+    def __init__(
+        self,
+        snapshots: Sequence[Snapshot],
+        descriptor_scaling: Scaling,
+        ldos_scaling: Scaling,
+        batch_size: int,
+        seed: int,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self._snapshots = list(snapshots)
+        self._scalings = (descriptor_scaling, ldos_scaling)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._row_bytes = 4 * (descriptor_scaling.mean.size + ldos_scaling.mean.size)
+        self.points = sum(snapshot.points for snapshot in self._snapshots)
+        self._buffer_points = max(memory_bytes // self._row_bytes, batch_size)
+        self.in_memory = self.points <= self._buffer_points
+        self._rows: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def batches(self) -> int:
+        """Batches of one epoch."""
+        return -(-self.points // self._batch_size)
+
+    def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of one epoch, every row once, in an order given by the seed and the epoch's number."""
+        generator = np.random.default_rng([self._seed, number])
+        if self.in_memory:
+            yield from self._from_memory(generator)
+        else:
+            yield from self._from_files(generator)
+
+    def in_order(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All rows once in the order of the files, in blocks: for a validation loss."""
+        if self.in_memory:
+            x, y = self._all_rows()
+            for start in range(0, self.points, BLOCK_POINTS):
+                yield x[start : start + BLOCK_POINTS], y[start : start + BLOCK_POINTS]
+            return
+        for snapshot in self._snapshots:
+            with _Reader(snapshot) as reader:
+                for block in blocks_of(snapshot.shape):
+                    yield self._scaled(reader.read(block))
+
+    def _scaled(self, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return self._scalings[0].apply(rows[0]), self._scalings[1].apply(rows[1])
+
+    def _all_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._rows is None:
+            x = np.empty((self.points, self._scalings[0].mean.size), dtype=np.float32)
+            y = np.empty((self.points, self._scalings[1].mean.size), dtype=np.float32)
+            filled = 0
+            for snapshot in self._snapshots:
+                with _Reader(snapshot) as reader:
+                    for block in blocks_of(snapshot.shape):
+                        descriptors, ldos = self._scaled(reader.read(block))
+                        x[filled : filled + len(descriptors)] = descriptors
+                        y[filled : filled + len(ldos)] = ldos
+                        filled += len(descriptors)
+            self._rows = x, y
+        return self._rows
+
+    def _from_memory(self, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        x, y = self._all_rows()
+        order = generator.permutation(self.points)
+        for start in range(0, self.points, self._batch_size):
+            chosen = order[start : start + self._batch_size]
+            yield x[chosen], y[chosen]
+
+    def _from_files(self, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        blocks = [
+            (index, block) for index, snapshot in enumerate(self._snapshots) for block in blocks_of(snapshot.shape)
+        ]
+        generator.shuffle(blocks)
+        waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        held = 0
+        with ExitStack() as stack:
+            readers = [stack.enter_context(_Reader(snapshot)) for snapshot in self._snapshots]
+            for number, (index, block) in enumerate(blocks, start=1):
+                waiting.append(self._scaled(readers[index].read(block)))
+                held += len(waiting[-1][0])
+                last = number == len(blocks)
+                if held < self._buffer_points and not last:
+                    continue
+                x, y = (np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
+                order = generator.permutation(held)
+                usable = held if last else held - held % self._batch_size
+                for start in range(0, usable, self._batch_size):
+                    chosen = order[start : min(start + self._batch_size, usable)]
+                    yield x[chosen], y[chosen]
+                # what fills no batch waits for the next buffer
+                rest = order[usable:]
+                waiting, held = [(x[rest], y[rest])], len(rest)
+
+
+class _Reader:
+    """Reads blocks of one snapshot's two files."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._files: list[h5py.File] = []
+
+    def __enter__(self) -> "_Reader":
+        self._files = [h5py.File(self._snapshot.descriptors, "r"), h5py.File(self._snapshot.reference, "r")]
+        self._fields = (self._files[0]["bispectrum"], self._files[1]["ldos"])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()
+
+    def read(self, block: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Descriptors (float64) and LDOS (float32, 1/(eV Å³)) of a block, one row per grid point."""
+        x, low, high = block
+        try:
+            rows = [field[x, low:high] for field in self._fields]
+        except OSError as error:
+            raise InputError(
+                f"{self._snapshot.descriptors} or {self._snapshot.reference}: expected whole HDF5 files, got {error}. "
+                "Delete the damaged one and run again."
+            ) from error
+        return tuple(part.reshape(-1, part.shape[-1]) for part in rows)
+
+
+def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
+    with open_dataset(reference) as ours, open_dataset(descriptors) as theirs:
+        require(ours, "ldos", "energy", "positions", "cell", "atomic_numbers", path=reference)
+        require(theirs, "bispectrum", "positions", "cell", "atomic_numbers", path=descriptors)
+        shape, other = ours["ldos"].shape[:3], theirs["bispectrum"].shape[:3]
+        if shape != other:
+            raise InputError(
+                f"{descriptors}: grid: expected {shape} as in {reference}, got {other}. Compute the descriptors again."
+            )
+        a, b = atoms_of(ours), atoms_of(theirs)
+        same = len(a) == len(b) and (a.numbers == b.numbers).all()
+        if same:
+            cells = np.abs(np.asarray(a.cell) - np.asarray(b.cell)).max()
+            fractional = (a.positions - b.positions) @ np.linalg.inv(np.asarray(a.cell))
+            moved = np.abs((fractional - np.round(fractional)) @ np.asarray(a.cell)).max()
+            same = max(cells, moved) < POSITION_TOLERANCE_A
+        if not same:
+            raise InputError(
+                f"{descriptors}: atoms: expected the structure of {reference}, got another one. Compute the descriptors "
+                "of the same snapshot."
+            )
+        settings, described = settings_of(ours), settings_of(theirs)
+        facts = {
+            "components": int(theirs["bispectrum"].shape[-1]),
+            "energies": [round(float(e), 9) for e in ours["energy"].values],
+            "ldos.broadening_eV": _key(settings, "ldos", "broadening_eV", path=reference),
+            "temperature_K": _key(settings, "temperature_K", path=reference),
+            "valence": _key(settings, "valence", path=reference),
+            "elements": list(_key(described, "elements", path=descriptors)),
+            "descriptors": {k: v for k, v in described.items() if k not in (*NEUTRAL_KEYS, "elements")},
+        }
+        if len(facts["energies"]) != ours["ldos"].shape[-1]:
+            raise InputError(
+                f"{reference}: ldos: expected {len(facts['energies'])} energies, got {ours['ldos'].shape[-1]}."
+            )
+        missing = sorted(set(facts["elements"]) - set(facts["valence"]))
+        if missing:
+            raise InputError(f"{reference}: valence: expected one for {', '.join(missing)}, found none.")
+    return Snapshot(reference, descriptors, tuple(int(n) for n in shape)), facts
+
+
+def _key(settings: dict, *keys: str, path: Path) -> object:
+    value: object = settings
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            raise InputError(f"{path}: settings.{'.'.join(keys)}: expected it in the dataset's settings, found none.")
+        value = value[key]
+    return value
+
+
+def _expect_equal(first: dict, second: dict, one: Snapshot, other: Snapshot) -> None:
+    for key, value in first.items():
+        if second[key] == value:
+            continue
+        where = ("descriptors", "elements", "components")
+        paths = (one.descriptors, other.descriptors) if key in where else (one.reference, other.reference)
+        if key == "descriptors":
+            names = sorted({k for k in {**value, **second[key]} if value.get(k) != second[key].get(k)})
+            expected = ", ".join(f"{name} = {value.get(name)}" for name in names)
+            got = ", ".join(f"{name} = {second[key].get(name)}" for name in names)
+        elif key == "energies":
+            expected, got = (f"{len(v)} from {v[0]} to {v[-1]} eV" for v in (value, second[key]))
+        else:
+            expected, got = value, second[key]
+        raise InputError(
+            f"{paths[1]}: {key}: expected {expected} as in {paths[0]}, got {got}. All snapshots of a training need the "
+            "same settings: run the rule that made the file again."
+        )
+
+
+def _expect_finite(rows: np.ndarray, path: Path, name: str) -> None:
+    if not np.isfinite(rows).all():
+        raise InputError(f"{path}: {name}: expected finite numbers, got NaN or infinity. Delete it and run again.")

@@ -1,0 +1,120 @@
+"""Train the network from descriptors to LDOS and write the model bundle.
+
+A training that was stopped goes on from its checkpoint; the checkpoint is removed when the bundle is written.
+"""
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+import torch
+
+from nearsight.errors import InputError
+from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.model.bundle import ModelBundle, save_bundle
+from nearsight.model.data import MEMORY_BYTES, ShuffledRows, describe_snapshots, measure_scalings
+from nearsight.model.network import NetworkSettings, build_network
+from nearsight.model.training import TrainingSettings, train, write_history
+from nearsight.provenance import collect_provenance, hash_settings
+
+logger = logging.getLogger("nearsight")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Command line of the job."""
+    parser = make_parser(__doc__)
+    for role in ("train", "validation"):
+        parser.add_argument(f"--{role}-reference", type=Path, nargs="+", required=True, help="snapshot datasets (HDF5)")
+        parser.add_argument(
+            f"--{role}-descriptors", type=Path, nargs="+", required=True, help="their descriptors, in the same order"
+        )
+    parser.add_argument("--settings", type=parse_settings, required=True, help="JSON: the section `training`")
+    parser.add_argument("--seed", type=int, required=True, help="seed of initial weights and shuffles")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="state after each epoch, to resume from")
+    parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
+    parser.add_argument("--bundle", type=Path, required=True, help="model bundle, JSON part")
+    parser.add_argument("--history", type=Path, required=True, help="losses of each epoch (CSV)")
+    return parser.parse_args()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Check the data, measure the scalings, train, write."""
+    settings = TrainingSettings.from_dict(arguments.settings)
+    if arguments.threads < 1 or arguments.seed < 0:
+        raise InputError(f"--threads, --seed: expected at least 1 and 0, got {arguments.threads} and {arguments.seed}.")
+    torch.set_num_threads(arguments.threads)
+    started = time.perf_counter()
+    count = len(arguments.train_reference)
+    snapshots, data = describe_snapshots(
+        [*arguments.train_reference, *arguments.validation_reference],
+        [*arguments.train_descriptors, *arguments.validation_descriptors],
+    )
+    if count != len(arguments.train_descriptors):
+        raise InputError(
+            f"--train-descriptors: expected {count} files, one per --train-reference, got "
+            f"{len(arguments.train_descriptors)}."
+        )
+    network_settings = NetworkSettings(data.components, settings.hidden, settings.activation, data.energy_grid.count)
+    scalings = measure_scalings(snapshots[:count], data.components, data.energy_grid.count)
+    rows = [
+        ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES)
+        for part in (snapshots[:count], snapshots[count:])
+    ]
+    logger.info(
+        "%d training points (%s), %d validation points, %d components, %d energies; prepared in %.1f s",
+        rows[0].points,
+        "kept in memory" if rows[0].in_memory else "streamed from the files",
+        rows[1].points,
+        data.components,
+        data.energy_grid.count,
+        time.perf_counter() - started,
+    )
+    roles = ["train"] * count + ["validation"] * (len(snapshots) - count)
+    inputs = {
+        f"{role} {path}": path
+        for role, snapshot in zip(roles, snapshots, strict=True)
+        for path in (snapshot.reference, snapshot.descriptors)
+    }
+    provenance = collect_provenance("training", {**settings.to_dict(), "seed": arguments.seed}, inputs)
+    determining = ("stage_version", "settings", "inputs_sha256", "libraries")
+    result = train(
+        settings,
+        network_settings,
+        *rows,
+        seed=arguments.seed,
+        identity=hash_settings({key: provenance[key] for key in determining}),
+        checkpoint=arguments.checkpoint,
+        history=arguments.history,
+    )
+    network = build_network(network_settings)
+    network.load_state_dict(result.weights)
+    bundle = ModelBundle(
+        network=network,
+        network_settings=network_settings,
+        descriptor_scaling=scalings[0],
+        ldos_scaling=scalings[1],
+        descriptor_settings=data.descriptor_settings,
+        energy_grid=data.energy_grid,
+        broadening_eV=data.broadening_eV,
+        temperature_K=data.temperature_K,
+        elements=data.elements,
+        electrons_per_element=data.electrons_per_element,
+        training={
+            "epochs": result.state.epoch,
+            "best_epoch": result.state.best_epoch,
+            "validation_loss": result.state.best_loss,
+            "seconds": sum(row[-1] for row in result.state.history),
+            "threads": arguments.threads,
+        },
+        provenance=provenance,
+    )
+    write_history(arguments.history, result.state)
+    save_bundle(bundle, arguments.bundle, arguments.weights)
+    arguments.checkpoint.unlink(missing_ok=True)
+    logger.info("written: %s, %s", arguments.weights, arguments.bundle)
+
+
+if __name__ == "__main__":
+    run_job(main, parse_arguments())
