@@ -135,15 +135,15 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
     content = read_json(json_path)
     if content.get("format") != FORMAT or content.get("format_version") != FORMAT_VERSION:
         raise InputError(
-            f"{json_path}: format: expected {FORMAT!r}, version {FORMAT_VERSION}, got {content.get('format')!r}, version "
-            f"{content.get('format_version')!r}. Train the model again with this version of Nearsight."
+            f"{json_path}: format: expected {FORMAT!r}, version {FORMAT_VERSION}, got {content.get('format')!r}, "
+            f"version {content.get('format_version')!r}. Train the model again with this version of Nearsight."
         )
     if not Path(weights_path).is_file():
         raise InputError(f"{weights_path}: expected the model's weights, found no file. Run the rule train_model.")
     if (found := sha256_of(weights_path)) != content.get("weights_sha256"):
         raise InputError(
-            f"{weights_path}: expected the weights that {json_path} names (SHA-256 {content.get('weights_sha256')}), got "
-            f"SHA-256 {found}. The file is damaged or of another training: train again, or restore both files."
+            f"{weights_path}: expected the weights that {json_path} names (SHA-256 {content.get('weights_sha256')}), "
+            f"got SHA-256 {found}. The file is damaged or of another training: train again, or restore both files."
         )
     read = _Reader(json_path, content)
     hidden = read.value("network", "hidden", kind=list)

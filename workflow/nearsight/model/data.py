@@ -261,8 +261,8 @@ def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
             same = max(cells, moved) < POSITION_TOLERANCE_A
         if not same:
             raise InputError(
-                f"{descriptors}: atoms: expected the structure of {reference}, got another one. Compute the descriptors "
-                "of the same snapshot."
+                f"{descriptors}: atoms: expected the structure of {reference}, got another one. Compute the "
+                "descriptors of the same snapshot."
             )
         settings, described = settings_of(ours), settings_of(theirs)
         facts = {

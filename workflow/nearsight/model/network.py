@@ -1,6 +1,7 @@
 """The plain feed-forward network, one grid point at a time."""
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import torch
 
@@ -49,7 +50,7 @@ class NetworkSettings:
         """Names and shapes of the network's tensors, known before the network is built."""
         widths = (self.inputs, *self.hidden, self.outputs)
         shapes: dict[str, tuple[int, ...]] = {}
-        for layer, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for layer, (before, after) in enumerate(pairwise(widths)):
             shapes[f"{2 * layer}.weight"] = (after, before)
             shapes[f"{2 * layer}.bias"] = (after,)
         return shapes
@@ -61,7 +62,7 @@ def build_network(settings: NetworkSettings, seed: int = 0) -> torch.nn.Sequenti
     layers: list[torch.nn.Module] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [torch.nn.Linear(before, after), ACTIVATIONS[settings.activation]()]
         layers.append(torch.nn.Linear(widths[-1], settings.outputs))
     return torch.nn.Sequential(*layers)

@@ -117,8 +117,8 @@ def choose_device(name: str) -> torch.device:
         raise InputError(f"training.device: expected cpu or cuda, got {name!r}.")
     if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
         raise MissingProgramError(
-            f"training.device: expected the GPU {name!r}, PyTorch {torch.__version__} finds none. Set `device: cpu`, or "
-            "install a driver and a build of PyTorch for it: https://pytorch.org/get-started/locally"
+            f"training.device: expected the GPU {name!r}, PyTorch {torch.__version__} finds none. Set `device: cpu`, "
+            "or install a driver and a build of PyTorch for it: https://pytorch.org/get-started/locally"
         )
     return device
 
