@@ -23,6 +23,10 @@ INSTALL_LAUNCHER = (
     "or name another launcher in the configuration, dft.launcher."
 )
 
+#: One thread per rank, because a threaded BLAS would multiply with the ranks; and ranks of Open MPI that wait give
+#: their core away, because on a busy machine a rank that spins keeps the one it waits for from running.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+
 #: Lines of a failed program's output that go to the log.
 TAIL_LINES = 40
 
@@ -87,8 +91,7 @@ def run_program(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # one thread per rank: a threaded BLAS would multiply with the ranks
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **ENVIRONMENT},
             check=False,
         ).returncode
     text = output_path.read_text(encoding="utf-8", errors="replace")

@@ -17,7 +17,7 @@ from nearsight.errors import InputError
 #: Kinetic energy of 1 amu (Å/fs)² in eV.
 _AMU_A2_PER_FS2_eV = units.AMU_kg * 1e10 / 1.602176634e-19
 
-THERMOSTATS = ("not_controlled", "rescaling", "berendsen", "svr", "andersen")
+THERMOSTATS = ("not_controlled", "rescaling", "berendsen", "svr")
 
 
 def temperature_of(masses: np.ndarray, velocities: np.ndarray) -> float:
@@ -61,8 +61,8 @@ def apply_thermostat(
 
     not_controlled: none. rescaling: to the temperature exactly. berendsen: the kinetic energy relaxes to its mean
     exponentially. svr: as berendsen, with the noise that makes it canonical (Bussi, Donadio, Parrinello,
-    J. Chem. Phys. 126, 014101 (2007), eq. A7). andersen: each atom is drawn anew with probability
-    1 - exp(-duration/time). Raises InputError for another name or times that are not positive.
+    J. Chem. Phys. 126, 014101 (2007), eq. A7).
+    Raises InputError for another name or times that are not positive.
     """
     if name not in THERMOSTATS:
         raise InputError(f"md.thermostat: expected one of {', '.join(THERMOSTATS)}, got {name!r}.")
@@ -71,11 +71,6 @@ def apply_thermostat(
     if not (time_fs > 0 and duration_fs > 0):
         raise InputError(f"md.thermostat_time_fs: expected a positive time in fs, got {time_fs}.")
     decay = np.exp(-duration_fs / time_fs)
-    if name == "andersen":
-        hit = generator.random(len(masses)) > decay
-        spread = np.sqrt(units.thermal_energy(temperature_K) / (masses * _AMU_A2_PER_FS2_eV))
-        fresh = generator.normal(size=velocities.shape) * spread[:, None]
-        return without_drift(masses, np.where(hit[:, None], fresh, velocities))
     current = temperature_of(masses, velocities)
     if not current > 0:
         raise InputError("velocities: expected motion for the thermostat to scale, got atoms at rest.")

@@ -1,0 +1,181 @@
+"""Starting Quantum ESPRESSO: what is missing, what fails and what was promised is said clearly."""
+
+import os
+import sys
+
+import pytest
+
+from nearsight.errors import ConvergenceError, InputError, MissingProgramError
+from nearsight.espresso import programs
+from nearsight.espresso.outputs import check_convergence
+from nearsight.espresso.programs import Launch, ProgramError, ranks_of, run_program, version_of
+from nearsight.espresso.workspace import scratch_folder, whole_folder
+
+HEADER = "     Program PWSCF v.6.7MaX starts on 23Nov2026 at  1:43:25\n"
+DONE = "   JOB DONE.\n"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a fake program that prints the given text, and nothing else on the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def make(name, text, status=0, crash=None):
+        path = folder / name
+        path.write_text(
+            f"#!{sys.executable}\nimport pathlib, sys\nprint({text!r})\nprint('arguments', sys.argv[1:])\n"
+            + (f"pathlib.Path('CRASH').write_text({crash!r})\n" if crash else "")
+            + f"sys.exit({status})\n"
+        )
+        path.chmod(0o755)
+
+    return make
+
+
+def ranks_line(n):
+    return f"     Parallel version (MPI), running on     {n} processors\n"
+
+
+def test_missing_program_names_both_installers(install, tmp_path):
+    with pytest.raises(
+        MissingProgramError, match=r"pw\.x.*apt-get install quantum-espresso.*conda install -c conda-forge qe"
+    ):
+        run_program("pw.x", "", tmp_path, Launch(), "scf")
+
+
+def test_missing_launcher_names_its_package(install, tmp_path):
+    install("pw.x", HEADER + DONE)
+    with pytest.raises(MissingProgramError, match=r"mpirun\.openmpi.*apt-get install openmpi-bin.*dft\.launcher"):
+        run_program("pw.x", "", tmp_path, Launch("mpirun.openmpi --bind-to none", 2), "scf")
+
+
+def test_several_ranks_need_a_launcher(install):
+    install("pw.x", "")
+    with pytest.raises(InputError, match="expected a launcher for 2 ranks"):
+        Launch("", 2).command("pw.x")
+
+
+def test_ranks_must_be_positive():
+    with pytest.raises(InputError, match="at least 1, got 0"):
+        Launch("", 0).command("pw.x")
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks"),
+    [
+        (ranks_line(4), 4),
+        (
+            "     Parallel version (MPI & OpenMP), running on      16 processor cores\n"
+            "     Number of MPI processes:                 8\n     Threads/MPI process:                     2\n",
+            8,
+        ),
+        ("     Parallel version (MPI), running on     2 processor cores\n", 2),
+        ("     Serial version\n", 1),
+        ("     Serial multi-threaded version, running on      4 processor cores\n", 4),
+        ("nothing", None),
+    ],
+)
+def test_ranks_are_read_from_all_versions(text, ranks):
+    assert ranks_of(text) == ranks
+
+
+def test_fewer_ranks_than_promised(install, tmp_path):
+    install("launch", HEADER + ranks_line(1) + DONE)
+    install("pw.x", "")
+    with pytest.raises(InputError, match="expected 2 MPI ranks, as promised, got 1 with the launcher 'launch'"):
+        run_program("pw.x", "", tmp_path, Launch("launch", 2), "scf")
+
+
+def test_the_launcher_is_split_but_never_read_by_a_shell(install, tmp_path):
+    install("launch", HEADER + ranks_line(2) + DONE)
+    install("pw.x", "")
+    folder = tmp_path / "a b; touch $HOME & 'x'"
+    folder.mkdir()
+    text = run_program("pw.x", "&control\n/\n", folder, Launch("launch '--a b' $HOME", 2), "scf")
+    assert "arguments ['--a b', '$HOME', '-n', '2', 'pw.x', '-in', 'scf.in']" in text
+    assert (folder / "scf.in").read_text() == "&control\n/\n"
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_root_is_allowed_only_where_it_is_root_and_open_mpi(install, monkeypatch, root):
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
+    install("pw.x", "")
+    install("mpirun.openmpi", "")
+    install("mpirun", "mpirun (Open MPI) 4.1.4")
+    install("mpiexec", "HYDRA build details:")
+    install("srun", "")
+    flag = "--allow-run-as-root"
+    assert (flag in Launch("mpirun.openmpi").command("pw.x")) is root
+    assert (flag in Launch("mpirun").command("pw.x")) is root
+    assert flag not in Launch("mpiexec").command("pw.x")
+    assert flag not in Launch("srun --mpi=pmix").command("pw.x")
+    assert Launch("mpirun.openmpi " + flag).command("pw.x").count(flag) == 1
+
+
+def test_the_message_of_the_crash_file_is_in_the_error(install, tmp_path):
+    rule = "%" * 60
+    install(
+        "pw.x",
+        HEADER,
+        status=1,
+        crash=f"\n {rule}\n     task #         0\n     from electrons : error #         1\n"
+        f"     charge is wrong: smearing is needed\n {rule}\n",
+    )
+    with pytest.raises(ProgramError, match=r"exit status 1.*charge is wrong: smearing is needed"):
+        run_program("pw.x", "", tmp_path, Launch(), "scf")
+
+
+def test_a_run_without_its_last_line_is_an_error(install, tmp_path):
+    install("pw.x", HEADER)
+    with pytest.raises(ProgramError, match="JOB DONE"):
+        run_program("pw.x", "", tmp_path, Launch(), "scf")
+
+
+def test_an_explanation_comes_before_the_exit_status(install, tmp_path):
+    install(
+        "pw.x",
+        HEADER + "     estimated scf accuracy    <       0.00003723 Ry\n"
+        "     convergence NOT achieved after   3 iterations: stopping\n",
+        status=2,
+    )
+    with pytest.raises(ConvergenceError, match=r"dft\.conv_thr_Ry = 1e-09.*electron_maxstep = 3.*reached 0\.00003723"):
+        run_program("pw.x", "", tmp_path, Launch(), "scf", explain=lambda text: check_convergence(text, "dft", 1e-9, 3))
+
+
+def test_one_thread_per_rank(install, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    seen = {}
+    run = programs.subprocess.run
+
+    def spy(command, **options):
+        seen.update(options)
+        return run(command, **options)
+
+    install("pw.x", HEADER + DONE)
+    monkeypatch.setattr(programs.subprocess, "run", spy)
+    run_program("pw.x", "", tmp_path, Launch(), "scf")
+    assert seen["env"]["OMP_NUM_THREADS"] == "1"
+    assert not seen.get("shell")
+
+
+def test_version():
+    assert version_of(HEADER) == "6.7MaX"
+    assert version_of("Program PWSCF v.7.2 starts on") == "7.2"
+    assert version_of("") == "unknown"
+
+
+def test_folders_appear_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "a 'folder'"
+    with pytest.raises(RuntimeError), whole_folder(target) as folder:
+        (folder / "half").touch()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    for content in ("first", "second"):
+        with whole_folder(target) as folder:
+            (folder / content).touch()
+        assert [path.name for path in target.iterdir()] == [content]
+    with scratch_folder(target) as scratch:
+        assert scratch.parent == target.parent
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
