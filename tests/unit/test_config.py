@@ -322,3 +322,35 @@ def test_command_shows_a_dataset(tmp_path, capsys):
     assert "fermi_energy (scalar, unit eV) = 8.5: Fermi energy" in capsys.readouterr().out
     assert cli.main(["show", str(tmp_path / "absent.h5")]) == 1
     assert "absent.h5: expected a dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["quickstart", "laptop", "paper"])
+def test_package_reads_what_the_rules_pass(repository, name):
+    """Keys, choices and limits here are those of the modules that receive them."""
+    from nearsight.descriptors.settings import BispectrumSettings
+    from nearsight.espresso.inputs import DftSettings, LdosSettings, MdSettings
+    from nearsight.model.training import TrainingSettings
+
+    study = load_study(repository / f"config/{name}.yaml")
+    DftSettings.read(json.loads(study.dft.without("launcher", "ranks")), "dft")
+    MdSettings.read(json.loads(study.md.without("equilibration_fs")), "md")
+    LdosSettings.read(json.loads(study.ldos.without()), "ldos")
+    TrainingSettings.from_dict(json.loads(study.training.without("threads")))
+    BispectrumSettings.from_dict(json.loads(study.descriptors.without("backend", "ranks")))
+
+
+def test_choices_are_those_of_the_package():
+    from nearsight.descriptors.bispectrum import BACKENDS
+    from nearsight.model.network import ACTIVATIONS
+    from nearsight.model.training import SCHEDULES
+    from nearsight.structures.velocities import THERMOSTATS
+
+    properties = Study.model_json_schema()["$defs"]
+    for section, key, choices in (
+        ("Training", "activation", ACTIVATIONS),
+        ("Training", "schedule", SCHEDULES),
+        ("Md", "thermostat", THERMOSTATS),
+        ("Descriptors", "backend", BACKENDS),
+    ):
+        schema = properties[section]["properties"][key]
+        assert set(schema.get("enum", [schema.get("const")])) == set(choices), key

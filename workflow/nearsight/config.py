@@ -260,11 +260,18 @@ class Training(Section):
         "activation function of the hidden layers", "an activation function", default="leaky_relu"
     )
     learning_rate: float = _key("first learning rate of the optimiser", "a number", default=1e-3, gt=0, le=1)
+    schedule: Literal["cosine", "plateau"] = _key(
+        "how the learning rate falls: over all epochs, or where the validation error stays",
+        "a course of the learning rate",
+        default="cosine",
+    )
+    weight_decay: float = _key("decay of the weights (AdamW)", "a number", default=0.0, ge=0, le=1)
     batch_size: int = _key("grid points of one step of the optimiser", "a whole number", default=1000, ge=1)
     epochs: int = _key("most passes over the training snapshots", "a whole number", ge=1)
     patience: int = _key(
         "epochs without a better validation error after which the training stops", "a whole number", default=10, ge=1
     )
+    device: Literal["cpu", "cuda"] = _key("where the network is trained", "a device", default="cpu")
     threads: int = _key("threads of the training; results may differ by rounding", "a whole number", default=2, ge=1)
 
 
