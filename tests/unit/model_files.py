@@ -1,0 +1,57 @@
+"""Small training files whose LDOS is a smooth function of the descriptors."""
+
+import numpy as np
+from ase import Atoms
+
+from nearsight.datasets import create_field_file, variables_of_atoms, write_dataset
+
+ENERGIES_eV = -1.0 + 0.25 * np.arange(9)
+
+REFERENCE_SETTINGS = {
+    "dft": {"ecutwfc_Ry": 40.0},
+    "ldos": {"energy_min_eV": -1.0, "energy_max_eV": 1.0, "spacing_eV": 0.25, "broadening_eV": 0.5},
+    "temperature_K": 298.0,
+    "elements": ["Be"],
+    "valence": {"Be": 2.0},
+}
+
+DESCRIPTOR_SETTINGS = {
+    "twojmax": 2,
+    "cutoff_A": 4.67637,
+    "rfac0": 0.99363,
+    "rmin0": 0.0,
+    "backend": "lammps",
+    "elements": ["Be"],
+}
+
+
+def write_pair(folder, name, seed, *, shape=(4, 3, 5), reference=None, descriptors=None, energies=ENERGIES_eV, **other):
+    """Write a snapshot dataset and its descriptors; keywords replace settings. other: ldos, shift_A, twin_shape."""
+    generator = np.random.default_rng(seed)
+    atoms = Atoms("Be2", positions=generator.random((2, 3)) * 3, cell=[4.0, 3.5, 5.0], pbc=True)
+    twin_shape = other.get("twin_shape", shape)
+    features = generator.random((*twin_shape, 5)) * [1.0, 10.0, 1e4, 1.0, 1.0] + [0.0, 5.0, 0.0, 1e3, 0.0]
+    features[..., 4] = 3.25
+    scaled = features / [1.0, 10.0, 1e4, 1.0, 1.0]
+    ldos = np.exp(-((energies - scaled[..., :1]) ** 2)) * (1 + np.sin(3 * scaled[..., 1:2])) + scaled[..., 2:3] * 0.1
+    ldos[..., 0] = 0.0
+    ldos = other.get("ldos", ldos if shape == twin_shape else np.zeros((*shape, len(energies))))
+    paths = folder / f"{name} reference.h5", folder / f"{name} descriptors.h5"
+    write_dataset(
+        paths[0],
+        {**variables_of_atoms(atoms), "ldos": ldos, "energy": energies},
+        {**REFERENCE_SETTINGS, **(reference or {})},
+        {"stage": "reference"},
+    )
+    moved = atoms.copy()
+    moved.positions += other.get("shift_A", 0.0)
+    with create_field_file(
+        paths[1],
+        "bispectrum",
+        features.shape,
+        variables_of_atoms(moved),
+        {**DESCRIPTOR_SETTINGS, **(descriptors or {})},
+        {"stage": "descriptors"},
+    ) as field:
+        field[:] = features
+    return paths

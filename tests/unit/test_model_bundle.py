@@ -1,0 +1,205 @@
+"""The bundle: what is written comes back; what is damaged, altered or does not fit is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from nearsight.errors import InputError
+from nearsight.files import sha256_of
+from nearsight.ldos.grid import EnergyGrid
+from nearsight.model.bundle import ModelBundle, load_bundle, save_bundle
+from nearsight.model.network import ACTIVATIONS, NetworkSettings, build_network
+from nearsight.model.scaling import Scaling
+
+DESCRIPTORS = {"twojmax": 2, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0}
+
+
+def make_bundle(activation="leaky_relu", **changes):
+    settings = NetworkSettings(5, (8, 6), activation, 9)
+    generator = np.random.default_rng(2)
+    values = {
+        "network": build_network(settings, seed=3),
+        "network_settings": settings,
+        "descriptor_scaling": Scaling(generator.random(5) * 1e4, generator.random(5) * 100),
+        "ldos_scaling": Scaling(generator.random(9), generator.random(9)),
+        "descriptor_settings": DESCRIPTORS,
+        "energy_grid": EnergyGrid(-1.0, 0.25, 9),
+        "broadening_eV": 0.5,
+        "temperature_K": 298.0,
+        "elements": ["Be"],
+        "electrons_per_element": {"Be": 2.0},
+        "training": {"epochs": 3},
+        "provenance": {"stage": "training"},
+    }
+    return ModelBundle(**(values | changes))
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = tmp_path / "a $model" / "model.json", tmp_path / "a $model" / "model.safetensors"
+    save_bundle(make_bundle(), *paths)
+    return paths
+
+
+def alter(path, change):
+    """Change the JSON file in place."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def rewrite(files, change):
+    """Change the tensors and put the new hash into the JSON, as a stranger would."""
+    tensors = safetensors.torch.load_file(files[1])
+    change(tensors)
+    safetensors.torch.save_file(tensors, files[1])
+    alter(files[0], lambda content: content.update(weights_sha256=sha256_of(files[1])))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_what_is_saved_comes_back(tmp_path, activation):
+    bundle = make_bundle(activation)
+    save_bundle(bundle, tmp_path / "m.json", tmp_path / "m.safetensors")
+    loaded = load_bundle(tmp_path / "m.json", tmp_path / "m.safetensors")
+    descriptors = np.random.default_rng(1).random((20, 5)) * 1e4
+    np.testing.assert_array_equal(loaded.predict_ldos(descriptors), bundle.predict_ldos(descriptors))
+    for name in ("descriptor_settings", "energy_grid", "broadening_eV", "temperature_K", "elements"):
+        assert getattr(loaded, name) == getattr(bundle, name)
+    assert loaded.electrons_per_element == {"Be": 2.0}
+    assert loaded.provenance == {"stage": "training"}
+
+
+def test_prediction_is_scaling_network_scaling(files):
+    bundle = load_bundle(*files)
+    descriptors = np.random.default_rng(1).random((7, 5)) * 1e4
+    scaled = (descriptors - bundle.descriptor_scaling.mean) / bundle.descriptor_scaling.scale
+    hidden = torch.from_numpy(scaled.astype(np.float32))
+    with torch.no_grad():
+        expected = bundle.network(hidden).double().numpy() * bundle.ldos_scaling.scale + bundle.ldos_scaling.mean
+    predicted = bundle.predict_ldos(descriptors)
+    assert predicted.dtype == np.float32
+    assert predicted.shape == (7, 9)
+    np.testing.assert_allclose(predicted, expected, rtol=1e-6)
+    assert bundle.predict_ldos(descriptors[:0]).shape == (0, 9)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 2, 5)])
+def test_wrong_number_of_components(files, shape):
+    with pytest.raises(InputError, match=r"expected shape \(points, 5\)"):
+        load_bundle(*files).predict_ldos(np.zeros(shape))
+
+
+def test_fitting_descriptors(files):
+    bundle = load_bundle(*files)
+    bundle.check_fits({**DESCRIPTORS, "backend": "native", "elements": ["Be"]})
+    bundle.check_fits(DESCRIPTORS, ["Be"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cutoff_A": 5.0}, r"x\.h5: cutoff_A: expected 4\.67637 as in the model, got 5\.0"),
+        ({"twojmax": 4}, r"x\.h5: twojmax: expected 2"),
+        ({"weights": {"Be": 2.0}}, r"x\.h5: weights: expected None"),
+        ({"elements": ["Al"]}, r"x\.h5: elements: expected Be as in the model, got Al"),
+        ({"elements": []}, r"x\.h5: elements: expected Be as in the model, got none"),
+    ],
+)
+def test_descriptors_that_do_not_fit(files, settings, message):
+    with pytest.raises(InputError, match=message):
+        load_bundle(*files).check_fits({**DESCRIPTORS, "elements": ["Be"], **settings}, name="x.h5")
+
+
+def test_missing_key_of_the_descriptors(files):
+    with pytest.raises(InputError, match=r"rfac0: expected 0\.99363 as in the model, got None"):
+        load_bundle(*files).check_fits({"twojmax": 2, "cutoff_A": 4.67637, "rmin0": 0.0}, ["Be"])
+
+
+def test_missing_files(files, tmp_path):
+    with pytest.raises(InputError, match=r"none\.json: expected a JSON file"):
+        load_bundle(tmp_path / "none.json", files[1])
+    with pytest.raises(InputError, match=r"none\.safetensors: expected the model's weights"):
+        load_bundle(files[0], tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_truncated_files(files, part):
+    files[part].write_bytes(files[part].read_bytes()[:-50])
+    with pytest.raises(InputError, match=str(files[part].name)):
+        load_bundle(*files)
+
+
+def test_altered_weights(files):
+    content = bytearray(files[1].read_bytes())
+    content[-3] ^= 1
+    files[1].write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.safetensors: expected the weights that .*model\.json names"):
+        load_bundle(*files)
+
+
+def test_pickle_in_place_of_weights(files):
+    torch.save({"network.0.weight": torch.zeros(8, 5)}, files[1])
+    alter(files[0], lambda content: content.update(weights_sha256=sha256_of(files[1])))
+    with pytest.raises(InputError, match="expected a whole safetensors file"):
+        load_bundle(*files)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("format",), "other", "format: expected 'nearsight model bundle'"),
+        (("format_version",), 99, "version 99"),
+        (("network", "inputs"), 6, r"expected torch\.float32 \(8, 6\)"),
+        (("network", "inputs"), 10**12, "each of 1 to 65536 units"),
+        (("network", "inputs"), "5", r"network\.inputs: expected a int"),
+        (("network", "hidden"), [], "at least one hidden layer"),
+        (("network", "hidden"), [8, 6.0], "at least one hidden layer"),
+        (("network", "hidden"), [8], "missing or unknown"),
+        (("network", "activation"), "eval", r"network\.activation: expected one of"),
+        (("ldos", "energies"), 10, "network.outputs and energies: expected equal numbers, got 9 and 10"),
+        (("ldos", "spacing_eV"), -0.1, "energy grid"),
+        (("ldos", "spacing_eV"), None, r"ldos\.spacing_eV: expected a number, got null"),
+        (("ldos", "broadening_eV"), 0, r"ldos\.broadening_eV: expected a positive number"),
+        (("temperature_K",), -3, "temperature_K: expected a positive number"),
+        (("temperature_K",), True, "temperature_K: expected a positive number"),
+        (("elements",), ["Be", "H"], "elements: expected elements with valence electrons"),
+        (("electrons_per_element", "Be"), "2", r"electrons_per_element\.Be: expected a positive number"),
+        (("descriptors",), None, "descriptors: expected a dict"),
+        (("provenance",), [], "provenance: expected a dict"),
+    ],
+)
+def test_altered_json(files, keys, value, message):
+    def change(content):
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value
+
+    alter(files[0], change)
+    with pytest.raises(InputError, match=message) as caught:
+        load_bundle(*files)
+    assert "a $model" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("ldos.mean"), r"missing or unknown: ldos\.mean"),
+        (lambda t: t.update(extra=torch.zeros(1)), "missing or unknown: extra"),
+        (lambda t: t.update({"ldos.mean": torch.zeros(9)}), r"ldos\.mean: expected torch\.float64"),
+        (lambda t: t.update({"network.0.bias": torch.zeros(9)}), r"network\.0\.bias: expected torch\.float32 \(8,\)"),
+        (lambda t: t["network.2.weight"].fill_(float("nan")), r"network\.2\.weight: expected finite"),
+        (lambda t: t["descriptors.scale"].zero_(), "expected positive scales"),
+    ],
+)
+def test_altered_tensors(files, change, message):
+    rewrite(files, change)
+    with pytest.raises(InputError, match=message):
+        load_bundle(*files)
+
+
+def test_parts_of_different_sizes_are_refused():
+    with pytest.raises(InputError, match="LDOS scaling: expected equal numbers, got 9 and 8"):
+        make_bundle(ldos_scaling=Scaling(np.zeros(8), np.ones(8)))

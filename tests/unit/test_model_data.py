@@ -1,0 +1,183 @@
+"""Checks of training files against each other, and the shuffled stream."""
+
+import h5py
+import numpy as np
+import pytest
+from model_files import ENERGIES_eV, write_pair
+
+from nearsight.errors import InputError
+from nearsight.ldos.grid import EnergyGrid
+from nearsight.model import data as module
+from nearsight.model.data import ShuffledRows, blocks_of, describe_snapshots, measure_scalings
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    return [write_pair(tmp_path, f"s {seed}", seed, shape=(4, 3 + seed, 5)) for seed in range(3)]
+
+
+def describe(pairs):
+    return describe_snapshots([one for one, _ in pairs], [other for _, other in pairs])
+
+
+def test_description(pairs):
+    snapshots, data = describe(pairs)
+    assert [snapshot.points for snapshot in snapshots] == [60, 80, 100]
+    assert data.components == 5
+    assert data.energy_grid == EnergyGrid(-1.0, 0.25, 9)
+    assert (data.broadening_eV, data.temperature_K) == (0.5, 298.0)
+    assert data.descriptor_settings == {"twojmax": 2, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0}
+    assert (data.elements, data.electrons_per_element) == (["Be"], {"Be": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"descriptors": {"cutoff_A": 5.0}},
+            r"descriptors: expected cutoff_A = 4\.67637 as in .*, got cutoff_A = 5\.0",
+        ),
+        ({"descriptors": {"elements": ["Li"]}}, r"elements: expected \['Be'\]|valence"),
+        ({"reference": {"temperature_K": 500.0}}, r"temperature_K: expected 298\.0 as in .*, got 500\.0"),
+        ({"reference": {"ldos": {"broadening_eV": 0.2}}}, r"ldos\.broadening_eV: expected 0\.5 as in .*, got 0\.2"),
+        ({"reference": {"valence": {"Be": 4.0}}}, r"valence: expected \{'Be': 2\.0\}"),
+        ({"reference": {"ldos": {}}}, r"settings\.ldos\.broadening_eV: expected it"),
+        ({"energies": ENERGIES_eV + 0.25}, r"energies: expected 9 from -1\.0 to 1\.0 eV as in .*, got 9 from -0\.75"),
+        ({"energies": ENERGIES_eV[:-1]}, r"energies: expected 9 from .*, got 8 from"),
+        ({"twin_shape": (4, 3, 6)}, r"grid: expected \(4, 3, 5\) as in .*, got \(4, 3, 6\)"),
+        ({"shift_A": 0.01}, r"atoms: expected the structure of .*, got another one"),
+    ],
+)
+def test_files_that_do_not_fit(tmp_path, pairs, changes, message):
+    odd = write_pair(tmp_path, "odd; $1", 9, **changes)
+    with pytest.raises(InputError, match=message) as caught:
+        describe([*pairs, odd])
+    assert "odd; $1" in str(caught.value)
+
+
+def test_another_backend_fits(tmp_path, pairs):
+    other = write_pair(tmp_path, "native", 9, descriptors={"backend": "native"})
+    assert len(describe([*pairs, other])[0]) == 4
+
+
+def test_images_of_the_same_atoms_fit(tmp_path):
+    """A descriptor file with atoms shifted by a lattice vector is of the same structure."""
+    pair = write_pair(tmp_path, "image", 9, shift_A=np.array([4.0, -7.0, 5.0]))
+    assert len(describe([pair])[0]) == 1
+
+
+def test_numbers_of_files(pairs):
+    with pytest.raises(InputError, match="got 3 snapshots and 2 descriptor datasets"):
+        describe_snapshots([one for one, _ in pairs], [other for _, other in pairs[:2]])
+    with pytest.raises(InputError, match="at least one"):
+        describe_snapshots([], [])
+
+
+def test_exchanged_arguments(pairs):
+    with pytest.raises(InputError, match="not found"):
+        describe_snapshots([pairs[0][1]], [pairs[0][0]])
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_truncated_files(pairs, part):
+    path = pairs[1][part]
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(InputError, match="expected a whole HDF5 dataset"):
+        describe(pairs)
+
+
+def test_damaged_numbers(pairs):
+    with h5py.File(pairs[1][1], "r+") as file:
+        file["bispectrum"][2, 1, 3, 2] = np.nan
+    snapshots, _ = describe(pairs)
+    with pytest.raises(InputError, match=r"s 1 descriptors\.h5: bispectrum: expected finite numbers"):
+        measure_scalings(snapshots, 5, 9)
+
+
+@pytest.mark.parametrize("points", [1, 7, 11, 1000])
+def test_blocks_cover_the_grid_once(points):
+    shape = (3, 4, 5)
+    visits = np.zeros(shape, dtype=int)
+    for x, low, high in blocks_of(shape, points):
+        assert (high - low) * 5 <= max(points, 5)
+        visits[x, low:high] += 1
+    assert (visits == 1).all()
+
+
+def all_rows(pairs):
+    x, y = [], []
+    for reference, descriptors in pairs:
+        with h5py.File(reference) as one, h5py.File(descriptors) as other:
+            y.append(one["ldos"][:].reshape(-1, 9))
+            x.append(other["bispectrum"][:].reshape(-1, 5))
+    return np.concatenate(x), np.concatenate(y)
+
+
+def make_rows(pairs, memory, batch_size=32, seed=7):
+    snapshots, _ = describe(pairs)
+    return ShuffledRows(snapshots, *measure_scalings(snapshots, 5, 9), batch_size, seed, memory)
+
+
+MEMORIES = {"in memory": 1 << 20, "streamed": 70 * 4 * 14, "smaller than a batch": 1}
+
+
+@pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
+def test_an_epoch_holds_every_row_once(pairs, memory, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_POINTS", 15)
+    rows = make_rows(pairs, memory)
+    assert rows.in_memory == (memory == 1 << 20)
+    batches = list(rows.epoch(1))
+    assert [len(x) for x, _ in batches] == [32] * 7 + [16]
+    assert rows.batches == 8
+    x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    expected_x, expected_y = all_rows(pairs)
+    snapshots, _ = describe(pairs)
+    scalings = measure_scalings(snapshots, 5, 9)
+    key = np.argsort(x[:, 2])
+    expected_key = np.argsort(expected_x[:, 2])
+    np.testing.assert_array_equal(x[key], scalings[0].apply(expected_x)[expected_key])
+    np.testing.assert_array_equal(y[key], scalings[1].apply(expected_y)[expected_key])
+
+
+@pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
+def test_the_order_follows_seed_and_epoch(pairs, memory, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_POINTS", 15)
+
+    def order(seed, epoch):
+        return np.concatenate([x for x, _ in make_rows(pairs, memory, seed=seed).epoch(epoch)])[:, 2]
+
+    np.testing.assert_array_equal(order(7, 3), order(7, 3))
+    assert (order(7, 3) != order(7, 4)).mean() > 0.8
+    assert (order(7, 3) != order(8, 3)).mean() > 0.8
+
+
+def test_the_shuffle_mixes_snapshots(pairs, monkeypatch):
+    """Every batch of the stream holds rows of several snapshots, whatever the buffer."""
+    monkeypatch.setattr(module, "BLOCK_POINTS", 5)
+    snapshots, _ = describe(pairs)
+    x, _ = all_rows(pairs)
+    scaled = measure_scalings(snapshots, 5, 9)[0].apply(x)[:, 2]
+    owner = dict(zip(scaled.tolist(), np.repeat([0, 1, 2], [60, 80, 100]), strict=True))
+    for memory in MEMORIES.values():
+        for batch, _ in list(make_rows(pairs, memory).epoch(1))[:-1]:
+            assert len({owner[value] for value in batch[:, 2].tolist()}) > 1
+
+
+@pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
+def test_in_order(pairs, memory):
+    rows = make_rows(pairs, memory)
+    x = np.concatenate([part for part, _ in rows.in_order()])
+    snapshots, _ = describe(pairs)
+    np.testing.assert_array_equal(x, measure_scalings(snapshots, 5, 9)[0].apply(all_rows(pairs)[0]))
+
+
+def test_scalings_are_those_of_all_rows(pairs):
+    snapshots, _ = describe(pairs)
+    x, y = all_rows(pairs)
+    scalings = measure_scalings(snapshots, 5, 9)
+    np.testing.assert_allclose(scalings[0].mean, x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(scalings[0].scale[:4], x.std(axis=0)[:4], rtol=1e-9)
+    np.testing.assert_allclose(scalings[1].mean, y.mean(axis=0), rtol=1e-6, atol=1e-12)
+    # a constant component, and an energy without states
+    assert scalings[0].scale[4] == 1.0
+    assert scalings[1].scale[0] == pytest.approx(1e-3 * y.std(axis=0).max(), rel=1e-6)

@@ -1,0 +1,122 @@
+"""The job train_model: its files, and that it goes on where it stopped."""
+
+import argparse
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from model_files import write_pair
+
+from nearsight.datasets import open_dataset
+from nearsight.errors import InputError
+from nearsight.model.bundle import load_bundle
+
+SETTINGS = {"hidden": [16], "batch_size": 40, "epochs": 3, "learning_rate": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def script(repository):
+    spec = importlib.util.spec_from_file_location("train_model", repository / "workflow/scripts/train_model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    pairs = [write_pair(tmp_path, f"it's {seed}", seed, shape=(6, 5, 7)) for seed in range(3)]
+    model = tmp_path / "model $1"
+    return argparse.Namespace(
+        train_reference=[pairs[0][0], pairs[1][0]],
+        train_descriptors=[pairs[0][1], pairs[1][1]],
+        validation_reference=[pairs[2][0]],
+        validation_descriptors=[pairs[2][1]],
+        settings=SETTINGS,
+        seed=7,
+        threads=1,
+        checkpoint=model / "checkpoint.safetensors",
+        weights=model / "model.safetensors",
+        bundle=model / "model.json",
+        history=model / "history.csv",
+        log=None,
+    )
+
+
+def test_bundle_of_a_training(script, arguments):
+    arguments.settings = {**SETTINGS, "epochs": 12}
+    script.main(arguments)
+    bundle = load_bundle(arguments.bundle, arguments.weights)
+    assert not arguments.checkpoint.exists()
+    assert len(arguments.history.read_text().splitlines()) == 13
+    assert bundle.descriptor_settings == {"twojmax": 2, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0}
+    assert (bundle.temperature_K, bundle.broadening_eV, bundle.elements) == (298.0, 0.5, ["Be"])
+    assert bundle.provenance["settings"]["seed"] == 7
+    assert len(bundle.provenance["inputs_sha256"]) == 6
+    with (
+        open_dataset(arguments.validation_descriptors[0]) as descriptors,
+        open_dataset(arguments.validation_reference[0]) as reference,
+    ):
+        predicted = bundle.predict_ldos(descriptors["bispectrum"].values.reshape(-1, 5))
+        expected = reference["ldos"].values.reshape(-1, 9)
+    error = np.abs(predicted - expected).mean()
+    assert error < 0.5 * np.abs(expected - bundle.ldos_scaling.mean).mean()
+
+
+def test_stopped_training_goes_on(script, arguments, monkeypatch):
+    script.main(arguments)
+    expected = arguments.weights.read_bytes()
+    for path in (arguments.weights, arguments.bundle, arguments.history):
+        path.unlink()
+
+    from nearsight.model import training
+
+    def stop(path, *rest, save=training._save_checkpoint):
+        save(path, *rest)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save_checkpoint", stop)
+        with pytest.raises(KeyboardInterrupt):
+            script.main(arguments)
+    assert arguments.checkpoint.exists()
+    assert not arguments.weights.exists()
+    script.main(arguments)
+    assert arguments.weights.read_bytes() == expected
+    rows = arguments.history.read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3"]
+
+
+def test_json_names_the_weights(script, arguments):
+    script.main(arguments)
+    content = json.loads(arguments.bundle.read_text())
+    assert content["network"]["hidden"] == [16]
+    assert content["training"]["best_epoch"] in (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": {"epoch": 3}}, "training: expected the keys .*, got also epoch"),
+        ({"threads": 0}, "--threads, --seed: expected at least 1 and 0, got 0 and 7"),
+        ({"train_descriptors": []}, "expected one descriptor dataset per snapshot dataset"),
+    ],
+)
+def test_bad_arguments(script, arguments, change, message):
+    with pytest.raises(InputError, match=message):
+        script.main(argparse.Namespace(**(vars(arguments) | change)))
+    assert not arguments.bundle.exists()
+
+
+def test_validation_of_other_settings(script, arguments, tmp_path):
+    odd = write_pair(tmp_path, "odd", 9, descriptors={"twojmax": 4})
+    changed = vars(arguments) | {"validation_reference": [odd[0]], "validation_descriptors": [odd[1]]}
+    with pytest.raises(InputError, match=r"odd descriptors\.h5: descriptors: expected twojmax = 2"):
+        script.main(argparse.Namespace(**changed))
+
+
+def test_files_given_to_the_wrong_role(script, arguments):
+    """As many pairs in all, but not per role."""
+    arguments.validation_descriptors = [arguments.train_descriptors.pop(), *arguments.validation_descriptors]
+    with pytest.raises(InputError, match="--train-descriptors: expected 2 files"):
+        script.main(arguments)
