@@ -7,6 +7,9 @@ with 1/length, so the reference cell was smaller by 1.6e-7; in that cell all ter
 one-electron term, the steepest of them (dE/dln L = -8.6 Ry), would be off by 1.55e-6 Ry.
 """
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ import pytest
 from ase import Atoms
 
 from nearsight import units
+from nearsight.datasets import open_dataset, provenance_of, settings_of
 from nearsight.errors import InputError
 from nearsight.espresso.grid import fft_shape
 from nearsight.espresso.inputs import DftSettings, LdosSettings
@@ -22,6 +26,8 @@ from nearsight.espresso.programs import Launch
 from nearsight.espresso.pseudopotential import generate_pseudopotential
 from nearsight.espresso.reference import collect_variables
 from nearsight.espresso.scf import run_density, run_scf
+from nearsight.files import sha256_of
+from nearsight.structures.io import write_structure
 
 pytestmark = [pytest.mark.qe, pytest.mark.mpi]
 
@@ -126,6 +132,29 @@ def test_forces_are_opposite(variables):
     """The atoms are off their ideal places; the forces on the two balance."""
     assert np.abs(variables["forces"]).max() > 0.1
     assert variables["forces"][0] == pytest.approx(-variables["forces"][1], abs=1e-6)
+
+
+def test_the_dataset_of_the_job(two_atoms, runs, variables, repository, tmp_path):
+    """collect_reference writes what was collected, with settings and provenance."""
+    structure, output = tmp_path / "a $b.extxyz", tmp_path / "a 'b'.h5"
+    atoms = two_atoms.copy()
+    atoms.info["grid_shape"] = [18, 18, 27]
+    write_structure(structure, atoms)
+    settings = {"dft": vars(DFT), "ldos": vars(LDOS), "temperature_K": TEMPERATURE_K}
+    paths = {"structure": structure, "scf": runs / "scf", "scf-text": runs / "scf.out", "ldos": runs / "ldos"}
+    paths |= {"density": runs / "density.cube", "output": output}
+    command = [sys.executable, str(repository / "workflow/scripts/collect_reference.py")]
+    command += [text for name, path in paths.items() for text in (f"--{name}", str(path))]
+    command += ["--settings", json.dumps(settings), "--pseudopotential", f"Be={runs / 'Be.upf'}"]
+    subprocess.run(command, check=True)
+    with open_dataset(output) as dataset:
+        assert set(variables) <= set(dataset.data_vars) | set(dataset.coords)
+        assert dataset["ldos"].shape == (18, 18, 27, LDOS.count)
+        assert float(dataset["fermi_energy"]) == pytest.approx(FERMI_ENERGY_eV, abs=1e-3)
+        assert settings_of(dataset) == {**settings, "elements": ["Be"], "valence": {"Be": 2.0}}
+        provenance = provenance_of(dataset)
+        assert provenance["programs"]["Quantum ESPRESSO"] != "unknown"
+        assert provenance["inputs_sha256"]["pseudopotential Be"] == sha256_of(runs / "Be.upf")
 
 
 def test_no_scratch_is_left(runs):

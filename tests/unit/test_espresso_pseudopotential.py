@@ -1,5 +1,6 @@
 """Pseudopotentials are those that they claim to be."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,5 +93,8 @@ def test_the_deck_of_beryllium(tmp_path, repository: Path):
     header = generate_pseudopotential(repository / "config/pseudo/Be.pbe-rrkjus.in", "Be", output)
     assert (header.element, header.valence) == ("Be", 2.0)
     assert [path.name for path in output.parent.iterdir()] == ["Be.upf"]
+    text = output.read_text()
+    assert 'date=""' in text  # so that its SHA-256 is the same on another day
+    assert re.search(r"Generation date:\s*\n", text)
     with pytest.raises(InputError, match="expected a pseudopotential of Al, got one of Be"):
         generate_pseudopotential(repository / "config/pseudo/Be.pbe-rrkjus.in", "Al", tmp_path / "Al.upf")

@@ -10,6 +10,9 @@ from nearsight.espresso.programs import Launch, run_program
 from nearsight.espresso.workspace import scratch_folder
 from nearsight.files import sha256_of, write_whole
 
+#: Where ld1.x writes the day: an attribute of the header, and a line of the comment.
+_DATE = re.compile(rb'(?<=\bdate=")[^"]*(?=")|(?<=Generation date:)[^\n]*')
+
 
 @dataclass(frozen=True)
 class PseudopotentialHeader:
@@ -77,8 +80,10 @@ def generate_pseudopotential(deck: str | Path, element: str, output: str | Path)
         if not product.is_file():
             raise InputError(f"{deck}: expected ld1.x to write {product.name}, found none. Check iswitch = 3.")
         header = require_element(product, element)
+        # without the day of its making, the same deck makes the same file and the same SHA-256
+        content = _DATE.sub(b"", product.read_bytes())
         with write_whole(output) as path:
-            shutil.copyfile(product, path)
+            path.write_bytes(content)
     return header
 
 

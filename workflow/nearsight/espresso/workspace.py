@@ -55,7 +55,8 @@ def copy_save(scf: str | Path, folder: Path, *, wavefunctions: bool) -> None:
 def require_save(scf: str | Path) -> Path:
     """The save folder of a whole SCF run. Raises InputError where its parts are missing."""
     save = Path(scf) / SAVE
-    for name in ("data-file-schema.xml", "charge-density.dat"):
-        if not (save / name).is_file():
-            raise InputError(f"{save / name}: expected a file of the SCF run, found none. Run run_scf again.")
+    # a QE built with HDF5 writes the density in that format
+    for names in (("data-file-schema.xml",), ("charge-density.dat", "charge-density.hdf5")):
+        if not any((save / name).is_file() for name in names):
+            raise InputError(f"{save / names[0]}: expected a file of the SCF run, found none. Run run_scf again.")
     return save
