@@ -159,8 +159,8 @@ class Md(Section):
 
     time_step_fs: float = _key("time step", "a time", unit="fs", gt=0, le=10)
     steps_per_segment: int = _key("time steps of one segment, which is one job", "a whole number", ge=1)
-    thermostat: Literal["not_controlled", "rescaling", "berendsen", "svr", "andersen"] = _key(
-        "what acts on the velocities at the start of every segment; svr and andersen are canonical",
+    thermostat: Literal["not_controlled", "rescaling", "berendsen", "svr"] = _key(
+        "what acts on the velocities at the start of every segment; svr is canonical",
         "a thermostat",
         default="svr",
     )
