@@ -1,5 +1,7 @@
 """Integrals of the LDOS: against adaptive quadrature, closed forms, and sums over eigenvalues."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,10 +31,8 @@ def integrate_hat(function, grid, i, points):
     low, high = energies[max(i - 1, 0)], energies[min(i + 1, grid.count - 1)]
     nodes = sorted({low, energies[i], high, *(p for p in points if low < p < high)})
     return sum(
-        quad(
-            lambda e: (1 - abs(e - energies[i]) / grid.spacing_eV) * function(e), a, b, epsabs=1e-13, epsrel=1e-12
-        )[0]
-        for a, b in zip(nodes, nodes[1:], strict=False)
+        quad(lambda e: (1 - abs(e - energies[i]) / grid.spacing_eV) * function(e), a, b, epsabs=1e-13, epsrel=1e-12)[0]
+        for a, b in pairwise(nodes)
     )
 
 

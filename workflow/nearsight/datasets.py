@@ -60,7 +60,7 @@ def write_dataset(
             for dim, length in zip(field.dims, values.shape, strict=True):
                 if lengths.setdefault(dim, length) != length:
                     raise InputError(
-                        f"{target}: {name}: expected {lengths[dim]} along {dim}, as in the other variables, got {length}."
+                        f"{target}: {name}: expected {lengths[dim]} along {dim}, as in other variables, got {length}."
                     )
             _create_variable(file, name, values.shape, values)
         _attach_scales(file)
@@ -143,9 +143,7 @@ def _write_attributes(file: h5py.File, settings: dict, provenance: dict) -> None
     file.attrs["nearsight_provenance"] = json.dumps(provenance, sort_keys=True)
 
 
-def _create_variable(
-    file: h5py.File, name: str, shape: tuple[int, ...], values: np.ndarray | None
-) -> h5py.Dataset:
+def _create_variable(file: h5py.File, name: str, shape: tuple[int, ...], values: np.ndarray | None) -> h5py.Dataset:
     field = _field(name)
     chunks = _chunk_shape(shape, np.dtype(field.dtype).itemsize) if field.dims[:3] == GRID else None
     variable = file.create_dataset(name, shape=shape, dtype=field.dtype, data=values, chunks=chunks)

@@ -47,9 +47,7 @@ def read_json(source: str | Path) -> dict:
     except FileNotFoundError:
         raise InputError(f"{source}: expected a JSON file, found none. Run the rule that makes it.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{source}: expected a whole JSON file, got {error}. Delete it and run again."
-        ) from None
+        raise InputError(f"{source}: expected a whole JSON file, got {error}. Delete it and run again.") from None
     if not isinstance(content, dict):
         raise InputError(f"{source}: expected a JSON object, got a {type(content).__name__}.")
     return content

@@ -16,9 +16,7 @@ logger = logging.getLogger("nearsight")
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """Argument parser with the options that all jobs have (--log)."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--log", type=Path, help="file for the job's log, beside the terminal")
     return parser
 

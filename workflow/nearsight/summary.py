@@ -43,18 +43,13 @@ def summarize(
     return {
         "study": study,
         "errors": {evaluation["name"]: evaluation for evaluation in evaluations},
-        "predictions": {
-            name: {key: values[key] for key in OBSERVABLE_KEYS} for name, values in observables.items()
-        },
+        "predictions": {name: {key: values[key] for key in OBSERVABLE_KEYS} for name, values in observables.items()},
         "additivity_meV_per_atom": {
             supercell: {
                 "repeats": snapshot,
                 **{
                     key: 1e3
-                    * (
-                        observables[supercell][f"{key}_eV_per_atom"]
-                        - observables[snapshot][f"{key}_eV_per_atom"]
-                    )
+                    * (observables[supercell][f"{key}_eV_per_atom"] - observables[snapshot][f"{key}_eV_per_atom"])
                     for key in ("band_energy", "entropy_energy")
                 },
             }
@@ -117,48 +112,52 @@ def render_markdown(summary: dict) -> str:
         [rule, str(entry["jobs"]), f"{entry['seconds']:.1f}", f"{entry['longest_seconds']:.1f}"]
         for rule, entry in sorted(summary["stage_times"].items(), key=lambda item: -item[1]["seconds"])
     ]
-    return "\n\n".join(
-        [
-            f"# {summary['study']}: predictions against DFT",
-            "## Fields\n\nError of the prediction in percent; in brackets that of the trivial predictor, the training "
-            "set's mean LDOS at every point.",
-            render_table(
-                ["structure", "role", "LDOS (L1)", "density (MAPE)", "density (∫&#124;Δn&#124;/N)", "DOS (L1)"], fields
-            ),
-            "## Energies\n\n*Total* is the prediction against DFT (eigenvalues). It is the sum of *network*, the prediction "
-            "against the same integrals of the DFT's LDOS, and *method*, those integrals against the eigenvalues. "
-            "*Mean* is the trivial predictor: the training set's mean energy per atom.",
-            render_table(
-                [
-                    "structure",
-                    "role",
-                    "μ total (meV)",
-                    "μ network",
-                    "μ method",
-                    "band energy total (meV/atom)",
-                    "network",
-                    "method",
-                    "mean",
-                ],
-                energies,
-            ),
-            "## Predictions",
-            render_table(
-                [
-                    "structure",
-                    "atoms",
-                    "grid",
-                    "electrons",
-                    "∫n",
-                    "Fermi level (eV)",
-                    "band energy (eV/atom)",
-                    "-TS (meV/atom)",
-                ],
-                predictions,
-            ),
-            "## Repeated cells\n\nA cell repeated N times has N times the energy; differences per atom, in meV.",
-            render_table(["supercell", "repeats", "band energy", "-TS"], additivity),
-            "## Time\n\nSeconds of all jobs of a rule together, and of its longest.",
-            render_table(["rule", "jobs", "seconds", "longest"], times),
-        ]
-    ) + "\n"
+    return (
+        "\n\n".join(
+            [
+                f"# {summary['study']}: predictions against DFT",
+                "## Fields\n\nError of the prediction in percent; in brackets that of the trivial predictor, the training "
+                "set's mean LDOS at every point.",
+                render_table(
+                    ["structure", "role", "LDOS (L1)", "density (MAPE)", "density (∫&#124;Δn&#124;/N)", "DOS (L1)"],
+                    fields,
+                ),
+                "## Energies\n\n*Total* is the prediction against DFT (eigenvalues). It is the sum of *network*, the prediction "
+                "against the same integrals of the DFT's LDOS, and *method*, those integrals against the eigenvalues. "
+                "*Mean* is the trivial predictor: the training set's mean energy per atom.",
+                render_table(
+                    [
+                        "structure",
+                        "role",
+                        "μ total (meV)",
+                        "μ network",
+                        "μ method",
+                        "band energy total (meV/atom)",
+                        "network",
+                        "method",
+                        "mean",
+                    ],
+                    energies,
+                ),
+                "## Predictions",
+                render_table(
+                    [
+                        "structure",
+                        "atoms",
+                        "grid",
+                        "electrons",
+                        "∫n",
+                        "Fermi level (eV)",
+                        "band energy (eV/atom)",
+                        "-TS (meV/atom)",
+                    ],
+                    predictions,
+                ),
+                "## Repeated cells\n\nA cell repeated N times has N times the energy; differences per atom, in meV.",
+                render_table(["supercell", "repeats", "band energy", "-TS"], additivity),
+                "## Time\n\nSeconds of all jobs of a rule together, and of its longest.",
+                render_table(["rule", "jobs", "seconds", "longest"], times),
+            ]
+        )
+        + "\n"
+    )

@@ -68,9 +68,7 @@ def main(arguments: argparse.Namespace) -> None:
         }
         provenance = collect_provenance("inference", settings, {"plan": arguments.plan})
         counted = 0.0
-        with create_field_file(
-            arguments.output, "density", plan.shape, variables, settings, provenance
-        ) as target:
+        with create_field_file(arguments.output, "density", plan.shape, variables, settings, provenance) as target:
             for batch, block in zip(batches, plan.batches, strict=True):
                 density = batch["density"].values + level.shift_eV * batch["density_slope"].values
                 target[block.slices] = density

@@ -23,7 +23,6 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--descriptors", type=Path, required=True, help="descriptor dataset of the structure")
     parser.add_argument("--batches", type=int, required=True, help="number of batches, one job and file each")
     parser.add_argument("--tile-points", type=int, required=True, help="grid points in memory at once")
-    parser.add_argument("--prepass-stride", type=int, default=3, help="the pre-pass takes every n-th point per axis")
     parser.add_argument("--threads", type=int, default=1, help="threads of the network")
     parser.add_argument("--output", type=Path, required=True, help="plan (JSON)")
     return parser.parse_args(argv)
@@ -39,7 +38,6 @@ def main(arguments: argparse.Namespace) -> None:
             descriptors,
             batches=arguments.batches,
             tile_points=arguments.tile_points,
-            prepass_stride=arguments.prepass_stride,
             model_sha256=sha256_of(arguments.weights),
             descriptors_sha256=sha256_of(arguments.descriptors),
         )

@@ -24,9 +24,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Read both densities, cut the plane through the first nucleus, write figure and table."""
     with open_dataset(arguments.prediction) as prediction, open_dataset(arguments.reference) as reference:
-        plane = slice_density(
-            atoms_of(reference), reference["density"].values, prediction["density"].values
-        )
+        plane = slice_density(atoms_of(reference), reference["density"].values, prediction["density"].values)
     write_figure(draw_density_slice(plane, arguments.name), arguments.png, arguments.pdf)
     write_table(tabulate_density_slice(plane), arguments.csv)
 

@@ -30,9 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
     if len(arguments.names) != len(arguments.predictions):
         raise InputError(f"--names: expected {len(arguments.predictions)} names, got {len(arguments.names)}.")
     references = [*arguments.references, *[None] * (len(arguments.predictions) - len(arguments.references))]
-    curves = [
-        read_curve(*item) for item in zip(arguments.names, arguments.predictions, references, strict=True)
-    ]
+    curves = [read_curve(*item) for item in zip(arguments.names, arguments.predictions, references, strict=True)]
     write_figure(draw_dos(curves), arguments.png, arguments.pdf)
     write_table(tabulate_dos(curves), arguments.csv)
 

@@ -28,9 +28,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Read all results, write both summaries."""
-    observables = {
-        name: read_json(path) for name, path in zip(arguments.names, arguments.observables, strict=True)
-    }
+    observables = {name: read_json(path) for name, path in zip(arguments.names, arguments.observables, strict=True)}
     summary = summarize(
         study=arguments.study,
         evaluations=[read_json(path) for path in arguments.evaluations],

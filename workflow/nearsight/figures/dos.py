@@ -24,17 +24,13 @@ def draw_dos(curves: list[DosCurve]) -> Figure:
     """One column per structure: DOS above, prediction minus DFT below; the Fermi level is the dotted line."""
     with rc_context(STYLE):
         figure = new_figure(3.4 * len(curves), 3.8)
-        axes = figure.subplots(
-            2, len(curves), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 1]
-        )
+        axes = figure.subplots(2, len(curves), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 1])
         for (top, bottom), curve in zip(axes.T, curves, strict=True):
             if curve.reference is not None:
                 top.plot(curve.energies_eV, curve.reference, **REFERENCE)
                 bottom.plot(curve.energies_eV, curve.prediction - curve.reference, **SECONDARY)
             else:
-                bottom.text(
-                    0.5, 0.5, "no DFT at this size", ha="center", va="center", transform=bottom.transAxes
-                )
+                bottom.text(0.5, 0.5, "no DFT at this size", ha="center", va="center", transform=bottom.transAxes)
             top.plot(curve.energies_eV, curve.prediction, linestyle="--", **PREDICTION)
             bottom.axhline(0, color="0.6", linewidth=0.6)
             for axis in (top, bottom):
@@ -67,8 +63,6 @@ def tabulate_dos(curves: list[DosCurve]) -> dict[str, list]:
         count = curve.energies_eV.size
         table["structure"] += [curve.name] * count
         table["energy_eV"] += curve.energies_eV.round(6).tolist()
-        table["dft_dos_per_eV_per_atom"] += (
-            [""] * count if curve.reference is None else curve.reference.tolist()
-        )
+        table["dft_dos_per_eV_per_atom"] += [""] * count if curve.reference is None else curve.reference.tolist()
         table["predicted_dos_per_eV_per_atom"] += curve.prediction.tolist()
     return table

@@ -32,9 +32,7 @@ def draw_parity(pairs: list[BandEnergyPair], training_mean_eV_per_atom: float) -
         margin = 0.15 * max(np.ptp(everything), 1e-3)
         ends = [everything.min() - margin, everything.max() + margin]
         left.plot(ends, ends, color="0.6", linewidth=0.8)
-        left.axhline(
-            training_mean_eV_per_atom, color="0.4", linestyle=":", linewidth=1, label="mean of training set"
-        )
+        left.axhline(training_mean_eV_per_atom, color="0.4", linestyle=":", linewidth=1, label="mean of training set")
         for role, (marker, color) in MARKERS.items():
             chosen = [pair for pair in pairs if pair.role == role]
             if chosen:

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearsight.errors import ConvergenceError, InputError
-from nearsight.ldos import DosObservables, EnergyGrid, integrate_dos
-from nearsight.units import thermal_energy
+from nearsight.ldos import DosObservables, EnergyGrid, fermi_weights, integrate_dos
 
-#: Largest |μ - μ0| in units of k_B T. The density is linear in μ - μ0; what is left out is of second order,
-#: below (μ-μ0)²/(k_B T) D(μ)/(4 N): 1e-6 of the density of a metal at this limit and room temperature.
-LEVEL_SHIFT_LIMIT_kT = 0.04
+#: Largest relative error of the electron count that the densities' linear correction in μ - μ0 may leave.
+LINEARITY_TOLERANCE = 1e-6
 
 #: Largest relative deviation of the density's integral from the number of electrons, as rounding explains it.
 ELECTRON_TOLERANCE = 1e-5
@@ -32,14 +30,20 @@ def solve_level(
     broadening_eV: float | None,
     first_level_eV: float,
 ) -> LevelShift:
-    """Observables of the summed DOS. Raises ConvergenceError if μ is too far from the pre-pass's μ0."""
+    """Observables of the summed DOS. Raises ConvergenceError if μ is too far from the pre-pass's μ0.
+
+    The batches' densities are corrected by dn/dμ (μ - μ0). What that leaves out is known for the whole cell, where
+    the electrons are counted exactly: it has to be below LINEARITY_TOLERANCE.
+    """
     observables = integrate_dos(dos, grid, electrons, temperature_K, broadening_eV)
     shift = observables.fermi_energy_eV - first_level_eV
-    limit = LEVEL_SHIFT_LIMIT_kT * thermal_energy(temperature_K)
-    if abs(shift) > limit:
+    first = fermi_weights(grid, first_level_eV, temperature_K, broadening_eV)
+    error = abs(float(dos @ (first.count + shift * first.count_slope)) - electrons) / electrons
+    if error > LINEARITY_TOLERANCE:
         raise ConvergenceError(
-            f"Fermi level: expected the pre-pass's {first_level_eV:.5f} eV to be within {1e3 * limit:.2f} meV of the final "
-            f"one, got {observables.fermi_energy_eV:.5f} eV. Lower inference.prepass_stride and run again."
+            f"Fermi level: expected the pre-pass's {first_level_eV:.5f} eV to be so close to the final "
+            f"{observables.fermi_energy_eV:.5f} eV that a linear correction holds to {LINEARITY_TOLERANCE:.0e} of the "
+            f"electrons, got {error:.1e}. The pre-pass samples this grid too coarsely; refine the grid."
         )
     return LevelShift(observables, shift)
 
@@ -48,6 +52,6 @@ def check_electrons(counted: float, electrons: float, source: str) -> None:
     """Raise InputError unless a density integrates to the number of electrons."""
     if not abs(counted - electrons) <= ELECTRON_TOLERANCE * electrons:
         raise InputError(
-            f"{source}: expected a density of {electrons:.6f} electrons, got {counted:.6f}. A batch is missing or was made "
-            f"by another model; delete the batches and run again."
+            f"{source}: expected a density of {electrons:.6f} electrons, got {counted:.6f}. A batch is missing or was "
+            f"made by another model; delete the batches and run again."
         )

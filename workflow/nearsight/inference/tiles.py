@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from nearsight.errors import InputError
 
@@ -35,7 +35,7 @@ class Block:
 def split_evenly(length: int, parts: int) -> list[tuple[int, int]]:
     """`parts` runs (start, stop) that cover 0..length in order and differ by one at most."""
     edges = [length * i // parts for i in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def plan_batches(shape: tuple[int, int, int], batches: int) -> list[Block]:

@@ -6,12 +6,15 @@ import numpy as np
 from scipy.optimize import brentq
 
 from nearsight.errors import ConvergenceError, InputError
-from nearsight.ldos.fermi import FermiWeights, fermi_weights
+from nearsight.ldos.fermi import GAUSSIAN_VARIANCE_PER_S2, FermiWeights, fermi_weights
 from nearsight.ldos.grid import EnergyGrid
-from nearsight.units import thermal_energy
+
+#: The correction moves the Fermi level by less than the broadening's standard deviation s/√2: roots farther away from
+#: the uncorrected one belong to other features of the spectrum.
+ROOT_REACH_PER_S = np.sqrt(GAUSSIAN_VARIANCE_PER_S2)
 
 #: The corrected electron count is searched for roots every 1/ROOT_SAMPLES_PER_SPACING of the energy spacing.
-ROOT_SAMPLES_PER_SPACING = 8
+ROOT_SAMPLES_PER_SPACING = 16
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ def find_fermi_level(
     plain = brentq(excess, low, high, args=(None,), xtol=1e-12)
     if broadening_eV is None:
         return plain
-    reach = 2 * broadening_eV + 2 * thermal_energy(temperature_K)
-    samples = np.arange(-reach, reach, grid.spacing_eV / ROOT_SAMPLES_PER_SPACING) + plain
+    reach = ROOT_REACH_PER_S * broadening_eV
+    steps = int(np.ceil(2 * reach / grid.spacing_eV * ROOT_SAMPLES_PER_SPACING))
+    samples = np.linspace(plain - reach, plain + reach, steps + 1)
     values = np.array([excess(level, broadening_eV) for level in samples])
     crossings = np.flatnonzero(np.signbit(values[1:]) != np.signbit(values[:-1]))
     roots = [brentq(excess, samples[i], samples[i + 1], args=(broadening_eV,), xtol=1e-12) for i in crossings]
