@@ -116,14 +116,14 @@ def render_markdown(summary: dict) -> str:
         "\n\n".join(
             [
                 f"# {summary['study']}: predictions against DFT",
-                "## Fields\n\nError of the prediction in percent; in brackets that of the trivial predictor, the training "
-                "set's mean LDOS at every point.",
+                "## Fields\n\nError of the prediction in percent; in brackets that of the trivial predictor, the "
+                "training set's mean LDOS at every point.",
                 render_table(
                     ["structure", "role", "LDOS (L1)", "density (MAPE)", "density (∫&#124;Δn&#124;/N)", "DOS (L1)"],
                     fields,
                 ),
-                "## Energies\n\n*Total* is the prediction against DFT (eigenvalues). It is the sum of *network*, the prediction "
-                "against the same integrals of the DFT's LDOS, and *method*, those integrals against the eigenvalues. "
+                "## Energies\n\n*Total* is the prediction against DFT (eigenvalues). It is the sum of *network*, the "
+                "prediction against the same integrals of the DFT's LDOS, and *method*, those integrals against the eigenvalues. "
                 "*Mean* is the trivial predictor: the training set's mean energy per atom.",
                 render_table(
                     [

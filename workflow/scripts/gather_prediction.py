@@ -103,8 +103,8 @@ def check_batches(batches: list[xr.Dataset], paths: list[Path], plan: Prediction
         settings = settings_of(batch)
         if settings["plan_sha256"] != plan_sha256 or tuple(settings["start"]) != block.start:
             raise InputError(
-                f"{path}: expected the batch of the plan that starts at {block.start}, got one of another plan. Delete it "
-                f"and run again."
+                f"{path}: expected the batch of the plan that starts at {block.start}, got one of another plan. Delete "
+                f"it and run again."
             )
 
 
