@@ -27,10 +27,10 @@ RULES = {
     "build_supercell": 1,
     "compute_descriptors": 6,
     "train_model": 1,
-    "plan_tiles": 3,
-    "predict_tiles": 6,
-    "gather_prediction": 3,
-    "evaluate_prediction": 2,
+    "plan_tiles": 6,
+    "predict_tiles": 12,
+    "gather_prediction": 6,
+    "evaluate_prediction": 5,
     "plot_dos": 1,
     "plot_density_slice": 1,
     "plot_training": 1,
@@ -129,7 +129,7 @@ def test_two_study_files_are_refused(workflow):
 
 def test_config_option_changes_one_key(workflow):
     jobs = workflow.jobs("--config", 'inference={"batches": 5}')
-    assert jobs["predict_tiles"] == 15
+    assert jobs["predict_tiles"] == 30
 
 
 def test_wrong_study_is_one_clear_message(workflow):
