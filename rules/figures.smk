@@ -108,7 +108,7 @@ rule plot_band_energy_parity:
             f"{RESULTS}/figures/band-energy.png",
             caption="../report/band_energy.rst",
             category="Predictions against DFT",
-            labels={"figure": "band energies", "structure": "validation and held-out snapshots"},
+            labels={"figure": "band energies", "structure": "all snapshots"},
         ),
         pdf=f"{RESULTS}/figures/band-energy.pdf",
         csv=f"{RESULTS}/figures/band-energy.csv",
