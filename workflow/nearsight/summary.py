@@ -123,8 +123,8 @@ def render_markdown(summary: dict) -> str:
                     fields,
                 ),
                 "## Energies\n\n*Total* is the prediction against DFT (eigenvalues). It is the sum of *network*, the "
-                "prediction against the same integrals of the DFT's LDOS, and *method*, those integrals against the eigenvalues. "
-                "*Mean* is the trivial predictor: the training set's mean energy per atom.",
+                "prediction against the same integrals of the DFT's LDOS, and *method*, those integrals against the "
+                "eigenvalues. *Mean* is the trivial predictor: the training set's mean energy per atom.",
                 render_table(
                     [
                         "structure",
