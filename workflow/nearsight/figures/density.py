@@ -76,6 +76,7 @@ def draw_density_slice(plane: DensitySlice, name: str) -> Figure:
         panels[2].set_title("(prediction − DFT) / DFT", fontsize=9)
         figure.colorbar(difference, ax=panels[2], label="error (%)", pad=0.01)
         for axis in panels:
+            axis.autoscale(False)  # a nucleus on the far edge is drawn there only if it is inside
             axis.plot(*plane.nuclei_A.T, "+", color="white", markersize=6, markeredgewidth=2.2)
             axis.plot(*plane.nuclei_A.T, "+", color="black", markersize=5, markeredgewidth=0.9)
             axis.set_aspect("equal")

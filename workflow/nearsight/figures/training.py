@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nearsight.figures.output import PREDICTION, REFERENCE, SECONDARY, STYLE, new_figure
 
@@ -26,4 +27,5 @@ def draw_training(
         bottom.semilogy(epochs, learning_rate, **SECONDARY)
         bottom.set_ylabel("learning rate")
         bottom.set_xlabel("epoch")
+        bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

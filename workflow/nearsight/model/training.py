@@ -118,7 +118,7 @@ def choose_device(name: str) -> torch.device:
     if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
         raise MissingProgramError(
             f"training.device: expected the GPU {name!r}, PyTorch {torch.__version__} finds none. Set `device: cpu`, "
-            "or install a driver and a build of PyTorch for it: https://pytorch.org/get-started/locally"
+            "or install a driver and a build of PyTorch for it."
         )
     return device
 
