@@ -113,7 +113,7 @@ def test_a_model_swapped_between_batches_is_refused(study, tmp_path):
     other = tmp_path / "other.safetensors"
     other.write_bytes(weights.read_bytes() + b" ")
     options = ["--plan", str(plan), "--weights", str(other), "--batch", "0", "--output", str(tmp_path / "b.h5")]
-    with pytest.raises(InputError, match="expected the file that .* was made from"):
+    with pytest.raises(InputError, match=r"expected the file that .* was made from"):
         predict_tiles.main(predict_tiles.parse_arguments([*common, *options]))
     assert not (tmp_path / "b.h5").exists()
 
