@@ -33,7 +33,7 @@ def descriptors():
 def training():
     """Sum of absolute weights of a seeded network."""
     network = build_network(NetworkSettings(inputs=5, hidden=(8,), activation="leaky_relu", outputs=4), seed=7)
-    return [sum(float(p.abs().sum()) for p in network.parameters())]
+    return [sum(float(p.detach().abs().sum()) for p in network.parameters())]
 
 
 def inference():
