@@ -66,7 +66,7 @@ def test_settings_of_the_machine_rerun_nothing(finished):
 
 def test_another_study_has_its_own_results(finished):
     jobs = finished.jobs("--configfile", finished.study({"study": "other"}))
-    assert jobs["run_scf"] == 5
+    assert jobs["run_scf"] == 6
     assert jobs["make_pseudopotential"] == 1
 
 
@@ -89,7 +89,7 @@ def test_lost_segment_is_repeated_alone(finished, copy_with_stubs, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
     workflow = type(finished)(tmp_path / "copy")
     results = workflow.folder / "results/quickstart/md"
-    (results / "a/segment-3.extxyz").unlink()
+    (results / "a/segment-5.extxyz").unlink()
     (results / "a.extxyz").unlink()
     jobs = workflow.jobs("results/quickstart/md/a.extxyz")
     assert jobs == {"run_dft_md": 1, "collect_dft_md": 1}

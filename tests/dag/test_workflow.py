@@ -16,21 +16,21 @@ RULES = {
     "make_pseudopotential": 1,
     "build_structure": 1,
     "start_dft_md": 2,
-    "run_dft_md": 7,
+    "run_dft_md": 11,
     "collect_dft_md": 2,
     "select_snapshots_a": 1,
     "select_snapshots_b": 1,
-    "run_scf": 5,
-    "run_ldos": 5,
-    "run_density": 5,
-    "collect_reference": 5,
+    "run_scf": 6,
+    "run_ldos": 6,
+    "run_density": 6,
+    "collect_reference": 6,
     "build_supercell": 1,
-    "compute_descriptors": 6,
+    "compute_descriptors": 7,
     "train_model": 1,
-    "plan_tiles": 6,
-    "predict_tiles": 12,
-    "gather_prediction": 6,
-    "evaluate_prediction": 5,
+    "plan_tiles": 7,
+    "predict_tiles": 14,
+    "gather_prediction": 7,
+    "evaluate_prediction": 6,
     "plot_dos": 1,
     "plot_density_slice": 1,
     "plot_training": 1,
@@ -101,7 +101,7 @@ def test_links_for_the_command_line_and_the_catalogue(repository, workflow):
 
 
 def test_typo_in_a_target_is_no_target(workflow):
-    for name in ("structures/c-0.extxyz", "structures/a-4.extxyz", "md/a/segment-4.extxyz", "pseudo/Al.upf"):
+    for name in ("structures/c-0.extxyz", "structures/a-5.extxyz", "md/a/segment-6.extxyz", "pseudo/Al.upf"):
         output = workflow.run("--dry-run", f"results/quickstart/{name}", fails=True)
         assert "MissingRuleException" in output
 
@@ -129,7 +129,7 @@ def test_two_study_files_are_refused(workflow):
 
 def test_config_option_changes_one_key(workflow):
     jobs = workflow.jobs("--config", 'inference={"batches": 5}')
-    assert jobs["predict_tiles"] == 30
+    assert jobs["predict_tiles"] == 35
 
 
 def test_wrong_study_is_one_clear_message(workflow):

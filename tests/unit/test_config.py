@@ -307,7 +307,7 @@ def test_quickstart_is_what_the_readme_promises(repository):
 
 def test_command_checks_and_describes(repository, tmp_path, capsys):
     assert cli.main(["check-config", str(repository / "config/quickstart.yaml")]) == 0
-    assert "3 train, 1 validation, 1 test" in capsys.readouterr().out
+    assert "4 train, 1 validation, 1 test" in capsys.readouterr().out
     path = tmp_path / "x.yaml"
     path.write_text(QUICKSTART.replace("298.0", "-298.0"), encoding="utf-8")
     assert cli.main(["check-config", str(path)]) == 1
