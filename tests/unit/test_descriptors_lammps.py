@@ -207,3 +207,25 @@ def test_message_of_lammps_is_passed_on(monkeypatch):
     monkeypatch.setattr(backend, "compute_command", lambda *_: "compute bispectrum all no/such/style")
     with pytest.raises(NearsightError, match=r"LAMMPS stopped.*no/such/style"):
         bispectrum(make_atoms(CELLS["orthorhombic"]), (1, 1, 1))
+
+
+def test_quadratic_and_chemical_variants():
+    """Numbers of columns, and what they are made of."""
+    atoms = make_atoms(CELLS["triclinic"])
+    linear = bispectrum(atoms, (2, 2, 2), twojmax=2)
+    quadratic = bispectrum(atoms, (2, 2, 2), twojmax=2, quadratic=True)
+    assert quadratic.shape[-1] == 5 + 15
+    np.testing.assert_allclose(quadratic[..., :5], linear, rtol=1e-12)
+    np.testing.assert_allclose(quadratic[..., 5], 0.5 * linear[..., 0] ** 2, rtol=1e-12)
+    np.testing.assert_allclose(quadratic[..., 6], linear[..., 0] * linear[..., 1], rtol=1e-12)
+    atoms.symbols[:3] = "H"
+    chemical = bispectrum(atoms, (2, 2, 2), twojmax=2, chemical=True)
+    assert chemical.shape[-1] == 5 * 8
+    both = bispectrum(atoms, (2, 2, 2), twojmax=2, weights={"H": 1.0, "Be": 1.0})
+    # the grid point belongs to the first element: sums over all triples of elements are those of one element
+    np.testing.assert_allclose(chemical.reshape(2, 2, 2, 8, 5).sum(axis=-2), both, rtol=1e-9)
+
+
+def test_self_weight_is_refused():
+    with pytest.raises(InputError, match=r"descriptors\.self_weight: expected 1 with the backend lammps"):
+        bispectrum(make_atoms(CELLS["orthorhombic"]), (1, 1, 1), self_weight=0.5)

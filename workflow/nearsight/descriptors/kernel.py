@@ -68,7 +68,7 @@ def bispectrum_region(
     """Fill `out`, shape (*lengths of region, components), C order, float32 or float64, and return it.
 
     Equal to the last bit for any region and any number of threads. progress: called now and then with the finished
-    fraction; an exception in it (or Ctrl-C) stops the computation. Memory: `out`, and 32 bytes per periodic image
+    fraction; an exception in it (or Ctrl-C) stops the computation. Memory: `out`, and 80 bytes per periodic image
     within reach of the region. Raises InputError on arguments that cannot be.
     """
     check_settings(settings)

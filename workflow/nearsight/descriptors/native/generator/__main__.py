@@ -25,6 +25,7 @@ def main() -> None:
         f"constexpr int torus_size = {TorusLayout(twojmax).size};",
         f"constexpr int plane_size = {planes.whole[-1]};",
         f"constexpr int half_plane_size = {planes.half[-1]};",
+        f"constexpr int product_rows = {sum(k > 0 for group in TorusLayout(twojmax).rows for _, k, _ in group)};",
         "// sums to which the grid point itself adds: b^0 T_k(1) = 1 and the real parts of a^p = 1",
         f"constexpr int self_places[] = {{{', '.join(map(str, self_places(twojmax)))}}};",
         "",

@@ -60,7 +60,20 @@ def write_products(twojmax: int, registers: int) -> list[str]:
     ]
     lines += [f"        component_{component.number}<Real>(factor, last, out);" for component in components]
     lines += ["    }", "}"]
+    lines += ["", "// multiply-adds and multiplications", f"constexpr int product_operations = {_operations(components)};"]
     return lines
+
+
+def _operations(components: list[Component]) -> int:
+    """Vector operations of all three planes."""
+    total = 0
+    for component in components:
+        for part in component.parts:
+            steps = sum(last - first + 1 for first, last in part.inner)
+            for tile in part.tiles:
+                of_a, of_u, of_w = (len({pair[i] for pair in tile}) for i in range(3))
+                total += steps * (len(tile) + min(of_a, of_u)) + len(part.rows) * (len(tile) + of_w)
+    return 3 * total
 
 
 def _plan(number: int, triple: tuple[int, int, int], registers: int) -> Component:

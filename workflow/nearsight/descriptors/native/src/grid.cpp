@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -27,6 +28,8 @@
 namespace {
 
 using Vec = std::array<double, 3>;
+
+constexpr double coincidence = 1e-20;  // Å², LAMMPS's: nearer than this an atom is on the point
 
 struct Failure {
     ns_status status;
@@ -131,8 +134,8 @@ class Images {
             per_cell_[k] = std::clamp(1 / (2.0 * cell.per_angstrom[k]), 1.0, 1e5);
             per_cell_[k] = std::floor(per_cell_[k]);
         }
-        if (!(estimate < 2e9)) {
-            fail(NS_BAD_ARGUMENT, "cell, cutoff: expected fewer than 2e9 periodic images within reach of the region");
+        if (!(estimate < 2e8)) {
+            fail(NS_BAD_ARGUMENT, "cell, cutoff: expected fewer than 2e8 periodic images within reach of the region");
         }
         double bins = 1;
         for (int k = 0; k < 3; k++) {
@@ -140,7 +143,7 @@ class Images {
             count_[k] = int64_t(std::floor(high[k] * per_cell_[k])) - first_[k] + 1;
             bins *= double(count_[k]);
         }
-        if (!(bins < 2e9)) fail(NS_BAD_ARGUMENT, "cell, region: expected fewer than 2e9 bins of 2 Å; split the region");
+        if (!(bins < 2e8)) fail(NS_BAD_ARGUMENT, "cell, region: expected fewer than 2e8 bins of 2 Å; split the region");
         start_.assign(size_t(bins) + 1, 0);
         std::vector<Image> found;
         std::vector<int64_t> bin_of;
@@ -478,7 +481,9 @@ class Job {
             const double square = dot(d, d), cutoff = request_.cutoffs[image.atom];
             if (square > (cutoff + radius) * (cutoff + radius)) return;
             std::array<Real, 3> rounded = {Real(d[0]), Real(d[1]), Real(d[2])};
-            if (square < radius * radius) treat_coincidence(worker, at, d, rounded);
+            if constexpr (sizeof(Real) == 4) {
+                if (square < radius * radius) treat_coincidence(worker, at, d, rounded);
+            }
             worker.x.push_back(rounded[0]);
             worker.y.push_back(rounded[1]);
             worker.z.push_back(rounded[2]);
@@ -488,13 +493,14 @@ class Job {
 
         const ns_group group = {int64_t(worker.x.size()),     worker.x.data(),      worker.y.data(), worker.z.data(),
                                 worker.inverse_cutoff.data(), worker.weight.data(), worker.points,   radial_.data(),
-                                request_.self_weight};
+                                request_.self_weight,         sizeof(Real) == 4 ? 0 : coincidence};
         kernel_.run(&group, worker.workspace.get(), worker.result);
         store(worker, order + begin, used);
     }
 
-    // LAMMPS leaves out an atom closer than 1e-10 Å to a point. The kernel leaves out those at distance 0, so such
-    // an atom is moved onto the point, and one that rounding alone has put there is moved away by one unit.
+    // LAMMPS leaves out an atom closer than 1e-10 Å to a point, which float32 cannot tell from other close ones. Its
+    // kernel leaves out those at distance 0, so such an atom is moved onto the point, and one that rounding alone has
+    // put there is moved away by one unit.
     void treat_coincidence(const Worker& worker, const double at[3][64], const Vec& d, std::array<Real, 3>& rounded) {
         const int64_t lanes = kernel_.lanes;
         for (int64_t lane = 0; lane < lanes; lane++) {
@@ -504,7 +510,7 @@ class Job {
                 square += (d[k] - at[k][lane]) * (d[k] - at[k][lane]);
                 equal = equal && rounded[size_t(k)] == worker.points[k * lanes + lane];
             }
-            if (square < 1e-20) {
+            if (square <= coincidence) {
                 for (int k = 0; k < 3; k++) rounded[size_t(k)] = worker.points[k * lanes + lane];
                 return;
             }
@@ -602,6 +608,24 @@ extern "C" const char* ns_instruction_set(const char* name) {
         if (is_built(candidate) && processor_has(candidate)) return candidate;
     }
     return nullptr;
+}
+
+extern "C" ns_status ns_kernel_facts(const char* instruction_set, int twojmax, int bytes, ns_facts* facts) {
+    try {
+        const ns_kernel& kernel = find_kernel(instruction_set, twojmax, bytes);
+        std::unique_ptr<void, void (*)(void*)> workspace(
+            std::aligned_alloc(64, (kernel.workspace_bytes + 63) / 64 * 64), std::free);
+        if (!workspace) return NS_NO_MEMORY;
+        const int64_t rounds = 200000;
+        kernel.multiply_add(rounds, workspace.get());
+        const std::clock_t start = std::clock();
+        for (int i = 0; i < 20; i++) kernel.multiply_add(rounds, workspace.get());
+        const double seconds = double(std::clock() - start) / CLOCKS_PER_SEC;
+        *facts = {kernel.lanes, kernel.operations, kernel.neighbour_operations, seconds / (20.0 * 16 * double(rounds))};
+        return NS_OK;
+    } catch (const Failure& failure) {
+        return failure.status;
+    }
 }
 
 extern "C" ns_status ns_bispectrum_float32(const ns_request* request, float* out, char* message, size_t size) {

@@ -42,6 +42,13 @@ typedef struct {
 ns_status ns_bispectrum_float32(const ns_request* request, float* out, char* message, size_t message_size);
 ns_status ns_bispectrum_float64(const ns_request* request, double* out, char* message, size_t message_size);
 
+/* For the benchmark: what one kernel is made of, and the seconds of one vector multiply-add in a loop of them. */
+typedef struct {
+    int lanes, operations, neighbour_operations;
+    double multiply_add_seconds;
+} ns_facts;
+ns_status ns_kernel_facts(const char* instruction_set, int twojmax, int bytes, ns_facts* facts);
+
 /* Name of the instruction set that a request with this name (or NULL) runs on; NULL where there is none. */
 const char* ns_instruction_set(const char* name);
 

@@ -51,11 +51,11 @@ inline bool any_below_one(const V& x) {
 // The factors of neighbour n: dx, dy, dz = (point - atom)/cutoff, square = their squared length.
 template <class Real>
 inline void set_neighbour(Chunk<Real>& chunk, int n, Vector<Real> dx, Vector<Real> dy, Vector<Real> dz,
-                          Vector<Real> square, Real weight, const Real* radial) {
+                          Vector<Real> square, Real coincidence, Real weight, const Real* radial) {
     using V = Vector<Real>;
     constexpr int top = degree<Real>;
-    // an atom on the point itself is left out, as in LAMMPS; grid.cpp sees to it that its distance is exactly 0
-    const auto inside = (square < Real(1)) & (square > Real(0));
+    // an atom on the point itself is left out, as in LAMMPS
+    const auto inside = (square < Real(1)) & (square > coincidence);
     const V u = (square < Real(1) ? square : V{} + Real(1)) * Real(2) - Real(1);
     V cosine = V{} + radial[top], sine = V{} + radial[2 * top + 1], switching = V{} + radial[3 * top + 2];
     for (int k = top - 1; k >= 0; k--) {
@@ -107,13 +107,14 @@ void sum_neighbours(const ns_group& group, Chunk<Real>& chunk, Vector<Real>* __r
     const Real* radial = static_cast<const Real*>(group.radial);
     const V* points = static_cast<const V*>(group.points);
     const V px = points[0], py = points[1], pz = points[2];
+    const Real coincidence = Real(group.coincidence);
     int filled = 0;
     for (int64_t i = 0; i < group.atoms; i++) {
         const Real scale = inverse_cutoff[i];
         const V dx = (px - x[i]) * scale, dy = (py - y[i]) * scale, dz = (pz - z[i]) * scale;
         const V square = dx * dx + dy * dy + dz * dz;
         if (!any_below_one(square)) continue;
-        set_neighbour<Real>(chunk, filled++, dx, dy, dz, square, weight[i], radial);
+        set_neighbour<Real>(chunk, filled++, dx, dy, dz, square, coincidence * scale * scale, weight[i], radial);
         if (filled == chunk_size) {
             add_neighbours<Real>(chunk, filled, sums);
             filled = 0;
@@ -133,8 +134,37 @@ void run(const ns_group* group, void* workspace, void* out) {
     triple_products<Real>(work.planes, static_cast<Vector<Real>*>(out));
 }
 
+// What the core can do at best: independent multiply-adds in registers.
+template <class Real>
+void multiply_add(int64_t rounds, void* workspace) {
+    using V = Vector<Real>;
+    constexpr int chains = VECTOR_BYTES == 64 ? 16 : 8;
+    V* memory = static_cast<Workspace<Real>*>(workspace)->sums;
+    const V factor = V{} + Real(0.999), term = V{} + Real(0.001);
+    V x[chains];
+    for (int i = 0; i < chains; i++) x[i] = V{} + Real(i);
+    for (int64_t round = 0; round < rounds * (16 / chains); round++) {
+#pragma GCC unroll 16
+        for (int i = 0; i < chains; i++) x[i] = x[i] * factor + term;
+    }
+    for (int i = 1; i < chains; i++) x[0] += x[i];
+    memory[0] = x[0];
+}
+
+// subtraction and scaling, the squared distance, three polynomials, powers, Chebyshev polynomials, rows, sums
+template <class Real>
+constexpr int neighbour_operations =
+    6 + 3 + 2 + 3 * degree<Real> + 4 + 8 * (twojmax - 1) + 4 + twojmax / 2 + product_rows + torus_size;
+
 }  // namespace
 
 extern "C" const ns_kernel KERNEL_NAME = {
-    run<REAL>, sizeof(Workspace<REAL>), twojmax, component_count, LanesOf<REAL>::count,
+    run<REAL>,
+    sizeof(Workspace<REAL>),
+    twojmax,
+    component_count,
+    LanesOf<REAL>::count,
+    map_operations + product_operations,
+    neighbour_operations<REAL>,
+    multiply_add<REAL>,
 };

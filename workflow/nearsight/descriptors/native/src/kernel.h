@@ -24,6 +24,7 @@ typedef struct {
     const void* radial;         /* Real[3][degree + 1]: coefficients in u = 2 (r/cutoff)² - 1, constant first, of
                                    cos θ0, sin θ0 · cutoff/r and the switching function */
     double self_weight;
+    double coincidence; /* Å²: neighbours whose squared distance is not above this are left out */
 } ns_group;
 
 typedef struct {
@@ -33,6 +34,11 @@ typedef struct {
     int twojmax;
     int components;
     int lanes;
+    /* for the benchmark: vector multiply-adds (or additions, or multiplications) of a group and of each neighbour,
+     * and a loop of nothing but 16 * rounds independent ones */
+    int operations;
+    int neighbour_operations;
+    void (*multiply_add)(int64_t rounds, void* workspace);
 } ns_kernel;
 
 #ifdef __cplusplus

@@ -110,6 +110,21 @@ NB_MODULE(_native, module) {
     define<float>(module, "bispectrum_float32");
     define<double>(module, "bispectrum_float64");
     module.def(
+        "kernel_facts",
+        [](std::optional<std::string> instruction_set, int twojmax, int bytes) {
+            ns_facts facts;
+            if (ns_kernel_facts(instruction_set ? instruction_set->c_str() : nullptr, twojmax, bytes, &facts) != NS_OK) {
+                throw nb::value_error("expected a kernel of this build and processor");
+            }
+            nb::dict result;
+            result["lanes"] = facts.lanes;
+            result["operations"] = facts.operations;
+            result["neighbour_operations"] = facts.neighbour_operations;
+            result["multiply_add_seconds"] = facts.multiply_add_seconds;
+            return result;
+        },
+        nb::arg("instruction_set"), nb::arg("twojmax"), nb::arg("bytes"), "Operations of a kernel, for the benchmark.");
+    module.def(
         "instruction_set",
         [](std::optional<std::string> name) -> std::optional<std::string> {
             const char* chosen = ns_instruction_set(name ? name->c_str() : nullptr);
