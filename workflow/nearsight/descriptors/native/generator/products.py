@@ -60,7 +60,11 @@ def write_products(twojmax: int, registers: int) -> list[str]:
     ]
     lines += [f"        component_{component.number}<Real>(factor, last, out);" for component in components]
     lines += ["    }", "}"]
-    lines += ["", "// multiply-adds and multiplications", f"constexpr int product_operations = {_operations(components)};"]
+    lines += [
+        "",
+        "// multiply-adds and multiplications",
+        f"constexpr int product_operations = {_operations(components)};",
+    ]
     return lines
 
 
