@@ -1,6 +1,8 @@
 # make quickstart   set up, then the whole pipeline on config/quickstart.yaml and its report
 # make test         set up, then lint and all quick tests
 # make test-all     the slow tests too
+# make bench        the bispectrum kernel against LAMMPS: table, figure and CSV in bench/results
+# make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing
 # make lint         lint alone
 # make format       format the sources
@@ -8,7 +10,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := quickstart
-.PHONY: quickstart test test-all lint format programs setup
+.PHONY: quickstart test test-all bench sanitize lint format programs setup
 
 CORES ?= 2
 PYTHON ?= python3
@@ -17,14 +19,16 @@ export PYTHON VENV
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
-SOURCES := workflow tests
+KERNEL := workflow/nearsight/descriptors/native
+KERNEL_SOURCES := $(wildcard $(addprefix $(KERNEL)/,CMakeLists.txt src/* generator/*.py))
+SOURCES := workflow tests bench
 
 quickstart: setup
 	$(BIN)/snakemake --cores $(CORES)
 	@[ report.html -nt results/quickstart/summary.md ] || $(BIN)/snakemake --report report.html
 	@echo "Read results/quickstart/summary.md, or open report.html in a browser."
 
-setup: programs $(STAMP)
+setup: programs $(STAMP) $(VENV)/.kernel
 
 programs:
 	@tools/setup.sh programs
@@ -33,12 +37,23 @@ $(STAMP): requirements.lock requirements-torch.lock pyproject.toml tools/setup.s
 	@tools/setup.sh python
 	@touch $@
 
+# Nearsight itself with its compiled kernel; ninja compiles again only what changed
+$(VENV)/.kernel: $(STAMP) $(KERNEL_SOURCES)
+	@tools/setup.sh package
+	@touch $@
+
 # lint first: it takes seconds; pytest last: its closing line says how many tests passed
 test: setup lint
 	$(BIN)/python -m pytest -m "not slow and not slurm and not gpu"
 
 test-all: setup lint
 	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python bench/bispectrum.py --output bench/results
+
+sanitize: setup
+	tools/sanitize.sh
 
 lint: setup
 	$(BIN)/ruff check $(SOURCES)

@@ -39,18 +39,19 @@ rule compute_descriptors:
         f"{RESULTS}/benchmarks/compute_descriptors/{{structure}}.tsv"
     conda:
         "../envs/nearsight.yaml"
-    threads: STUDY.descriptors.ranks
+    threads: STUDY.descriptors.ranks * STUDY.descriptors.threads
     resources:
         mpi="mpiexec",
         tasks=STUDY.descriptors.ranks,
-        cpus_per_task=1,
+        cpus_per_task=STUDY.descriptors.threads,
         mem_mb_per_cpu=growing(2000),
         runtime=growing(120),
     params:
-        settings=STUDY.descriptors.without("backend", "ranks"),
+        settings=STUDY.descriptors.without("backend", "precision", "ranks", "threads"),
         backend=STUDY.descriptors.backend,
+        precision=STUDY.descriptors.precision,
         version=STAGES["descriptors"],
     shell:
         "{resources.mpi} -n {resources.tasks} python {input.module:q} --structure {input.structure:q}"
-        " --settings {params.settings:q} --backend {params.backend:q} --ranks {resources.tasks}"
-        " --output {output:q} --log {log:q}"
+        " --settings {params.settings:q} --backend {params.backend:q} --precision {params.precision:q}"
+        " --ranks {resources.tasks} --threads {resources.cpus_per_task} --output {output:q} --log {log:q}"

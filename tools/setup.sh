@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Set up what Nearsight needs: `tools/setup.sh programs`, then `tools/setup.sh python`. The Makefile calls both.
+# Set up what Nearsight needs: `tools/setup.sh programs`, then `python`, then `package`. The Makefile calls all three.
 #
-# programs: Quantum ESPRESSO, BLAS and Open MPI from Debian, where they are missing and this is root.
-# python:   the virtual environment $VENV (.venv) with the locked packages and Nearsight itself.
+# programs: Quantum ESPRESSO, BLAS, Open MPI and a C++ compiler from Debian, where they are missing and this is root.
+# python:   the virtual environment $VENV (.venv) with the locked packages.
+# package:  Nearsight itself in that environment; compiles the bispectrum kernel.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
-debian_packages="quantum-espresso libopenblas0-pthread openmpi-bin"
+debian_packages="quantum-espresso libopenblas0-pthread openmpi-bin g++"
 
 set_up_programs() {
     local missing=()
@@ -14,19 +15,20 @@ set_up_programs() {
         command -v "$program" >/dev/null || missing+=("$program")
     done
     command -v mpirun.openmpi >/dev/null || command -v mpirun >/dev/null || missing+=("mpirun")
+    command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null || missing+=("g++")
     [ ${#missing[@]} -eq 0 ] && return
 
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-        echo "Installing Quantum ESPRESSO, BLAS and Open MPI (${missing[*]} not found)"
+        echo "Installing Quantum ESPRESSO, BLAS, Open MPI and a C++ compiler (${missing[*]} not found)"
         apt-get update -qq
         # shellcheck disable=SC2086  # one word per package
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $debian_packages
     else
         cat >&2 <<MESSAGE
-Nearsight needs Quantum ESPRESSO and its MPI launcher; not found: ${missing[*]}
+Nearsight needs Quantum ESPRESSO, its MPI launcher and a C++ compiler; not found: ${missing[*]}
 Install them with one of these, then run the same command again:
     sudo apt-get install --no-install-recommends $debian_packages
-    conda install -c conda-forge qe=7.5        (and set dft.launcher in the study file: mpirun --bind-to none)
+    conda install -c conda-forge qe=7.5 gxx    (and set dft.launcher in the study file: mpirun --bind-to none)
 MESSAGE
         exit 1
     fi
@@ -53,14 +55,21 @@ set_up_python() {
     # torch first and without hashes: requirements.lock accepts nothing that it has no hash of
     "${pip[@]}" -r requirements-torch.lock
     "${pip[@]}" --require-hashes -r requirements.lock
-    "${pip[@]}" --no-deps --no-build-isolation --editable .
+}
+
+set_up_package() {
+    echo "Compiling the bispectrum kernel (three minutes on two cores the first time)"
+    # cmake and ninja are those of the environment
+    PATH="$PWD/$venv/bin:$venv/bin:$PATH" "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --no-deps --no-build-isolation --editable .
 }
 
 case "${1:-}" in
 programs) set_up_programs ;;
 python) set_up_python ;;
+package) set_up_package ;;
 *)
-    echo "usage: tools/setup.sh programs|python" >&2
+    echo "usage: tools/setup.sh programs|python|package" >&2
     exit 2
     ;;
 esac

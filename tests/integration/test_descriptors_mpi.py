@@ -50,13 +50,25 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_native_ranks_give_equal_bits(repository, folder):
+    values = {}
+    for ranks in (1, 2, 3):
+        output = folder / f"{ranks}.h5"
+        done = start(repository, ranks, folder, "--ranks", str(ranks), "--output", str(output), "--threads", "2")
+        assert done.returncode == 0, done.stderr
+        with h5py.File(output) as file:
+            values[ranks] = file["bispectrum"][:]
+    np.testing.assert_array_equal(values[2], values[1])
+    np.testing.assert_array_equal(values[3], values[1])
+    assert [path.name for path in folder.glob(".*")] == []
+
+
 def test_ranks_give_equal_numbers(repository, folder):
     values = {}
     for ranks in (1, 2, 3):
         output = folder / f"{ranks}.h5"
-        done = start(
-            repository, ranks, folder, "--ranks", str(ranks), "--output", str(output), settings={"twojmax": 10}
-        )
+        options = ("--ranks", str(ranks), "--output", str(output), "--backend", "lammps")
+        done = start(repository, ranks, folder, *options, settings={"twojmax": 10})
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         with h5py.File(output) as file:
@@ -106,7 +118,8 @@ if MPI.COMM_WORLD.rank == {failing}:
         raise RuntimeError("memory of this rank is full")
     lammps.load_structure = fail
 """
-    done = start(repository, 2, folder, "--ranks", "2", "--output", str(folder / "x.h5"), before=before)
+    options = ("--ranks", "2", "--output", str(folder / "x.h5"), "--backend", "lammps")
+    done = start(repository, 2, folder, *options, before=before)
     assert done.returncode != 0
     assert f"rank {failing} of 2" in done.stderr
     log = (folder / "job.log").read_text()

@@ -246,7 +246,7 @@ def test_settings_for_scripts_are_canonical(content):
         "equilibration_fs": 20.0,
         "time_step_fs": 2.0,
     }
-    assert "ranks" not in json.loads(study.descriptors.without("backend", "ranks"))
+    assert "ranks" not in json.loads(study.descriptors.without("backend", "precision", "ranks", "threads"))
     assert study.ldos.without() == json.dumps(json.loads(study.ldos.without()), sort_keys=True)
 
 
@@ -338,11 +338,11 @@ def test_package_reads_what_the_rules_pass(repository, name):
     MdSettings.read(json.loads(study.md.without("equilibration_fs")), "md")
     LdosSettings.read(json.loads(study.ldos.without()), "ldos")
     TrainingSettings.from_dict(json.loads(study.training.without("threads")))
-    BispectrumSettings.from_dict(json.loads(study.descriptors.without("backend", "ranks")))
+    BispectrumSettings.from_dict(json.loads(study.descriptors.without("backend", "precision", "ranks", "threads")))
 
 
 def test_choices_are_those_of_the_package():
-    from nearsight.descriptors.bispectrum import BACKENDS
+    from nearsight.descriptors.bispectrum import BACKENDS, PRECISIONS
     from nearsight.model.network import ACTIVATIONS
     from nearsight.model.training import SCHEDULES
     from nearsight.structures.velocities import THERMOSTATS
@@ -353,6 +353,7 @@ def test_choices_are_those_of_the_package():
         ("Training", "schedule", SCHEDULES),
         ("Md", "thermostat", THERMOSTATS),
         ("Descriptors", "backend", BACKENDS),
+        ("Descriptors", "precision", PRECISIONS),
     ):
         schema = properties[section]["properties"][key]
         assert set(schema.get("enum", [schema.get("const")])) == set(choices), key

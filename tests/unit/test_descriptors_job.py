@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 
 from nearsight.datasets import atoms_of, open_dataset, provenance_of, settings_of
-from nearsight.descriptors import Brick, bispectrum
+from nearsight.descriptors import BispectrumSettings, Brick, bispectrum
 from nearsight.errors import InputError, NearsightError
 
 SHAPE = (4, 3, 5)
@@ -38,7 +38,9 @@ def arguments_for(folder, atoms=None, **changes):
         "structure": folder / "a structure's $file.extxyz",
         "settings": {"twojmax": 4},
         "backend": "lammps",
+        "precision": "float64",
         "ranks": 1,
+        "threads": 1,
         "output": folder / "out put.h5",
         "log": None,
     }
@@ -57,7 +59,7 @@ def test_writes_the_dataset(script, atoms, tmp_path):
         assert values.dtype == np.float64
         stored = atoms_of(dataset)
         assert settings_of(dataset) == {
-            "twojmax": 4, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0, "backend": "lammps", "elements": ["Be"],
+            **BispectrumSettings(twojmax=4).to_dict(), "backend": "lammps", "precision": "float64", "elements": ["Be"],
         }  # fmt: skip
         assert provenance_of(dataset)["stage"] == "descriptors"
         assert "structure" in provenance_of(dataset)["inputs_sha256"]
@@ -65,15 +67,63 @@ def test_writes_the_dataset(script, atoms, tmp_path):
     np.testing.assert_allclose(stored.positions, atoms.positions, atol=1e-8)
 
 
-def test_slabs_smaller_than_a_plane(script, atoms, tmp_path, monkeypatch):
-    from nearsight.descriptors import ranks
-
-    arguments = arguments_for(tmp_path, atoms)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_native_writes_the_dataset_block_by_block(script, atoms, tmp_path, precision):
+    arguments = arguments_for(tmp_path, atoms, backend="native", precision=precision, threads=2)
     script.main(arguments)
-    monkeypatch.setattr(ranks, "SLAB_BYTES", 1)
-    script.main(arguments_for(tmp_path, atoms, output=tmp_path / "b.h5"))
-    with h5py.File(arguments.output) as one, h5py.File(tmp_path / "b.h5") as other:
-        np.testing.assert_array_equal(one["bispectrum"][:], other["bispectrum"][:])
+    with open_dataset(arguments.output) as dataset:
+        values, stored = dataset["bispectrum"].values, atoms_of(dataset)
+    assert values.dtype == precision
+    expected = bispectrum(stored, SHAPE, twojmax=4, precision=precision)
+    np.testing.assert_array_equal(values, expected)  # regions and threads change no bit
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_stopped_job_goes_on(script, atoms, tmp_path, monkeypatch):
+    """A job that was killed keeps its finished blocks; the next one computes the others alone."""
+    arguments = arguments_for(tmp_path, atoms, backend="native")
+    compute, computed = script.compute_region, []
+
+    def killed(*inputs, **options):
+        if len(computed) == 7:
+            raise KeyboardInterrupt
+        computed.append(inputs[3])
+        return compute(*inputs, **options)
+
+    monkeypatch.setattr(script, "compute_region", killed)
+    with pytest.raises(KeyboardInterrupt):
+        script.main(arguments)
+    assert not arguments.output.exists()
+    first = list(computed)
+    monkeypatch.setattr(script, "compute_region", compute)
+    counted = []
+    monkeypatch.setattr(script, "compute_region", lambda *a, **k: (counted.append(a[3]), compute(*a, **k))[1])
+    script.main(arguments)
+    assert len(first) == 7
+    assert not set(first) & set(counted)
+    with h5py.File(arguments.output) as file:
+        values = file["bispectrum"][:]
+    atoms = ase.io.read(arguments.structure)
+    np.testing.assert_array_equal(values, bispectrum(atoms, SHAPE, twojmax=4))
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_other_settings_start_again(script, atoms, tmp_path, monkeypatch):
+    arguments = arguments_for(tmp_path, atoms, backend="native")
+    compute = script.compute_region
+
+    def killed(*inputs, **options):
+        compute(*inputs, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "compute_region", killed)
+    with pytest.raises(KeyboardInterrupt):
+        script.main(arguments)
+    monkeypatch.setattr(script, "compute_region", compute)
+    arguments.settings = {"twojmax": 2}
+    script.main(arguments)
+    with h5py.File(arguments.output) as file:
+        assert file["bispectrum"].shape == (*SHAPE, 5)
 
 
 def test_missing_grid_shape(script, atoms, tmp_path):
@@ -107,8 +157,8 @@ def test_fewer_ranks_than_promised(script, atoms, tmp_path):
 
 
 def test_unknown_backend(script, atoms, tmp_path):
-    with pytest.raises(InputError, match="--backend: expected one of lammps, got 'native'"):
-        script.main(arguments_for(tmp_path, atoms, backend="native"))
+    with pytest.raises(InputError, match="--backend: expected one of native, lammps, torch, got 'nativ'"):
+        script.main(arguments_for(tmp_path, atoms, backend="nativ"))
 
 
 def test_atom_on_a_grid_point_is_told(script, atoms, tmp_path, caplog):

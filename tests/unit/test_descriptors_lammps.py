@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from nearsight.descriptors import BispectrumSettings, bispectrum, number_of_components
+from nearsight.descriptors import BispectrumSettings, number_of_components
+from nearsight.descriptors import bispectrum as any_bispectrum
 from nearsight.descriptors import lammps as backend
 from nearsight.descriptors.components import identity_component
 from nearsight.errors import InputError, MissingProgramError, NearsightError
@@ -19,6 +20,10 @@ CELLS = {
     "thin": [[3.1, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 9.6]],
     "left-handed": [[0.0, 4.5, 0.2], [4.0, 0.1, 0.1], [0.2, 0.5, 3.6]],
 }
+
+
+def bispectrum(atoms, shape, **options):
+    return any_bispectrum(atoms, shape, **{"backend": "lammps", **options})
 
 
 def make_atoms(cell, count=6, seed=1):
@@ -55,7 +60,7 @@ def test_equals_the_serial_grid_of_lammps(name):
     instance = backend.start_lammps()
     try:
         backend.load_structure(instance, atoms, settings.cutoff_A)
-        instance.command(backend.compute_command("sna/grid", SHAPE, settings))
+        instance.command(backend.compute_command("sna/grid", SHAPE, settings, ["Be"]))
         instance.command("run 0 post no")
         table = np.array(instance.numpy.extract_compute("bispectrum", LMP_STYLE_GLOBAL, LMP_TYPE_ARRAY))
     finally:
@@ -148,7 +153,7 @@ def test_restricted_cell():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"backend": "lamps"}, r"descriptors\.backend: expected one of lammps, got 'lamps'"),
+        ({"backend": "lamps"}, r"descriptors\.backend: expected one of native, lammps, torch, got 'lamps'"),
         ({"twojmax": -1}, r"descriptors\.twojmax: expected a whole number"),
         ({"twojmax": 4.0}, r"descriptors\.twojmax: expected a whole number"),
         ({"cutoff_A": -4.7}, r"descriptors\.cutoff_A: expected a length in Å between 1 and 12, got -4\.7"),
@@ -175,7 +180,7 @@ def test_unknown_key_of_the_settings():
 
 def test_several_elements_are_refused():
     atoms = Atoms("BeH", positions=[[0, 0, 0], [2, 2, 2]], cell=[5, 5, 5], pbc=True)
-    with pytest.raises(InputError, match="expected atoms of one element, got Be, H"):
+    with pytest.raises(InputError, match="expected atoms of one element or a weight for each, got Be, H"):
         bispectrum(atoms, (1, 1, 1))
 
 
@@ -202,3 +207,25 @@ def test_message_of_lammps_is_passed_on(monkeypatch):
     monkeypatch.setattr(backend, "compute_command", lambda *_: "compute bispectrum all no/such/style")
     with pytest.raises(NearsightError, match=r"LAMMPS stopped.*no/such/style"):
         bispectrum(make_atoms(CELLS["orthorhombic"]), (1, 1, 1))
+
+
+def test_quadratic_and_chemical_variants():
+    """Numbers of columns, and what they are made of."""
+    atoms = make_atoms(CELLS["triclinic"])
+    linear = bispectrum(atoms, (2, 2, 2), twojmax=2)
+    quadratic = bispectrum(atoms, (2, 2, 2), twojmax=2, quadratic=True)
+    assert quadratic.shape[-1] == 5 + 15
+    np.testing.assert_allclose(quadratic[..., :5], linear, rtol=1e-12)
+    np.testing.assert_allclose(quadratic[..., 5], 0.5 * linear[..., 0] ** 2, rtol=1e-12)
+    np.testing.assert_allclose(quadratic[..., 6], linear[..., 0] * linear[..., 1], rtol=1e-12)
+    atoms.symbols[:3] = "H"
+    chemical = bispectrum(atoms, (2, 2, 2), twojmax=2, chemical=True)
+    assert chemical.shape[-1] == 5 * 8
+    both = bispectrum(atoms, (2, 2, 2), twojmax=2, weights={"H": 1.0, "Be": 1.0})
+    # the grid point belongs to the first element: sums over all triples of elements are those of one element
+    np.testing.assert_allclose(chemical.reshape(2, 2, 2, 8, 5).sum(axis=-2), both, rtol=1e-9)
+
+
+def test_self_weight_is_refused():
+    with pytest.raises(InputError, match=r"descriptors\.self_weight: expected 1 with the backend lammps"):
+        bispectrum(make_atoms(CELLS["orthorhombic"]), (1, 1, 1), self_weight=0.5)

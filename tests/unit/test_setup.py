@@ -43,6 +43,7 @@ def test_missing_programs_end_with_the_commands_that_install_them(repository, tm
         check=False,
     )
     assert done.returncode == 1
-    assert "not found: pw.x pp.x ld1.x mpirun" in done.stderr
-    assert "apt-get install --no-install-recommends quantum-espresso libopenblas0-pthread openmpi-bin" in done.stderr
+    assert "not found: pw.x pp.x ld1.x mpirun g++" in done.stderr
+    packages = "quantum-espresso libopenblas0-pthread openmpi-bin g++"
+    assert f"apt-get install --no-install-recommends {packages}" in done.stderr
     assert "conda install -c conda-forge qe" in done.stderr

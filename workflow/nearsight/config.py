@@ -224,7 +224,16 @@ class Ldos(Section):
 class Descriptors(Section):
     """Bispectrum descriptors of every grid point."""
 
-    backend: Literal["lammps"] = _key("program that computes them", "a backend", default="lammps")
+    backend: Literal["native", "lammps", "torch"] = _key(
+        "program that computes them: the package's own kernel, LAMMPS as the reference, torch (slow, differentiable)",
+        "a backend",
+        default="native",
+    )
+    precision: Literal["float32", "float64"] = _key(
+        "precision in which they are computed (by lammps: stored); float32 is twice as fast and half as large",
+        "a precision",
+        default="float64",
+    )
     twojmax: int = _key(
         "twice the largest angular momentum; 10 gives 91 components",
         "an even whole number",
@@ -247,6 +256,13 @@ class Descriptors(Section):
         default=2,
         ge=1,
         le=4096,
+    )
+    threads: int = _key(
+        "threads of each rank with the backend native; the results do not depend on it",
+        "a whole number",
+        default=1,
+        ge=1,
+        le=1024,
     )
 
 

@@ -88,6 +88,43 @@ def create_field_file(
         _attach_scales(file)
 
 
+def reserve_field(
+    path: str | Path,
+    name: str,
+    shape: tuple[int, ...],
+    variables: dict[str, np.ndarray | float],
+    settings: dict,
+    provenance: dict,
+    dtype: str | None = None,
+) -> int:
+    """Write a file whose field `name` is still empty; return the place of its first byte in the file.
+
+    The field's numbers follow one another there in C order (no chunks), in the machine's byte order, so that any
+    number of processes can fill in their parts without an HDF5 library that knows of MPI. dtype: in place of the
+    registry's.
+    """
+    field = _field(name)
+    with h5py.File(path, "w") as file:
+        _write_attributes(file, settings, provenance)
+        for other, values in variables.items():
+            values = np.asarray(values, dtype=_field(other).dtype)
+            _create_variable(file, other, values.shape, values)
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_layout(h5py.h5d.CONTIGUOUS)
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        kind = h5py.h5t.py_create(np.dtype(dtype or field.dtype))
+        h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), layout)
+        variable = file[name]
+        variable.attrs["unit"] = field.unit
+        variable.attrs["meaning"] = field.meaning
+        _attach_scales(file)
+        place = variable.id.get_offset()
+    if place is None:
+        raise InputError(f"{path}: {name}: expected at least one number, got the shape {shape}.")
+    return place
+
+
 @contextmanager
 def open_dataset(path: str | Path) -> Iterator[xr.Dataset]:
     """Yield a dataset, read lazily. Raises InputError where the file is missing, truncated or of another kind."""

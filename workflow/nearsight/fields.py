@@ -30,7 +30,7 @@ FIELDS = {
     "density": Field(GRID, "1/Å³", "electronic density, summed over spin"),
     "density_slope": Field(GRID, "1/(eV Å³)", "dn/dμ, the change of the density with the Fermi level"),
     "ldos": Field((*GRID, "energy"), "1/(eV Å³)", "local density of states, summed over spin", "float32"),
-    "bispectrum": Field((*GRID, "component"), "1", "bispectrum components of LAMMPS's sna/grid"),
+    "bispectrum": Field((*GRID, "component"), "1", "bispectrum components of LAMMPS's sna/grid; float32 on request"),
     # spectra
     "energy": Field(("energy",), "eV", "energies of the LDOS and the DOS"),
     "dos": Field(("energy",), "1/eV", "density of states, summed over spin"),

@@ -8,7 +8,7 @@ job parses it again.
 STAGES = {
     "structures": 1,
     "reference": 1,
-    "descriptors": 1,
+    "descriptors": 2,
     "training": 1,
     "inference": 1,
     "figures": 1,

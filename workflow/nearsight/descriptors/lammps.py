@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_masses
+from ase.data import atomic_masses, chemical_symbols
 
-from nearsight.descriptors.bispectrum import Brick
-from nearsight.descriptors.components import number_of_components
-from nearsight.descriptors.settings import BispectrumSettings
-from nearsight.errors import MissingProgramError, NearsightError
+from nearsight.descriptors.bricks import Brick
+from nearsight.descriptors.settings import DEFAULT_RADIUS, BispectrumSettings
+from nearsight.errors import InputError, MissingProgramError, NearsightError
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -32,16 +31,22 @@ def bispectrum_brick(
 ) -> Brick:
     """The bispectrum on this rank's brick of the grid, float64, in the order of `component_order`.
 
-    Self term 1, switching on, bzeroflag 0, weight 1 per atom, no normalisation. An atom closer than 1e-10 Å to a
+    The self term is 1, there is no normalisation. An atom closer than 1e-10 Å to a
     grid point is left out there, as LAMMPS does it. Memory: twice the brick, 8 bytes a number.
     Raises MissingProgramError where LAMMPS or MPI is missing, NearsightError with LAMMPS's message if it stops.
     """
+    if settings.self_weight != 1.0:
+        raise InputError(
+            f"descriptors.self_weight: expected 1 with the backend lammps, got {settings.self_weight:g}. "
+            "The backends native and torch take any."
+        )
     instance = start_lammps(comm)
     try:
-        load_structure(instance, atoms, settings.cutoff_A)
-        instance.command(compute_command("sna/grid/local", shape, settings))
+        elements = elements_of(atoms)
+        load_structure(instance, atoms, settings.cutoffs_of(elements).max())
+        instance.command(compute_command("sna/grid/local", shape, settings, elements))
         instance.command("run 0 post no")
-        return _local_brick(instance, shape, number_of_components(settings.twojmax))
+        return _local_brick(instance, shape, settings.number_of_components(len(elements)))
     except NearsightError:
         raise
     except Exception as error:  # LAMMPS raises plain Exception with its message
@@ -90,11 +95,11 @@ def load_structure(instance, atoms: Atoms, cutoff_A: float) -> None:
         f"create_box {len(numbers)} cell",
         *(f"mass {index + 1} {atomic_masses[number]}" for index, number in enumerate(numbers)),
         # no forces: the pair style only tells how far the images around a rank must reach, also in thin cells
-        f"pair_style zero {cutoff_A!r} nocoeff",
+        f"pair_style zero {float(cutoff_A)!r} nocoeff",
         "pair_coeff * *",
         "neighbor 0.01 bin",
         "neigh_modify one 100000 page 2000000",
-        f"comm_modify cutoff {cutoff_A + 0.01!r}",
+        f"comm_modify cutoff {float(cutoff_A) + 0.01!r}",
     ]
     for command in commands:
         instance.command(command)
@@ -104,14 +109,25 @@ def load_structure(instance, atoms: Atoms, cutoff_A: float) -> None:
         raise NearsightError(f"LAMMPS: expected {count} atoms in the cell, it took {instance.get_natoms():.0f}.")
 
 
-def compute_command(style: str, shape: tuple[int, int, int], settings: BispectrumSettings) -> str:
+def elements_of(atoms: Atoms) -> list[str]:
+    """The elements in the order of LAMMPS's types, by atomic number."""
+    return [chemical_symbols[number] for number in sorted(set(atoms.numbers.tolist()))]
+
+
+def compute_command(style: str, shape: tuple[int, int, int], settings: BispectrumSettings, elements: list[str]) -> str:
     """LAMMPS's line for the bispectrum on a grid; `style` is sna/grid/local or sna/grid."""
     # the cutoff is 2 R rcutfac; with R = 0.5 it is rcutfac to the last bit
-    return (
+    radii = " ".join(repr(float(settings.radii.get(element, DEFAULT_RADIUS))) for element in elements)
+    weights = " ".join(repr(float(settings.weights.get(element, 1.0))) for element in elements)
+    command = (
         f"compute bispectrum all {style} grid {shape[0]} {shape[1]} {shape[2]} "
-        f"{float(settings.cutoff_A)!r} {float(settings.rfac0)!r} {settings.twojmax} 0.5 1.0 "
-        f"rmin0 {float(settings.rmin0)!r} switchflag 1 bzeroflag 0 quadraticflag 0"
+        f"{float(settings.cutoff_A)!r} {float(settings.rfac0)!r} {settings.twojmax} {radii} {weights} "
+        f"rmin0 {float(settings.rmin0)!r} switchflag {settings.switching:d} bzeroflag {settings.bzero:d} "
+        f"quadraticflag {settings.quadratic:d}"
     )
+    if settings.chemical:
+        command += f" chem {len(elements)} " + " ".join(str(index) for index in range(len(elements)))
+    return command
 
 
 def restricted_cell(cell: np.ndarray) -> np.ndarray:

@@ -1,8 +1,4 @@
-"""A job over several ranks: the promised number, one message on an error, and one file written in turn.
-
-h5py has no MPI here: the ranks send their bricks slab by slab to rank 0, which alone writes. No rank ever
-holds more than its own brick and one slab.
-"""
+"""A job over several ranks: the promised number, and one message on an error."""
 
 import argparse
 import logging
@@ -12,9 +8,6 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-import numpy as np
-
-from nearsight.descriptors.bispectrum import Brick
 from nearsight.errors import InputError, MissingProgramError, NearsightError
 from nearsight.jobs import run_job
 
@@ -22,9 +15,6 @@ if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
 logger = logging.getLogger("nearsight")
-
-#: Bytes of one slab on its way to the file.
-SLAB_BYTES = 1 << 25
 
 Result = TypeVar("Result")
 
@@ -107,29 +97,3 @@ def run_parallel_job(main: Callable[[argparse.Namespace], None], arguments: argp
             comm.Abort(1)
 
     run_job(guarded, arguments)
-
-
-def write_bricks(comm: "Comm", brick: Brick, shape: tuple[int, int, int], target: object) -> None:
-    """Write the bricks of all ranks into `target` (rank 0: a dataset of shape (*shape, components)), slab by slab."""
-    components = brick.values.shape[-1]
-    bricks = comm.allgather((brick.start, brick.stop))
-    rows = int(np.clip(SLAB_BYTES // (shape[2] * components * 8), 1, shape[1]))
-    for x in range(shape[0]):
-        for low in range(0, shape[1], rows):
-            high = min(low + rows, shape[1])
-            slab = np.empty((high - low, shape[2], components)) if comm.rank == 0 else None
-            for rank, (start, stop) in enumerate(bricks):
-                first, last = max(low, start[1]), min(high, stop[1])
-                if not start[0] <= x < stop[0] or first >= last or start[2] >= stop[2]:
-                    continue
-                if rank == comm.rank:
-                    part = brick.values[x - start[0], first - start[1] : last - start[1]]
-                    if rank > 0:
-                        comm.Send(np.ascontiguousarray(part), dest=0)
-                elif comm.rank == 0:
-                    part = np.empty((last - first, stop[2] - start[2], components))
-                    comm.Recv(part, source=rank)
-                if comm.rank == 0:
-                    slab[first - low : last - low, start[2] : stop[2]] = part
-            if comm.rank == 0:
-                target[x, low:high] = slab

@@ -33,7 +33,7 @@ DESCRIPTOR_SCALE_FLOOR = 0.0
 POSITION_TOLERANCE_A = 1e-6
 
 #: Keys of descriptor datasets that do not change the numbers.
-NEUTRAL_KEYS = ("backend",)
+NEUTRAL_KEYS = ("backend", "precision")
 
 
 @dataclass(frozen=True)

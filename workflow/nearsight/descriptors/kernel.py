@@ -1,0 +1,102 @@
+"""The native backend: the compiled kernel (native/), with arguments checked and messages for the user."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+from ase import Atoms
+
+from nearsight.descriptors.bricks import Region, lengths_of
+from nearsight.descriptors.settings import BispectrumSettings
+from nearsight.errors import InputError, MissingProgramError
+
+#: Values of twojmax that the kernel is compiled for.
+TWOJMAX = (2, 4, 6, 8, 10, 12)
+
+#: Environment variable that forces an instruction set: avx512, avx2 or portable.
+INSTRUCTION_SET = "NEARSIGHT_INSTRUCTION_SET"
+
+
+def load():
+    """The compiled module. Raises MissingProgramError where it was not built."""
+    try:
+        from nearsight.descriptors import _native
+    except ImportError as error:
+        raise MissingProgramError(
+            f"nearsight.descriptors._native: expected the compiled kernel, not found ({error}). "
+            "Build it with `make setup`, or with `pip install .` (needs a C++17 compiler)."
+        ) from error
+    return _native
+
+
+def instruction_set() -> str:
+    """The instruction set that the kernel runs on. Raises InputError where a forced one is not there."""
+    forced = os.environ.get(INSTRUCTION_SET) or None
+    chosen = load().instruction_set(forced)
+    if chosen is None:
+        raise InputError(
+            f"{INSTRUCTION_SET}: expected avx512, avx2 or portable, whichever this processor has, got {forced!r}."
+        )
+    return chosen
+
+
+def check_settings(settings: BispectrumSettings) -> None:
+    """Raise InputError on what the kernel cannot do and LAMMPS can."""
+    advice = "Take another value, or the backend lammps."
+    if settings.twojmax not in TWOJMAX:
+        expected = ", ".join(map(str, TWOJMAX))
+        raise InputError(
+            f"descriptors.twojmax: expected one of {expected} with the backend native, got {settings.twojmax}. {advice}"
+        )
+    if settings.rmin0 > 0:
+        raise InputError(f"descriptors.rmin0: expected 0 with the backend native, got {settings.rmin0:g} Å. {advice}")
+    for key in ("quadratic", "chemical"):
+        if getattr(settings, key):
+            raise InputError(f"descriptors.{key}: expected false with the backend native, got true. {advice}")
+
+
+def bispectrum_region(
+    atoms: Atoms,
+    shape: tuple[int, int, int],
+    settings: BispectrumSettings,
+    region: Region,
+    out: np.ndarray,
+    *,
+    threads: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> np.ndarray:
+    """Fill `out`, shape (*lengths of region, components), C order, float32 or float64, and return it.
+
+    Equal to the last bit for any region and any number of threads. progress: called now and then with the finished
+    fraction; an exception in it (or Ctrl-C) stops the computation. Memory: `out`, and 80 bytes per periodic image
+    within reach of the region. Raises InputError on arguments that cannot be.
+    """
+    check_settings(settings)
+    module = load()
+    symbols = atoms.get_chemical_symbols()
+    compute = {"float32": module.bispectrum_float32, "float64": module.bispectrum_float64}[out.dtype.name]
+    start, stop = zip(*region, strict=True)
+    if 0 in lengths_of(region):
+        return out
+    try:
+        compute(
+            out=out,
+            cell=np.ascontiguousarray(atoms.cell, dtype=float),
+            positions=np.ascontiguousarray(atoms.positions, dtype=float),
+            weights=settings.weights_of(symbols),
+            cutoffs=settings.cutoffs_of(symbols),
+            shape=shape,
+            start=start,
+            stop=stop,
+            twojmax=settings.twojmax,
+            rfac0=settings.rfac0,
+            switching=settings.switching,
+            subtract_zero=settings.bzero,
+            self_weight=settings.self_weight,
+            threads=threads,
+            instruction_set=instruction_set(),
+            progress=progress,
+        )
+    except ValueError as error:
+        raise InputError(f"descriptors: {error}.") from error
+    return out

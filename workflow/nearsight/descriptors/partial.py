@@ -1,0 +1,107 @@
+"""A field on the grid that many processes fill in, block by block, and that a restarted job goes on with.
+
+The unfinished file and the list of finished blocks are in a hidden folder beside the target; the target appears
+when all blocks are there. Every rank writes its own blocks straight to their places: nothing is gathered.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nearsight.descriptors.bricks import Region
+from nearsight.files import write_json
+
+
+@dataclass(frozen=True)
+class PartialField:
+    """Where the field is: the file in `folder`, its first byte at `place`; shape: (nx, ny, nz, components)."""
+
+    folder: Path
+    place: int
+    shape: tuple[int, int, int, int]
+    dtype: str
+
+    @property
+    def path(self) -> Path:
+        """The unfinished file."""
+        return self.folder / "field.h5"
+
+    def write(self, block: Region, values: np.ndarray) -> None:
+        """Write the numbers of a block, shape (*lengths of block, components), to the disk."""
+        (x0, x1), (y0, y1), (z0, z1) = block
+        values = np.ascontiguousarray(values, dtype=self.dtype)
+        _, ny, nz, components = self.shape
+        size = components * values.dtype.itemsize
+        whole_rows = (z0, z1) == (0, nz)
+        handle = os.open(self.path, os.O_WRONLY)
+        try:
+            if whole_rows and (y0, y1) == (0, ny):
+                _write_all(handle, values, self.place + x0 * ny * nz * size)
+            else:
+                for x in range(x0, x1):
+                    if whole_rows:
+                        _write_all(handle, values[x - x0], self.place + (x * ny + y0) * nz * size)
+                        continue
+                    for y in range(y0, y1):
+                        _write_all(handle, values[x - x0, y - y0], self.place + ((x * ny + y) * nz + z0) * size)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def mark(self, block: Region, rank: int) -> None:
+        """Note that a block is on the disk."""
+        with open(self.folder / f"done-{rank}", "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(block) + "\n")
+
+    def finished(self) -> set[Region]:
+        """The blocks that are on the disk, whichever rank of whichever run wrote them."""
+        blocks = set()
+        for path in self.folder.glob("done-*"):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    blocks.add(tuple(tuple(pair) for pair in json.loads(line)))
+                except json.JSONDecodeError:
+                    continue  # the run was killed while it wrote this line
+        return blocks
+
+
+def open_partial(
+    target: Path, shape: tuple[int, int, int, int], dtype: str, inputs: dict, reserve: Callable[[Path], int]
+) -> PartialField:
+    """The unfinished field of `target`, or a new one where there is none or it was made from other inputs.
+
+    inputs: all that the numbers depend on, as JSON; reserve: writes the file without its numbers and returns the
+    place of the first one. By one process alone.
+    """
+    folder = target.with_name(f".{target.stem}.partial")
+    fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    try:
+        known = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        if known["fingerprint"] == fingerprint and (folder / "field.h5").exists():
+            return PartialField(folder, known["place"], shape, dtype)
+    except (OSError, json.JSONDecodeError, KeyError):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    partial = PartialField(folder, reserve(folder / "field.h5"), shape, dtype)
+    write_json(folder / "job.json", {"fingerprint": fingerprint, "place": partial.place})
+    return partial
+
+
+def finish(partial: PartialField, target: Path) -> None:
+    """Let the target appear and remove the folder. By one process, when all blocks are written."""
+    os.replace(partial.path, target)
+    shutil.rmtree(partial.folder)
+
+
+def _write_all(handle: int, values: np.ndarray, place: int) -> None:
+    data = memoryview(values).cast("B")
+    while len(data):
+        written = os.pwrite(handle, data, place)  # may write less than asked for, 2 GiB at most
+        data, place = data[written:], place + written
