@@ -123,8 +123,8 @@ def perdew_wang(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     ε_c = -2A (1 + α r) ln[1 + 1/(2A (β1 √r + β2 r + β3 r^(3/2) + β4 r²))], r = (3/(4πn))^(1/3).
     """
-    A = GAMMA  # published as 0.031091
-    alpha, beta1, beta2, beta3, beta4 = 0.21370, 7.5957, 3.5876, 1.6382, 0.49294
+    # A was published as 0.031091; all codes take one digit more
+    A, alpha, beta1, beta2, beta3, beta4 = 0.0310907, 0.21370, 7.5957, 3.5876, 1.6382, 0.49294
     r = np.cbrt(3 / (4 * np.pi * n))
     root = np.sqrt(r)
     q = 2 * A * (beta1 * root + beta2 * r + beta3 * root * r + beta4 * r**2)
