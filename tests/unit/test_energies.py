@@ -150,8 +150,8 @@ def test_potential_is_the_derivative_of_the_energy(cell, grid, functional):
     core = core_coefficients(atoms, {"Be": read_core_charge(files["Be"])}, grid)
     valence = grid.coefficients(density)
     step = 1e-4
-    more, less = (xc_terms(valence * (1 + sign * step), core, grid, functional).energy for sign in (1, -1))
-    found = xc_terms(valence, core, grid, functional).potential
+    more, less = (xc_terms(valence, valence * (1 + sign * step) + core, grid, functional).energy for sign in (1, -1))
+    found = xc_terms(valence, valence + core, grid, functional).potential
     assert found == pytest.approx((more - less) / (2 * step), rel=1e-7)
 
 

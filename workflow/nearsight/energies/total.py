@@ -109,15 +109,15 @@ def density_energies(
     grid = FourierGrid(np.asarray(atoms.cell), tuple(density.shape), ecutrho_Ry, single)
     check_density(density, grid.volume, float(sum(charges[symbol] for symbol in atoms.symbols)))
     valence = grid.coefficients(density)
-    core = core_coefficients(atoms, cores, grid)
-    xc = xc_terms(valence, core, grid, functional_of(headers))
-    del core
-    return DensityEnergies(
-        hartree=hartree_energy(valence, grid),
-        xc=xc.energy,
-        xc_potential=xc.potential,
-        ion=ion_energy(atoms, charges),
-    )
+    total = core_coefficients(atoms, cores, grid)
+    if total is None:
+        total = valence
+    else:
+        total += valence
+    xc = xc_terms(valence, total, grid, functional_of(headers))
+    hartree = hartree_energy(valence, grid)
+    del valence, total  # room for the mesh of the ions
+    return DensityEnergies(hartree=hartree, xc=xc.energy, xc_potential=xc.potential, ion=ion_energy(atoms, charges))
 
 
 def assemble(

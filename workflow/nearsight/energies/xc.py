@@ -37,22 +37,22 @@ class XcTerms:
     potential: float
 
 
-def xc_terms(valence: np.ndarray, core: np.ndarray | None, grid: FourierGrid, functional: str = "PBE") -> XcTerms:
-    """Exchange-correlation energy and ∫ v_xc n of a valence density with a core charge.
+def xc_terms(valence: np.ndarray, total: np.ndarray, grid: FourierGrid, functional: str = "PBE") -> XcTerms:
+    """Exchange-correlation energy of a total density and ∫ v_xc n over its valence part.
 
     With e(n, |∇n|²) on the total density, ∫ v_xc n = ∫ (∂e/∂n) n_val + ∫ 2 (∂e/∂|∇n|²) ∇n·∇n_val: no divergence is
     needed. Gradients are those of the coefficients, cut at the sphere; one component at a time is in memory.
 
-    valence, core: coefficients in 1/Å³ (core None: no core charge); functional: a key of FUNCTIONALS.
-    Memory: two real fields and two times the coefficients beside those given. Cost: eight transforms, O(N log N).
+    valence, total: coefficients in 1/Å³, total = valence + core (the same array: no core charge); functional: a key of
+    FUNCTIONALS. Memory: four fields beside those given. Cost: eight transforms, O(N log N).
     """
     evaluate = FUNCTIONALS[functional]
-    total = valence if core is None else valence + core
+    with_core = total is not valence
     squared = np.zeros(grid.shape, dtype=grid.real)  # |∇n|²
-    mixed = squared if core is None else np.zeros(grid.shape, dtype=grid.real)  # ∇n·∇n_val
+    mixed = np.zeros(grid.shape, dtype=grid.real) if with_core else squared  # ∇n·∇n_val
     if functional != "LDA":
         for axis in range(3):
-            streams = [grid.planes(total, axis)] if core is None else [grid.planes(f, axis) for f in (total, valence)]
+            streams = [grid.planes(field, axis) for field in ((total, valence) if with_core else (total,))]
             for i, (slope, *of_valence) in enumerate(zip(*streams, strict=True)):
                 squared[i] += slope**2
                 if of_valence:
