@@ -44,6 +44,7 @@ wildcard_constraints:
     supercell=one_of(STUDY.supercells),
     structure=one_of([*STUDY.snapshots(), *STUDY.supercells]),
     batch=one_of(range(STUDY.inference.batches)),
+    source=one_of(["prediction", "reference"]),
 
 
 rule all:
@@ -69,7 +70,8 @@ rule model:
 rule predictions:
     """The predictions of the held-out snapshots and of the larger structures."""
     input:
-        [f"{RESULTS}/predictions/{structure}/observables.json" for structure in PREDICTED],
+        observables_files(),
+        energy_files("prediction", PREDICTED),
 
 
 rule figures:
@@ -82,4 +84,5 @@ include: "rules/reference.smk"
 include: "rules/descriptors.smk"
 include: "rules/training.smk"
 include: "rules/inference.smk"
+include: "rules/energies.smk"
 include: "rules/figures.smk"

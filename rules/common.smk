@@ -98,6 +98,18 @@ def prediction_files(structures):
     return [f"{RESULTS}/predictions/{structure}/prediction.h5" for structure in structures]
 
 
+def fields_file(wildcards):
+    """Density and DOS of a prediction, or LDOS of a snapshot."""
+    if wildcards.source == "reference":
+        return f"{RESULTS}/reference/{wildcards.structure}.h5"
+    return f"{RESULTS}/predictions/{wildcards.structure}/prediction.h5"
+
+
+def energy_files(source, structures):
+    """Total free energies of the structures: source is prediction or reference."""
+    return [f"{RESULTS}/energies/{source}/{structure}.json" for structure in structures]
+
+
 def evaluation_files():
     """Errors of every prediction that has a DFT reference."""
     return [f"{RESULTS}/evaluation/{snapshot}.json" for snapshot in EVALUATED]

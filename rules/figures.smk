@@ -135,6 +135,7 @@ rule write_summary:
         module=script("write_summary"),
         evaluations=evaluation_files(),
         observables=observables_files(),
+        energies=energy_files("prediction", PREDICTED),
     output:
         json=f"{RESULTS}/summary.json",
         markdown=report(
@@ -161,5 +162,5 @@ rule write_summary:
         version=STAGES["figures"],
     shell:
         "python {input.module:q} --study {params.study:q} --evaluations {input.evaluations:q}"
-        " --names {params.names:q} --observables {input.observables:q} {params.supercells:q}"
+        " --names {params.names:q} --observables {input.observables:q} --energies {input.energies:q} {params.supercells:q}"
         " --benchmarks {params.benchmarks:q} --json {output.json:q} --markdown {output.markdown:q} --log {log:q}"

@@ -92,6 +92,8 @@ rule evaluate_prediction:
         prediction=f"{RESULTS}/predictions/{{structure}}/prediction.h5",
         batches=batch_files,
         reference=f"{RESULTS}/reference/{{structure}}.h5",
+        energies=f"{RESULTS}/energies/prediction/{{structure}}.json",
+        reference_energies=f"{RESULTS}/energies/reference/{{structure}}.json",
         train_reference=datasets("reference", "train"),
     output:
         f"{RESULTS}/evaluation/{{structure}}.json",
@@ -111,4 +113,5 @@ rule evaluate_prediction:
     shell:
         "python {input.module:q} --name {wildcards.structure:q} --role {params.role:q} --prediction {input.prediction:q}"
         " --batches {input.batches:q} --reference {input.reference:q} --train-reference {input.train_reference:q}"
+        " --energies {input.energies:q} --reference-energies {input.reference_energies:q}"
         " --output {output:q} --log {log:q}"

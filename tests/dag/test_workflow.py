@@ -30,6 +30,7 @@ RULES = {
     "plan_tiles": 7,
     "predict_tiles": 14,
     "gather_prediction": 7,
+    "compute_energies": 13,
     "evaluate_prediction": 6,
     "plot_dos": 1,
     "plot_density_slice": 1,

@@ -9,6 +9,11 @@ import pytest
 from ase.build import bulk
 
 from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.energies import FourierGrid
+from nearsight.energies.core_charge import structure_factor
+from nearsight.energies.hartree import hartree_energy
+from nearsight.energies.ion import ion_energy
+from nearsight.energies.xc import xc_terms
 from nearsight.espresso.grid import fft_shape
 from nearsight.ldos import EnergyGrid, fermi_weights
 from nearsight.model.network import NetworkSettings, build_network
@@ -42,10 +47,21 @@ def inference():
     return [weights.count[5], weights.band_energy[6], weights.entropy_energy[6]]
 
 
+def energies():
+    """Hartree, xc, ∫ v_xc n and ion energy of a made-up density."""
+    atoms = bulk("Be")
+    grid = FourierGrid(np.asarray(atoms.cell), (12, 12, 18), 60.0)
+    valence = grid.coefficients(np.full(grid.shape, 0.2))
+    core = structure_factor(atoms.get_scaled_positions(), grid) * 0.1 / grid.volume
+    xc = xc_terms(valence, valence + core, grid)
+    return [hartree_energy(core, grid), xc.energy, xc.potential, ion_energy(atoms, {"Be": 2.0})]
+
+
 GOLDEN = {
     "structures": (structures, 1, [2.25972282588, 3.91395474545, 3.56968414805, 15.0, 25.0, 24.0]),
     "descriptors": (descriptors, 2, [408.027760655, 2.80433855326, 44.4834042578]),
     "training": (training, 1, [15.1539355516]),
+    "energies": (energies, 1, [1.13020422434, -33.8256232821, -31.6136114096, -82.6485743643]),
     "inference": (inference, 1, [0.383204817028, 0.0102903531642, -0.00370795743914]),
 }
 

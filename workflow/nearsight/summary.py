@@ -11,6 +11,7 @@ OBSERVABLE_KEYS = (
     "fermi_energy_eV",
     "band_energy_eV_per_atom",
     "entropy_energy_eV_per_atom",
+    "total_free_energy_eV_per_atom",
 )
 
 
@@ -50,7 +51,7 @@ def summarize(
                 **{
                     key: 1e3
                     * (observables[supercell][f"{key}_eV_per_atom"] - observables[snapshot][f"{key}_eV_per_atom"])
-                    for key in ("band_energy", "entropy_energy")
+                    for key in ("band_energy", "entropy_energy", "total_free_energy")
                 },
             }
             for supercell, snapshot in supercells.items()
@@ -88,6 +89,10 @@ def render_markdown(summary: dict) -> str:
                 f"{error['band_energy_error_meV_per_atom'][key]:+.2f}"
                 for key in ("total", "network", "method", "mean_energy")
             ),
+            *(
+                f"{error['total_free_energy_error_meV_per_atom'][key]:+.2f}"
+                for key in ("total", "network", "method", "mean_energy")
+            ),
         ]
         for error in errors
     ]
@@ -101,11 +106,16 @@ def render_markdown(summary: dict) -> str:
             f"{values['fermi_energy_eV']:.4f}",
             f"{values['band_energy_eV_per_atom']:.6f}",
             f"{1e3 * values['entropy_energy_eV_per_atom']:.3f}",
+            f"{values['total_free_energy_eV_per_atom']:.6f}",
         ]
         for name, values in summary["predictions"].items()
     ]
     additivity = [
-        [name, values["repeats"], f"{values['band_energy']:+.2e}", f"{values['entropy_energy']:+.2e}"]
+        [
+            name,
+            values["repeats"],
+            *(f"{values[key]:+.2e}" for key in ("band_energy", "entropy_energy", "total_free_energy")),
+        ]
         for name, values in summary["additivity_meV_per_atom"].items()
     ]
     times = [
@@ -136,6 +146,10 @@ def render_markdown(summary: dict) -> str:
                         "network",
                         "method",
                         "mean",
+                        "total free energy total (meV/atom)",
+                        "network",
+                        "method",
+                        "mean",
                     ],
                     energies,
                 ),
@@ -150,11 +164,12 @@ def render_markdown(summary: dict) -> str:
                         "Fermi level (eV)",
                         "band energy (eV/atom)",
                         "-TS (meV/atom)",
+                        "total free energy (eV/atom)",
                     ],
                     predictions,
                 ),
                 "## Repeated cells\n\nA cell repeated N times has N times the energy; differences per atom, in meV.",
-                render_table(["supercell", "repeats", "band energy", "-TS"], additivity),
+                render_table(["supercell", "repeats", "band energy", "-TS", "total free energy"], additivity),
                 "## Time\n\nSeconds of all jobs of a rule together, and of its longest.",
                 render_table(["rule", "jobs", "seconds", "longest"], times),
             ]

@@ -12,6 +12,9 @@ BOHR_A = _c.value("Bohr radius") * 1e10
 AMU_kg = _c.atomic_mass
 AMU_g = _c.atomic_mass * 1e3
 
+#: e²/(4πε₀), the energy of two elementary charges 1 Å apart, eV Å.
+COULOMB_eV_A = HARTREE_eV * BOHR_A
+
 #: Rydberg atomic unit of time (Quantum ESPRESSO's `dt`), twice the Hartree one.
 RYDBERG_TIME_fs = 2.0 * _c.value("atomic unit of time") * 1e15
 

@@ -11,5 +11,6 @@ STAGES = {
     "descriptors": 2,
     "training": 1,
     "inference": 1,
+    "energies": 1,
     "figures": 1,
 }

@@ -11,7 +11,7 @@ import xarray as xr
 
 from nearsight.datasets import atoms_of, open_dataset, require, settings_of
 from nearsight.errors import InputError
-from nearsight.files import write_json
+from nearsight.files import read_json, write_json
 from nearsight.inference.evaluate import evaluate_fields
 from nearsight.jobs import make_parser, run_job
 from nearsight.ldos import EnergyGrid, dos_from_ldos, integrate_dos
@@ -30,13 +30,15 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--train-reference", type=Path, nargs="+", required=True, help="snapshot datasets of the training set"
     )
+    parser.add_argument("--energies", type=Path, required=True, help="energies of the prediction (JSON)")
+    parser.add_argument("--reference-energies", type=Path, required=True, help="energies of the reference LDOS (JSON)")
     parser.add_argument("--output", type=Path, required=True, help="errors (JSON)")
     return parser.parse_args(argv)
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Compare LDOS, density, DOS, Fermi level and band energy; write the table of errors."""
-    mean_ldos, mean_band_energy = average_training_set(arguments.train_reference)
+    mean_ldos, mean_band_energy, mean_free_energy = average_training_set(arguments.train_reference)
     with ExitStack() as stack:
         prediction = stack.enter_context(open_dataset(arguments.prediction))
         reference = stack.enter_context(open_dataset(arguments.reference))
@@ -68,6 +70,12 @@ def main(arguments: argparse.Namespace) -> None:
             "prediction": float(prediction["band_energy"]),
             "mean_energy": mean_band_energy * len(atoms),
         }
+        free = {
+            "dft": float(reference["total_free_energy"]),
+            "reference_ldos": read_json(arguments.reference_energies)["energies_eV"]["total"],
+            "prediction": read_json(arguments.energies)["energies_eV"]["total"],
+            "mean_energy": mean_free_energy * len(atoms),
+        }
         level = {
             "dft": float(reference["fermi_energy"]),
             "reference_ldos": from_ldos.fermi_energy_eV,
@@ -91,6 +99,13 @@ def main(arguments: argparse.Namespace) -> None:
                 "total": per_atom * (band["prediction"] - band["dft"]),
                 "mean_energy": per_atom * (band["mean_energy"] - band["dft"]),
             },
+            "total_free_energy_eV": free,
+            "total_free_energy_error_meV_per_atom": {
+                "network": per_atom * (free["prediction"] - free["reference_ldos"]),
+                "method": per_atom * (free["reference_ldos"] - free["dft"]),
+                "total": per_atom * (free["prediction"] - free["dft"]),
+                "mean_energy": per_atom * (free["mean_energy"] - free["dft"]),
+            },
             "entropy_energy_error_meV_per_atom": {
                 "network": per_atom * (float(prediction["entropy_energy"]) - from_ldos.entropy_energy_eV),
                 "method": per_atom * (from_ldos.entropy_energy_eV - float(reference["entropy_energy"])),
@@ -98,23 +113,24 @@ def main(arguments: argparse.Namespace) -> None:
         }
     write_json(arguments.output, result)
     logger.info(
-        "%s: LDOS %.2f %% (mean LDOS %.1f %%), density %.2f %% (%.1f %%), band energy %+.2f meV/atom",
+        "%s: LDOS %.2f %% (mean LDOS %.1f %%), density %.2f %% (%.1f %%), total free energy %+.2f meV/atom",
         arguments.name, fields["network"].ldos_percent, fields["mean_ldos"].ldos_percent,
         fields["network"].density_mape_percent, fields["mean_ldos"].density_mape_percent,
-        result["band_energy_error_meV_per_atom"]["total"],
+        result["total_free_energy_error_meV_per_atom"]["total"],
     )  # fmt: skip
 
 
-def average_training_set(paths: list[Path]) -> tuple[np.ndarray, float]:
-    """Mean LDOS over all grid points, shape (energies,), and mean band energy in eV per atom; a plane at a time."""
-    total, points, energies = 0.0, 0, []
+def average_training_set(paths: list[Path]) -> tuple[np.ndarray, float, float]:
+    """Mean LDOS over all grid points, shape (energies,), and mean band and total free energy in eV per atom."""
+    total, points, energies, free_energies = 0.0, 0, [], []
     for path in paths:
         with open_dataset(path) as reference:
             for plane in reference["ldos"]:
                 total = total + plane.values.sum(axis=(0, 1), dtype=np.float64)
             points += reference["density"].size
             energies.append(float(reference["band_energy"]) / reference.sizes["atom"])
-    return total / points, float(np.mean(energies))
+            free_energies.append(float(reference["total_free_energy"]) / reference.sizes["atom"])
+    return total / points, float(np.mean(energies)), float(np.mean(free_energies))
 
 
 def check_same_structure(prediction: xr.Dataset, reference: xr.Dataset, arguments: argparse.Namespace) -> None:

@@ -18,6 +18,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--observables", type=Path, nargs="+", required=True, help="observables of every prediction, in that order"
     )
     parser.add_argument(
+        "--energies", type=Path, nargs="+", required=True, help="energies of every prediction, in that order"
+    )
+    parser.add_argument(
         "--supercell", action="append", default=[], metavar="NAME=SNAPSHOT", help="supercell and what it repeats"
     )
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder of Snakemake's benchmark files")
@@ -29,6 +32,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Read all results, write both summaries."""
     observables = {name: read_json(path) for name, path in zip(arguments.names, arguments.observables, strict=True)}
+    for name, path in zip(arguments.names, arguments.energies, strict=True):
+        observables[name]["total_free_energy_eV_per_atom"] = read_json(path)["total_free_energy_eV_per_atom"]
     summary = summarize(
         study=arguments.study,
         evaluations=[read_json(path) for path in arguments.evaluations],

@@ -5,6 +5,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from nearsight import units
 from nearsight.errors import InputError
 from nearsight.espresso.programs import Launch, run_program
 from nearsight.espresso.workspace import scratch_folder
@@ -16,10 +19,23 @@ _DATE = re.compile(rb'(?<=\bdate=")[^"]*(?=")|(?<=Generation date:)[^\n]*')
 
 @dataclass(frozen=True)
 class PseudopotentialHeader:
-    """What a UPF file says of itself: element and number of valence electrons."""
+    """What a UPF file says of itself: element, number of valence electrons, QE's name of the functional."""
 
     element: str
     valence: float
+    functional: str = ""
+
+
+@dataclass(frozen=True)
+class CoreCharge:
+    """The partial core charge n_c(r) of one atom, for the non-linear core correction.
+
+    radius: r in Å; step: dr/di in Å, for integrals over the mesh's index i; density: n_c in 1/Å³; all of one length.
+    """
+
+    radius: np.ndarray
+    step: np.ndarray
+    density: np.ndarray
 
 
 def read_upf(path: str | Path) -> PseudopotentialHeader:
@@ -36,11 +52,13 @@ def read_upf(path: str | Path) -> PseudopotentialHeader:
     if match := re.search(r"<PP_HEADER\s([^>]*?)/?>", text):
         attributes = {key: value.strip() for key, value in re.findall(r'(\w+)\s*=\s*"([^"]*)"', match.group(1))}
         element, valence = attributes.get("element"), attributes.get("z_valence")
+        functional = attributes.get("functional", "")
         end = "</UPF>"
     elif match := re.search(r"<PP_HEADER>(.*?)</PP_HEADER>", text, re.DOTALL):
         lines = match.group(1).splitlines()
         element = next((line.split()[0] for line in lines if "Element" in line), None)
         valence = next((line.split()[0] for line in lines if "Z valence" in line), None)
+        functional = next((line.split("Exch")[0].strip() for line in lines if "Exchange-Corr" in line), "")
         end = "</PP_RHOATOM>"
     else:
         raise InputError(f"{path}: expected a pseudopotential in UPF format, got a file without PP_HEADER.")
@@ -48,7 +66,40 @@ def read_upf(path: str | Path) -> PseudopotentialHeader:
         raise InputError(f"{path}: PP_HEADER: expected element and z_valence, got none.")
     if end not in text:
         raise InputError(f"{path}: expected a whole UPF file, got none of its end ({end}): truncated. Get it again.")
-    return PseudopotentialHeader(element=element, valence=float(valence.upper().replace("D", "E")))
+    return PseudopotentialHeader(element, _numbers(valence)[0], functional)
+
+
+def read_core_charge(path: str | Path) -> CoreCharge | None:
+    """Core charge of a UPF file; None if its header says that it has none.
+
+    Raises InputError where the header promises a core charge and the file holds none, or one of another length.
+    """
+    read_upf(path)  # is it a whole UPF file?
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    promised = re.search(r'core_correction\s*=\s*"\s*\.?([tTfF])', text) or re.search(
+        r"^\s*\.?([tTfF])\S*\s+Nonlinear Core Correction", text, re.MULTILINE | re.IGNORECASE
+    )
+    if promised is None or promised.group(1) not in "tT":
+        return None
+    columns = {}
+    for tag in ("PP_R", "PP_RAB", "PP_NLCC"):
+        match = re.search(rf"<{tag}(?:\s[^>]*)?>(.*?)</{tag}>", text, re.DOTALL)
+        if match is None:
+            raise InputError(
+                f"{path}: {tag}: expected it, since the header announces a core charge, found none. Get the file again."
+            )
+        columns[tag] = np.array(_numbers(match.group(1)))
+    lengths = {tag: column.size for tag, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise InputError(f"{path}: expected PP_R, PP_RAB and PP_NLCC of one length, got {lengths}. Get the file again.")
+    return CoreCharge(
+        columns["PP_R"] * units.BOHR_A, columns["PP_RAB"] * units.BOHR_A, columns["PP_NLCC"] / units.BOHR_A**3
+    )
+
+
+def _numbers(text: str) -> list[float]:
+    """Numbers as Fortran writes them."""
+    return [float(word) for word in text.upper().replace("D", "E").split()]
 
 
 def require_element(path: str | Path, element: str) -> PseudopotentialHeader:

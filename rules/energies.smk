@@ -1,0 +1,28 @@
+"""Total free energy, of predictions and of the reference's own LDOS."""
+
+
+rule compute_energies:
+    """Total free energy of one structure from its predicted fields, or from its reference LDOS."""
+    input:
+        module=script("compute_energies"),
+        fields=fields_file,
+        pseudopotentials=PSEUDOPOTENTIALS,
+    output:
+        f"{RESULTS}/energies/{{source}}/{{structure}}.json",
+    log:
+        f"{RESULTS}/logs/compute_energies/{{source}}-{{structure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_energies/{{source}}-{{structure}}.tsv"
+    conda:
+        "../envs/nearsight.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        ecutrho_Ry=STUDY.dft.ecutrho_Ry,
+        version=STAGES["energies"],
+    shell:
+        "python {input.module:q} --fields {input.fields:q} {params.pseudopotentials:q}"
+        " --ecutrho-Ry {params.ecutrho_Ry:q} --output {output:q} --log {log:q}"

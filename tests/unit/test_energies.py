@@ -1,0 +1,367 @@
+"""Energy terms against closed forms, exact sums and libxc, on fields made here; QE's own are in tests/integration."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from scipy.special import erfc
+
+from nearsight import units
+from nearsight.energies import FourierGrid, density_energies, total_free_energy
+from nearsight.energies.core_charge import core_coefficients, form_factor, structure_factor
+from nearsight.energies.hartree import hartree_energy
+from nearsight.energies.ion import CUTOFFS_A, ion_energy
+from nearsight.energies.total import functional_of
+from nearsight.energies.xc import lda, pbe, xc_terms
+from nearsight.errors import InputError
+from nearsight.espresso.pseudopotential import CoreCharge, PseudopotentialHeader, read_core_charge, read_upf
+
+Ry = units.RYDBERG_eV
+SKEWED = np.array([[4.1, 0.3, -0.2], [-1.1, 3.9, 0.4], [0.5, 0.7, 4.6]])
+SHAPE = (20, 24, 25)
+ECUTRHO_Ry = 60.0
+
+
+def upf(path, element="Be", valence=2.0, core=True, functional="PBE"):
+    """A file with what the energies need: header, mesh, core charge exp(-(r/0.5)²)."""
+    r = 1e-3 * np.exp(0.0125 * np.arange(801))
+    columns = {"PP_R": r, "PP_RAB": 0.0125 * r}
+    if core:
+        columns["PP_NLCC"] = np.exp(-((r / 0.5) ** 2))
+    body = "\n".join(
+        f'<{tag} size="{r.size}">\n{" ".join(map(repr, map(float, c)))}\n</{tag}>' for tag, c in columns.items()
+    )
+    path.write_text(
+        f'<UPF version="2.0.1">\n<PP_HEADER element="{element}" core_correction="true" functional="{functional}" '
+        f'z_valence="{valence}"/>\n{body}\n</UPF>\n'
+    )
+    return path
+
+
+@pytest.fixture
+def grid():
+    return FourierGrid(SKEWED, SHAPE, ECUTRHO_Ry)
+
+
+def positions_of(grid):
+    scaled = np.stack(np.meshgrid(*(np.arange(n) / n for n in grid.shape), indexing="ij"), axis=-1)
+    return scaled @ grid.cell
+
+
+def smooth_density(grid, centres, electrons, width=0.7):
+    """Periodic Gaussians of `electrons` each, made of their coefficients: no grid enters."""
+    total = np.zeros((grid.shape[0], grid.shape[1], grid.shape[2] // 2 + 1), dtype=complex)
+    for i in range(grid.shape[0]):
+        G = grid.plane_of_G(i)
+        squared = (G**2).sum(axis=0)
+        phases = sum(np.exp(-1j * np.tensordot(centre, G, axes=1)) for centre in centres)
+        total[i] = electrons / grid.volume * np.exp(-squared * width**2 / 4) * phases * grid.inside(i, squared)
+    return grid.field(total)
+
+
+@pytest.fixture
+def cell(tmp_path, grid):
+    """Two atoms, their density with four electrons, and the pseudopotentials."""
+    atoms = Atoms("Be2", cell=SKEWED, positions=[[0.3, 0.2, 0.1], [1.9, 2.2, 2.5]], pbc=True)
+    return atoms, smooth_density(grid, atoms.positions, 2.0), {"Be": upf(tmp_path / "Be.upf")}
+
+
+# Fourier grid
+
+
+def test_a_field_comes_back_from_its_coefficients(grid):
+    r = positions_of(grid)
+    G = 2 * np.pi * np.linalg.inv(SKEWED).T @ [0, 0, 0] + 2 * np.pi * np.linalg.inv(SKEWED).T.T @ [2, -1, 3]
+    field = 0.3 + np.cos(r @ G + 0.4)
+    coefficients = grid.coefficients(field)
+    assert grid.field(coefficients) == pytest.approx(field, abs=1e-12)
+    for axis in range(3):
+        slope = np.stack(list(grid.planes(coefficients, axis)))
+        assert slope == pytest.approx(-G[axis] * np.sin(r @ G + 0.4), abs=1e-11)
+    assert grid.sum_over_G(coefficients, lambda squared: squared) == pytest.approx(0.5 * G @ G, rel=1e-12)
+
+
+def test_what_lies_outside_the_sphere_is_cut(grid):
+    rough = np.random.default_rng(0).normal(size=SHAPE)
+    coefficients = grid.coefficients(rough)
+    squared = np.stack([(grid.plane_of_G(i) ** 2).sum(axis=0) for i in range(SHAPE[0])])
+    assert not coefficients[squared > grid.largest_G**2].any()
+    assert not coefficients[SHAPE[0] // 2].any()  # Nyquist
+    again = grid.coefficients(grid.field(coefficients))
+    assert again == pytest.approx(coefficients, abs=1e-14)
+
+
+# Hartree
+
+
+def test_hartree_energy_of_one_wave(grid):
+    """A wave 2 a cos(G·r) has E_H = (e²/2) 4π Ω 2 a²/G²."""
+    G = 2 * np.pi * np.linalg.inv(SKEWED) @ [1, 2, -1]
+    field = 0.4 + 2 * 0.05 * np.cos(positions_of(grid) @ G)
+    expected = 2 * np.pi * units.COULOMB_eV_A * grid.volume * 2 * 0.05**2 / (G @ G)
+    assert hartree_energy(grid.coefficients(field), grid) == pytest.approx(expected, rel=1e-12)
+
+
+# exchange and correlation
+
+
+@pytest.mark.parametrize(("function", "name"), [(pbe, "PBE,PBE"), (lda, "LDA_X,LDA_C_PW_MOD")])
+def test_functional_against_libxc(function, name):
+    libxc = pytest.importorskip("pyscf.dft.libxc")
+    random = np.random.default_rng(1)
+    n = 10 ** random.uniform(-4, 1, 4000)
+    # reduced gradients s up to 5
+    gradient = random.uniform(0.001, 5, n.size) * 2 * np.cbrt(3 * np.pi**2) * n ** (4 / 3)
+    kept = gradient**2 > 1e-9
+    n, gradient = n[kept], gradient[kept]
+    rho = n if function is lda else np.array([n, gradient, 0 * n, 0 * n])
+    per_electron, potential = libxc.eval_xc(name, rho, spin=0, deriv=1)[:2]
+    energy, by_density, by_squared = function(n, gradient**2)
+    assert energy / n == pytest.approx(per_electron, abs=1e-8)
+    assert by_density == pytest.approx(potential[0], abs=1e-8)
+    if function is pbe:
+        assert by_squared * gradient**2 / n == pytest.approx(potential[1] * gradient**2 / n, abs=1e-8)
+
+
+@pytest.mark.parametrize("function", [pbe, lda])
+def test_derivatives_of_the_functional(function):
+    random = np.random.default_rng(2)
+    n = 10 ** random.uniform(-3, 1, 200)
+    squared = (random.uniform(0.05, 3, n.size) * 2 * np.cbrt(3 * np.pi**2) * n ** (4 / 3)) ** 2
+    _, by_density, by_squared = function(n, squared)
+    step = 1e-5
+    difference = (function(n * (1 + step), squared)[0] - function(n * (1 - step), squared)[0]) / (2 * step * n)
+    assert by_density == pytest.approx(difference, rel=1e-6, abs=1e-8)
+    difference = (function(n, squared * (1 + step))[0] - function(n, squared * (1 - step))[0]) / (2 * step * squared)
+    assert by_squared == pytest.approx(difference, rel=1e-4, abs=1e-8)
+
+
+def test_tiny_densities_have_no_gradient_correction():
+    n = np.array([1e-11, 1e-7, 1e-3])
+    energy, by_density, by_squared = pbe(n, np.full(3, 1e-6))
+    assert energy[0] == by_density[0] == by_squared[0] == by_squared[1] == 0.0
+    assert energy[1] == lda(n, n)[0][1]
+    assert by_squared[2] != 0
+
+
+@pytest.mark.parametrize("functional", ["PBE", "LDA"])
+def test_potential_is_the_derivative_of_the_energy(cell, grid, functional):
+    """d/dλ E_xc[(1+λ) n + n_core] = ∫ v_xc n."""
+    atoms, density, files = cell
+    core = core_coefficients(atoms, {"Be": read_core_charge(files["Be"])}, grid)
+    valence = grid.coefficients(density)
+    step = 1e-4
+    more, less = (xc_terms(valence, valence * (1 + sign * step) + core, grid, functional).energy for sign in (1, -1))
+    found = xc_terms(valence, valence + core, grid, functional).potential
+    assert found == pytest.approx((more - less) / (2 * step), rel=1e-7)
+
+
+# core charge
+
+
+def test_form_factor_of_a_gaussian():
+    r = 1e-3 * np.exp(0.0125 * np.arange(801))
+    form = form_factor(CoreCharge(r, 0.0125 * r, np.exp(-((r / 0.5) ** 2))), 10.0)
+    G = np.linspace(0, 10, 41)
+    assert form(G) == pytest.approx((np.pi * 0.25) ** 1.5 * np.exp(-((G * 0.25) ** 2)), abs=1e-8)
+
+
+def test_structure_factor_against_the_exact_sum(grid):
+    scaled = np.random.default_rng(3).uniform(-1, 2, (7, 3))
+    mx, my, mz = grid.miller
+    waves = [np.exp(-2j * np.pi * np.outer(scaled[:, axis], m)) for axis, m in enumerate((mx, my, mz))]
+    exact = np.einsum("ax,ay,az->xyz", *waves)
+    found = structure_factor(scaled, grid)
+    for i in range(grid.shape[0]):
+        squared = (grid.plane_of_G(i) ** 2).sum(axis=0)
+        inside = grid.inside(i, squared)
+        # half of the sphere, where core charges live; its rim, where their form factors are small
+        inner = inside & (squared < 0.25 * grid.largest_G**2)
+        assert np.abs(found[i] - exact[i])[inner].max(initial=0) < 1e-6
+        assert np.abs(found[i] - exact[i])[inside].max(initial=0) < 5e-2
+
+
+# ions
+
+
+def exact_ewald(atoms, charges):
+    """Ewald's sum without a mesh, in eV."""
+    q = np.array([charges[symbol] for symbol in atoms.symbols])
+    cell = np.asarray(atoms.cell)
+    volume = atoms.get_volume()
+    width = volume ** (1 / 3) / np.sqrt(2 * np.pi)
+    reciprocal = 2 * np.pi * np.linalg.inv(cell).T
+
+    def lattice(vectors, radius, duals):
+        counts = [int(radius * np.linalg.norm(dual) / (2 * np.pi)) + 2 for dual in duals]
+        indices = np.meshgrid(*(np.arange(-n, n + 1) for n in counts), indexing="ij")
+        return np.stack(indices, axis=-1).reshape(-1, 3) @ vectors
+
+    difference = atoms.positions[:, None] - atoms.positions
+    energy = -np.sum(q**2) / width / np.sqrt(2 * np.pi) - np.pi * q.sum() ** 2 * width**2 / volume
+    for vector in lattice(cell, 9 * width, reciprocal):
+        r = np.linalg.norm(difference + vector, axis=-1)
+        pair = np.where(r > 1e-9, erfc(r / width / np.sqrt(2)) / np.where(r > 1e-9, r, 1), 0)
+        energy += 0.5 * q @ pair @ q
+    G = lattice(reciprocal, 9 / width, cell)
+    squared = (G**2).sum(axis=1)
+    G, squared = G[squared > 1e-9], squared[squared > 1e-9]
+    structure = np.abs(np.exp(1j * G @ atoms.positions.T) @ q) ** 2
+    energy += 2 * np.pi / volume * np.sum(structure * np.exp(-squared * width**2 / 2) / squared)
+    return energy * units.COULOMB_eV_A
+
+
+def test_ions_of_a_bcc_lattice():
+    """Wigner's crystal: -0.895929256 e²/r_s per electron (Fuchs 1935)."""
+    atoms = Atoms("Be", cell=1.7 * (np.ones((3, 3)) - 2 * np.eye(3)), positions=[[0.1, 0.2, 0.3]], pbc=True)
+    radius = (3 * atoms.get_volume() / (4 * np.pi)) ** (1 / 3)
+    expected = -0.895929255682 * units.COULOMB_eV_A / radius
+    assert ion_energy(atoms, {"Be": 1.0}) == pytest.approx(expected, abs=1e-7 * Ry)
+    assert exact_ewald(atoms, {"Be": 1.0}) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("cutoff", [None, *CUTOFFS_A])
+def test_ions_against_the_exact_sum(cutoff):
+    atoms = Atoms("Be3O2", cell=SKEWED, positions=np.random.default_rng(4).uniform(0, 6, (5, 3)), pbc=True)
+    atoms.positions[1:] += 0.1
+    charges = {"Be": 2.0, "O": 6.0}
+    error = ion_energy(atoms, charges, cutoff) - exact_ewald(atoms, charges)
+    assert abs(error) < 1e-7 * Ry * len(atoms)
+
+
+def test_an_ion_without_charge_is_refused():
+    with pytest.raises(InputError, match=r"charges: expected one for Be, got those of O"):
+        ion_energy(Atoms("Be", cell=[3, 3, 3], pbc=True), {"O": 6.0})
+
+
+# invariance
+
+
+def all_terms(atoms, density, files, single=False):
+    return np.array(list(vars(density_energies(atoms, density, files, ecutrho_Ry=ECUTRHO_Ry, single=single)).values()))
+
+
+def test_translation_by_a_grid_step_changes_nothing(cell):
+    atoms, density, files = cell
+    moved = atoms.copy()
+    moved.positions += SKEWED[0] / SHAPE[0] * 3 + SKEWED[2] / SHAPE[2]
+    before = all_terms(atoms, density, files)
+    after = all_terms(moved, np.roll(density, (3, 0, 1), axis=(0, 1, 2)), files)
+    assert after[:3] == pytest.approx(before[:3], abs=1e-9 * len(atoms))
+    assert after[3] == pytest.approx(before[3], abs=1e-6 * len(atoms))
+
+
+def test_a_repeated_cell_has_the_same_terms_per_atom(cell):
+    atoms, density, files = cell
+    before = all_terms(atoms, density, files)
+    after = all_terms(atoms.repeat(2), np.tile(density, (2, 2, 2)), files) / 8
+    assert after[:3] == pytest.approx(before[:3], abs=1e-9 * len(atoms))
+    assert after[3] == pytest.approx(before[3], abs=1e-6 * len(atoms))
+
+
+def test_single_precision_is_good_for_a_microelectronvolt(cell):
+    atoms, density, files = cell
+    double, single = (all_terms(atoms, density, files, single=flag) for flag in (False, True))
+    assert single == pytest.approx(double, abs=2e-6 * len(atoms))
+
+
+def test_the_order_of_elements_plays_no_part(tmp_path, grid):
+    files = {"Be": upf(tmp_path / "Be.upf"), "O": upf(tmp_path / "O.upf", "O", 6.0)}
+    atoms = Atoms("BeO", cell=SKEWED, positions=[[0.3, 0.2, 0.1], [1.9, 2.2, 2.5]], pbc=True)
+    density = smooth_density(grid, atoms.positions, 4.0)
+    assert all_terms(atoms[::-1], density, files) == pytest.approx(all_terms(atoms, density, files), abs=1e-9)
+
+
+# total
+
+
+ENERGIES_eV = np.arange(-12.0, 12.0, 0.1)
+
+
+def whole(cell, **changes):
+    atoms, density, files = cell
+    arguments = {
+        "atoms": atoms,
+        "density": density,
+        "dos": np.where(ENERGIES_eV > -8, 0.5, 0.0),
+        "energies_eV": ENERGIES_eV,
+        "temperature_K": 300.0,
+        "pseudopotentials": files,
+        "ecutrho_Ry": ECUTRHO_Ry,
+        "broadening_eV": None,
+    }
+    return total_free_energy(**arguments | changes)
+
+
+def test_the_total_is_the_sum_of_its_terms(cell):
+    found = whole(cell)
+    assert found.total == pytest.approx(
+        found.band - found.hartree + found.xc - found.xc_potential + found.ion + found.entropy, abs=1e-12
+    )
+    assert found.electrons == pytest.approx(4.0, abs=1e-9)
+    assert found.fermi_energy == pytest.approx(0.05, abs=1e-6)
+    assert found.entropy < 0 < found.hartree
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"temperature_K": 0.0}, "expected a temperature above 0 K, got 0"),
+        ({"temperature_K": -5.0}, "expected a temperature above 0 K, got -5"),
+        ({"energies_eV": ENERGIES_eV[::-1]}, "expected ascending, evenly spaced energies"),
+        ({"dos": np.full(ENERGIES_eV.size, np.nan)}, "expected finite numbers, got NaN"),
+        ({"dos": np.ones(5)}, "expected 240 energies"),
+        ({"dos": np.full(ENERGIES_eV.size, 0.01)}, r"energy window -12\.000 to 11\.900 eV"),
+        ({"pseudopotentials": {}}, "expected one for Be, got those of no element"),
+        ({"ecutrho_Ry": -1.0}, "ecutrho_Ry: expected a positive energy in Ry, got -1"),
+        ({"ecutrho_Ry": 300.0}, r"expected a grid of about \(\d+, \d+, \d+\) points for ecutrho = 300 Ry"),
+    ],
+)
+def test_bad_input_is_refused(cell, changes, message):
+    with pytest.raises(InputError, match=message):
+        whole(cell, **changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda n: n * 1.01, r"expected 4 electrons, .* got 4\.040000, \+0\.040000 off"),
+        (lambda n: n - 0.1, "expected no negative values beyond rounding, got"),
+        (lambda n: np.where(n == n.max(), np.nan, n), "density: expected finite numbers"),
+        (lambda n: n[:, :, :11], "expected a grid of about"),
+        (lambda n: n[0], "expected a grid of three dimensions"),
+    ],
+)
+def test_a_bad_density_is_refused(cell, change, message):
+    with pytest.raises(InputError, match=message):
+        whole(cell, density=change(cell[1]))
+
+
+def test_a_field_of_another_shape_is_refused(grid):
+    with pytest.raises(InputError, match=r"expected the shape \(20, 24, 25\) of the grid, got \(20, 24, 24\)"):
+        grid.coefficients(np.zeros((20, 24, 24)))
+
+
+def test_a_missing_core_charge_is_refused(cell, tmp_path):
+    with pytest.raises(InputError, match=r"PP_NLCC: expected it, since the header announces a core charge"):
+        whole(cell, pseudopotentials={"Be": upf(tmp_path / "no core.upf", core=False)})
+    damaged = tmp_path / "damaged.upf"
+    text = upf(damaged).read_text()
+    start = text.index("<PP_NLCC")
+    damaged.write_text(text[:start] + text[start:].replace(" 1", " ", 1).replace("\n", "\n0.5 ", 1))
+    with pytest.raises(InputError, match=r"of one length"):
+        read_core_charge(damaged)
+
+
+def test_a_pseudopotential_without_core_correction(tmp_path, cell, grid):
+    path = upf(tmp_path / "none.upf", core=False)
+    path.write_text(path.read_text().replace('core_correction="true"', 'core_correction="false"'))
+    assert read_core_charge(path) is None
+    assert whole(cell, pseudopotentials={"Be": path}).xc != whole(cell).xc
+
+
+def test_functionals(tmp_path):
+    assert read_upf(upf(tmp_path / "a.upf", functional="PBE")).functional == "PBE"
+    header = PseudopotentialHeader("Be", 2.0, "SLA  PW   NOGX NOGC")
+    assert functional_of({"Be": header}) == "LDA"
+    with pytest.raises(InputError, match=r"expected one functional of .* got B3LYP, PBE"):
+        functional_of({"Be": PseudopotentialHeader("Be", 2.0, "PBE"), "O": PseudopotentialHeader("O", 6.0, "B3LYP")})

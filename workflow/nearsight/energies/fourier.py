@@ -1,0 +1,139 @@
+"""Plane waves of a periodic cell: what all energy terms of a density share.
+
+Fields are transformed one plane of x at a time along z and y, and only the transform along x sees the whole grid. So a
+density is never in memory beside its coefficients, and a real field of coefficients comes back as a stream of planes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import fsum
+
+import numpy as np
+import scipy.fft
+
+from nearsight import units
+from nearsight.errors import InputError
+
+#: A supercell has the repeated cell's grid times the repeat, which may miss the outermost points of its own sphere:
+#: what a grid may lack of the 2 m + 1 points along an axis (and two points more, since m is a bound).
+LARGEST_LACK = 0.1
+
+
+@dataclass(frozen=True)
+class FourierGrid:
+    """Grid and plane waves of one cell: all G with |G|² up to the density's cutoff.
+
+    cell: shape (3, 3), rows in Å; shape: (nx, ny, nz); ecutrho_Ry: cutoff of the density in Ry as QE takes it;
+    single: store fields in single precision (all reductions stay in double precision).
+
+    Coefficients n(G) are those of n(r) = Σ_G n(G) exp(iG·r), an array of shape (nx, ny, nz//2 + 1): the half space
+    m_z ≥ 0 of a real field, zero outside the sphere.
+    """
+
+    cell: np.ndarray
+    shape: tuple[int, int, int]
+    ecutrho_Ry: float
+    single: bool = False
+
+    def __post_init__(self) -> None:
+        cell = np.asarray(self.cell, dtype=float)
+        if cell.shape != (3, 3) or not abs(np.linalg.det(cell)) > 1e-9:
+            raise InputError(f"cell: expected three independent lattice vectors in Å, got {cell.tolist()}.")
+        if not (np.isfinite(self.ecutrho_Ry) and self.ecutrho_Ry > 0):
+            raise InputError(f"ecutrho_Ry: expected a positive energy in Ry, got {self.ecutrho_Ry}.")
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise InputError(f"density: expected a grid of three dimensions, got the shape {tuple(self.shape)}.")
+        object.__setattr__(self, "cell", cell)
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        # the plane of all G with the index m along an axis is 2π m/|a| away from the origin
+        needed = 2 * (self.largest_G * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int) + 1
+        if (np.array(self.shape) < (1 - LARGEST_LACK) * needed - 2).any():
+            raise InputError(
+                f"density: expected a grid of about {tuple(needed.tolist())} points for ecutrho = {self.ecutrho_Ry:g} "
+                f"Ry in this cell, got {self.shape}. Is it the grid of this cell?"
+            )
+
+    @property
+    def volume(self) -> float:
+        """Volume of the cell, Å³."""
+        return float(abs(np.linalg.det(self.cell)))
+
+    @property
+    def points(self) -> int:
+        """Number of grid points."""
+        return int(np.prod(self.shape))
+
+    @property
+    def largest_G(self) -> float:
+        """Radius of the sphere of plane waves, 1/Å."""
+        return float(np.sqrt(self.ecutrho_Ry)) / units.BOHR_A
+
+    @property
+    def real(self) -> np.dtype:
+        """Type of stored real fields."""
+        return np.dtype(np.float32 if self.single else np.float64)
+
+    @property
+    def miller(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Miller indices along the three axes of the coefficients."""
+        nx, ny, nz = self.shape
+        return np.rint(np.fft.fftfreq(nx, 1 / nx)), np.rint(np.fft.fftfreq(ny, 1 / ny)), np.arange(nz // 2 + 1.0)
+
+    def plane_of_G(self, i: int) -> np.ndarray:
+        """Cartesian G of plane i of the coefficients, shape (3, ny, nz//2 + 1), 1/Å."""
+        reciprocal = 2 * np.pi * np.linalg.inv(self.cell).T
+        mx, my, mz = self.miller
+        return (mx[i] * reciprocal[0])[:, None, None] + np.add(
+            my[:, None] * reciprocal[1][:, None, None], mz * reciprocal[2][:, None, None]
+        )
+
+    def inside(self, i: int, squared: np.ndarray) -> np.ndarray:
+        """Mask of plane i: |G|² within the sphere, without the Nyquist index, whose sign is not known."""
+        nx, ny, nz = self.shape
+        mx, my, mz = self.miller
+        inner = (2 * np.abs(my) < ny)[:, None] & (2 * mz < nz)
+        return (squared <= self.largest_G**2) & inner & bool(2 * abs(mx[i]) < nx)
+
+    def coefficients(self, field: np.ndarray) -> np.ndarray:
+        """Coefficients of a real field of shape (nx, ny, nz), cut at the sphere; O(N log N).
+
+        field: anything with a shape that gives planes by field[i], an open dataset too; it is read once, in order.
+        """
+        if tuple(field.shape) != self.shape:
+            raise InputError(f"field: expected the shape {self.shape} of the grid, got {tuple(field.shape)}.")
+        nx, ny, nz = self.shape
+        result = np.empty((nx, ny, nz // 2 + 1), dtype=np.result_type(self.real, np.complex64))
+        for i in range(nx):
+            plane = np.asarray(field[i], dtype=np.float64)
+            result[i] = scipy.fft.fft(scipy.fft.rfft(plane, norm="forward"), axis=0, norm="forward")
+        result = scipy.fft.fft(result, axis=0, norm="forward", overwrite_x=True)
+        for i in range(nx):
+            result[i] *= self.inside(i, np.square(self.plane_of_G(i)).sum(axis=0))
+        return result
+
+    def planes(self, coefficients: np.ndarray, axis: int | None = None) -> Iterator[np.ndarray]:
+        """Planes (ny, nz) of the real field of coefficients, or of its derivative along a Cartesian axis; float64."""
+        nx, _, nz = self.shape
+        work = coefficients.copy()
+        if axis is not None:
+            for i in range(nx):
+                work[i] *= 1j * self.plane_of_G(i)[axis]
+        work = scipy.fft.ifft(work, axis=0, norm="forward", overwrite_x=True)
+        for plane in work:
+            half = scipy.fft.ifft(plane.astype(np.complex128), axis=0, norm="forward", overwrite_x=True)
+            yield scipy.fft.irfft(half, n=nz, norm="forward", overwrite_x=True)
+
+    def field(self, coefficients: np.ndarray) -> np.ndarray:
+        """The real field of coefficients, shape (nx, ny, nz), float64."""
+        return np.stack(list(self.planes(coefficients)))
+
+    def sum_over_G(self, coefficients: np.ndarray, kernel) -> float:
+        """Σ_G |n(G)|² k(|G|²) over the whole space, without G = 0; kernel: function of |G|² in 1/Å²."""
+        # all with m_z > 0 stand for -G too
+        double = np.where(self.miller[2] > 0, 2.0, 1.0)
+        parts = []
+        for i, plane in enumerate(coefficients):
+            squared = np.square(self.plane_of_G(i)).sum(axis=0)
+            values = kernel(np.where(squared > 0, squared, 1.0)) * (squared > 0)
+            parts.append(float(np.sum(np.abs(plane.astype(np.complex128)) ** 2 * values * double)))
+        return fsum(parts)

@@ -1,0 +1,77 @@
+"""Energy of the ions in a neutralising background, by particle-mesh Ewald summation."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from ase import Atoms
+from torchpme import CoulombPotential, PMECalculator
+from vesin import NeighborList
+
+from nearsight import units
+from nearsight.errors import InputError
+
+#: Cutoffs of the sum in real space to choose from. A longer one has wider Gaussians and a coarser mesh, but more pairs.
+CUTOFFS_A = (8.0, 9.0, 10.0, 11.0, 12.0)
+
+#: Cutoff in widths σ of the Gaussians: erfc(6.5/√2) leaves 8e-11 of a pair's energy out.
+CUTOFF_PER_SMEARING = 6.5
+
+#: Largest step of the mesh for the sum in reciprocal space, in widths; leaves 3e-8 Ry/atom of BeO
+#: with NODES points.
+STEP_PER_SMEARING = 0.15
+
+#: Points of Lagrange's interpolation along each axis, the most that torch-pme has.
+NODES = 7
+
+#: Memory of a pair of atoms and of a point of the mesh, as measured.
+PAIR_BYTES = 90
+POINT_BYTES = 60
+
+
+def ion_energy(atoms: Atoms, charges: Mapping[str, float], cutoff_A: float | None = None) -> float:
+    """Electrostatic energy of periodic point charges in a uniform background that neutralises them, in eV.
+
+    E = (e²/2) Σ_ij Σ_L Z_i Z_j/|r_i - r_j - L| in Ewald's limit, background included: the term -π (Σ Z)² σ²/Ω, σ the
+    Gaussians' width, stands for what the G = 0 term leaves.
+
+    charges: element -> charge Z of the ion in e; cutoff_A: of the sum in real space (None: the one that takes the
+    least memory). Any cell, also triclinic ones smaller than the cutoff. Cost: O(N log N).
+    """
+    missing = sorted(set(atoms.symbols) - set(charges))
+    if missing:
+        raise InputError(
+            f"charges: expected one for {missing[0]}, got those of {', '.join(sorted(charges)) or 'none'}."
+        )
+    if cutoff_A is None:
+        cutoff_A = min(CUTOFFS_A, key=lambda cutoff: memory_bytes(atoms, cutoff))
+    smearing = cutoff_A / CUTOFF_PER_SMEARING
+    calculator = PMECalculator(
+        CoulombPotential(smearing=smearing), mesh_spacing=2 * STEP_PER_SMEARING * smearing, interpolation_nodes=NODES
+    ).to(torch.float64)
+    positions = atoms.get_positions(wrap=True)
+    neighbors = NeighborList(cutoff=cutoff_A, full_list=False, sorted=False)
+    pairs, distances = neighbors.compute(positions, np.asarray(atoms.cell), periodic=True, quantities="Pd", copy=False)
+    q = torch.tensor([[float(charges[symbol])] for symbol in atoms.symbols], dtype=torch.float64)
+    with torch.no_grad():
+        potential = calculator(
+            charges=q,
+            cell=torch.from_numpy(np.array(atoms.cell, dtype=np.float64)),
+            positions=torch.from_numpy(positions),
+            neighbor_indices=torch.from_numpy(pairs.astype(np.int64)),
+            neighbor_distances=torch.from_numpy(distances),
+        )
+    return float((q * potential).sum()) * units.COULOMB_eV_A
+
+
+def memory_bytes(atoms: Atoms, cutoff_A: float) -> float:
+    """Memory of `ion_energy` at its peak: pairs of atoms and the points of the mesh."""
+    pairs = len(atoms) ** 2 / atoms.get_volume() * (2 / 3) * np.pi * cutoff_A**3
+    return PAIR_BYTES * pairs + POINT_BYTES * float(np.prod(mesh_shape(atoms, cutoff_A)))
+
+
+def mesh_shape(atoms: Atoms, cutoff_A: float) -> tuple[int, int, int]:
+    """Points of the mesh as torch-pme takes them: L/h + 1 along each axis, rounded up to a power of two."""
+    steps = atoms.cell.lengths() / (STEP_PER_SMEARING * cutoff_A / CUTOFF_PER_SMEARING) + 1
+    nx, ny, nz = (int(n) for n in 2 ** np.ceil(np.log2(steps)))
+    return nx, ny, nz

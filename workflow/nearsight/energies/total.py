@@ -1,0 +1,183 @@
+"""The total free energy and its terms."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from nearsight.energies.core_charge import core_coefficients
+from nearsight.energies.fourier import FourierGrid
+from nearsight.energies.hartree import hartree_energy
+from nearsight.energies.ion import ion_energy
+from nearsight.energies.xc import xc_terms
+from nearsight.errors import InputError
+from nearsight.espresso.pseudopotential import read_core_charge, require_element
+from nearsight.ldos import EnergyGrid, integrate_dos
+
+logger = logging.getLogger("nearsight")
+
+#: Largest relative deviation of a density's integral from the number of valence electrons.
+ELECTRONS_TOLERANCE = 1e-4
+
+#: Largest share of electrons in ∫ min(n, 0): the cut at ecutrho and a cube file's rounding make some points negative.
+NEGATIVE_TOLERANCE = 1e-4
+
+#: Quantum ESPRESSO's names of the functionals in UPF files -> ours.
+FUNCTIONAL_NAMES = {"PBE": "PBE", "SLA PW PBX PBC": "PBE", "SLA PW PBE PBE": "PBE", "SLA PW NOGX NOGC": "LDA"}
+
+
+@dataclass(frozen=True)
+class DensityEnergies:
+    """The terms that density and ions fix, in eV; `xc_potential` is ∫ v_xc n d³r over the valence density."""
+
+    hartree: float
+    xc: float
+    xc_potential: float
+    ion: float
+
+
+@dataclass(frozen=True)
+class FreeEnergy:
+    """Total free energy with every term in eV; `entropy` is the term -TS, `electrons` a number.
+
+    total = band - hartree + xc - xc_potential + ion + entropy
+    """
+
+    band: float
+    hartree: float
+    xc: float
+    xc_potential: float
+    ion: float
+    entropy: float
+    total: float
+    fermi_energy: float
+    electrons: float
+
+
+def total_free_energy(
+    atoms: Atoms,
+    density: np.ndarray,
+    dos: np.ndarray,
+    energies_eV: np.ndarray,
+    temperature_K: float,
+    pseudopotentials: Mapping[str, str | Path],
+    *,
+    ecutrho_Ry: float,
+    broadening_eV: float | None,
+    single: bool = False,
+) -> FreeEnergy:
+    """Total free energy A = E_b - E_H[n] + E_xc[n + n_core] - ∫ v_xc n + E_ion - TS of a structure, in N log N.
+
+    density: shape (nx, ny, nz), 1/Å³, or anything with a shape that gives planes by density[i]; dos: shape
+    (energies,), 1/eV; energies_eV: ascending, evenly spaced; pseudopotentials: element -> UPF file, whose valence,
+    core charge and functional count; ecutrho_Ry: density cutoff of the DFT that is followed; broadening_eV: width s
+    of the DOS's Gaussian exp(-(ε/s)²), which the integrals then correct for (None: no correction); single: store
+    fields in single precision.
+
+    Raises InputError where the density is not of this grid, negative or of another number of electrons, the DOS not
+    finite, the energies not ascending, the temperature not above 0 K, or a pseudopotential or core charge missing.
+    """
+    grid = EnergyGrid.from_energies(energies_eV)
+    headers = read_headers(atoms, pseudopotentials)
+    electrons = float(sum(headers[symbol].valence for symbol in atoms.symbols))
+    spectrum = integrate_dos(np.asarray(dos, dtype=np.float64), grid, electrons, temperature_K, broadening_eV)
+    fields = density_energies(atoms, density, pseudopotentials, ecutrho_Ry=ecutrho_Ry, single=single)
+    return assemble(
+        fields,
+        band=spectrum.band_energy_eV,
+        entropy=spectrum.entropy_energy_eV,
+        fermi_energy=spectrum.fermi_energy_eV,
+        electrons=spectrum.electrons,
+    )
+
+
+def density_energies(
+    atoms: Atoms,
+    density: np.ndarray,
+    pseudopotentials: Mapping[str, str | Path],
+    *,
+    ecutrho_Ry: float,
+    single: bool = False,
+) -> DensityEnergies:
+    """Hartree, exchange-correlation and ion energy; arguments as for `total_free_energy`."""
+    headers = read_headers(atoms, pseudopotentials)
+    charges = {element: header.valence for element, header in headers.items()}
+    cores = {element: read_core_charge(pseudopotentials[element]) for element in headers}
+    grid = FourierGrid(np.asarray(atoms.cell), tuple(density.shape), ecutrho_Ry, single)
+    check_density(density, grid.volume, float(sum(charges[symbol] for symbol in atoms.symbols)))
+    valence = grid.coefficients(density)
+    total = core_coefficients(atoms, cores, grid)
+    if total is None:
+        total = valence
+    else:
+        total += valence
+    xc = xc_terms(valence, total, grid, functional_of(headers))
+    hartree = hartree_energy(valence, grid)
+    del valence, total  # room for the mesh of the ions
+    return DensityEnergies(hartree=hartree, xc=xc.energy, xc_potential=xc.potential, ion=ion_energy(atoms, charges))
+
+
+def assemble(
+    fields: DensityEnergies, *, band: float, entropy: float, fermi_energy: float, electrons: float
+) -> FreeEnergy:
+    """The total from its terms, all in eV."""
+    total = band - fields.hartree + fields.xc - fields.xc_potential + fields.ion + entropy
+    return FreeEnergy(
+        band=band,
+        hartree=fields.hartree,
+        xc=fields.xc,
+        xc_potential=fields.xc_potential,
+        ion=fields.ion,
+        entropy=entropy,
+        total=total,
+        fermi_energy=fermi_energy,
+        electrons=electrons,
+    )
+
+
+def read_headers(atoms: Atoms, pseudopotentials: Mapping[str, str | Path]) -> dict:
+    """Header of every element's pseudopotential. Raises InputError for an element without one."""
+    elements = sorted(set(atoms.symbols))
+    missing = [element for element in elements if element not in pseudopotentials]
+    if missing:
+        raise InputError(
+            f"pseudopotentials: expected one for {missing[0]}, got those of "
+            f"{', '.join(sorted(pseudopotentials)) or 'no element'}. Give the UPF file of the DFT."
+        )
+    return {element: require_element(pseudopotentials[element], element) for element in elements}
+
+
+def functional_of(headers: Mapping) -> str:
+    """The functional that all pseudopotentials were made with. Raises InputError for another or several."""
+    names = {" ".join(header.functional.upper().replace("-", " ").split()) for header in headers.values()}
+    found = {FUNCTIONAL_NAMES.get(name) for name in names}
+    if len(found) != 1 or None in found:
+        raise InputError(
+            f"pseudopotentials: expected one functional of {', '.join(sorted(FUNCTIONAL_NAMES))}, got "
+            f"{', '.join(sorted(names))}."
+        )
+    return found.pop()
+
+
+def check_density(density: np.ndarray, volume_A3: float, electrons: float) -> None:
+    """Raise InputError unless a density is finite, not negative beyond rounding and of the given electrons."""
+    voxel = volume_A3 / np.prod(density.shape)
+    found = negative = 0.0
+    for plane in (np.asarray(density[i], dtype=np.float64) for i in range(density.shape[0])):
+        if not np.isfinite(plane).all():
+            raise InputError("density: expected finite numbers in 1/Å³, got NaN or infinity.")
+        found += float(plane.sum()) * voxel
+        negative -= float(plane[plane < 0].sum()) * voxel
+    if negative > NEGATIVE_TOLERANCE * electrons:
+        raise InputError(
+            f"density: expected no negative values beyond rounding, got {negative:.3g} of {electrons:g} electrons in "
+            f"negative regions (at most {NEGATIVE_TOLERANCE * electrons:.3g}). The model or the file is not usable."
+        )
+    if abs(found - electrons) > ELECTRONS_TOLERANCE * electrons:
+        raise InputError(
+            f"density: expected {electrons:g} electrons, the sum of the pseudopotentials' valences, got {found:.6f}, "
+            f"{found - electrons:+.6f} off. Is it the density of this structure, in 1/Å³?"
+        )
