@@ -26,7 +26,7 @@ NODES = 7
 
 #: Memory of a pair of atoms and of a point of the mesh, as measured.
 PAIR_BYTES = 90
-POINT_BYTES = 60
+POINT_BYTES = 75
 
 
 def ion_energy(atoms: Atoms, charges: Mapping[str, float], cutoff_A: float | None = None) -> float:
