@@ -130,6 +130,10 @@ def test_density_slice_goes_through_a_nucleus_also_in_a_skewed_cell(tmp_path):
     np.testing.assert_allclose(plane.nuclei_A[0], atoms.positions[0, :2], atol=1e-9)
     check_figure(lambda: draw_density_slice(plane, "Be2"), tmp_path)
     assert len(tabulate_density_slice(plane)["x_A"]) == 36
+    for axis in draw_density_slice(plane, "Be2").axes[:3]:
+        low, high = axis.get_xlim()
+        assert low <= plane.x_A.min() < plane.x_A.max() <= high
+        assert high - low < 1.5 * np.ptp(plane.x_A)
 
 
 def test_training_and_parity_figures(tmp_path):

@@ -76,7 +76,8 @@ def draw_density_slice(plane: DensitySlice, name: str) -> Figure:
         panels[2].set_title("(prediction − DFT) / DFT", fontsize=9)
         figure.colorbar(difference, ax=panels[2], label="error (%)", pad=0.01)
         for axis in panels:
-            axis.autoscale(False)  # a nucleus on the far edge is drawn there only if it is inside
+            # the density's own limits, fixed before the nuclei are drawn: one on the far edge must not widen them
+            axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())
             axis.plot(*plane.nuclei_A.T, "+", color="white", markersize=6, markeredgewidth=2.2)
             axis.plot(*plane.nuclei_A.T, "+", color="black", markersize=5, markeredgewidth=0.9)
             axis.set_aspect("equal")
