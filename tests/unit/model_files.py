@@ -47,11 +47,10 @@ def write_pair(folder, name, seed, *, shape=(4, 3, 5), reference=None, descripto
     moved.positions += other.get("shift_A", 0.0)
     with create_field_file(
         paths[1],
-        "bispectrum",
-        features.shape,
+        {"bispectrum": features.shape},
         variables_of_atoms(moved),
         {**DESCRIPTOR_SETTINGS, **(descriptors or {})},
         {"stage": "descriptors"},
-    ) as field:
-        field[:] = features
+    ) as fields:
+        fields["bispectrum"][:] = features
     return paths

@@ -301,13 +301,24 @@ class Supercell(Section):
 
 
 class Inference(Section):
-    """How predictions are cut into jobs; the results do not depend on it."""
+    """How predictions are computed and cut into jobs; results depend on `precision`, and on nothing else of it."""
 
     batches: int = _key(
         "jobs per structure, each with its share of the tiles", "a whole number", default=2, ge=1, le=10000
     )
-    tile_points: int = _key("grid points of one tile, which sets the memory", "a whole number", default=8192, ge=1)
-    threads: int = _key("threads of one job", "a whole number", default=1, ge=1)
+    precision: Literal["float64", "float32", "bfloat16"] = _key(
+        "precision of the network: float64 (slow), float32, bfloat16 (for processors with AMX)",
+        "float64, float32 or bfloat16",
+        default="float32",
+    )
+    memory_GiB: float = _key(
+        "memory of one process, which sets the size of the tiles", "a size", unit="GiB", default=4.0, gt=0, le=4096
+    )
+    largest_stride: int = _key(
+        "coarseness of the pre-pass for the first Fermi level (1: every grid point)", "1, 2 or 3", default=3, ge=1, le=3
+    )
+    ranks: int = _key("MPI ranks of one job", "a whole number", default=1, ge=1, le=65536)
+    threads: int = _key("threads of one rank", "a whole number", default=1, ge=1)
 
 
 def _structure_kind(value: Any) -> str:

@@ -69,22 +69,21 @@ def write_dataset(
 @contextmanager
 def create_field_file(
     target: str | Path,
-    name: str,
-    shape: tuple[int, ...],
+    fields: dict[str, tuple[int, ...]],
     variables: dict[str, np.ndarray | float],
     settings: dict,
     provenance: dict,
-) -> Iterator[h5py.Dataset]:
-    """Yield the empty field `name` of a new file, to be filled block by block; the file appears when all is well.
+) -> Iterator[dict[str, h5py.Dataset]]:
+    """Yield the empty fields of a new file, to be filled block by block; the file appears when all is well.
 
-    variables: further, small variables of the same file, written at once.
+    fields: name -> shape; variables: further, small variables of the same file, written at once.
     """
     with write_whole(target) as path, h5py.File(path, "w") as file:
         _write_attributes(file, settings, provenance)
         for other, values in variables.items():
             values = np.asarray(values, dtype=_field(other).dtype)
             _create_variable(file, other, values.shape, values)
-        yield _create_variable(file, name, shape, None)
+        yield {name: _create_variable(file, name, shape, None) for name, shape in fields.items()}
         _attach_scales(file)
 
 
