@@ -34,10 +34,10 @@ def write_upf(path: Path, element: str = "Be", valence: float = 2.0, core: bool 
     return path
 
 
-def write_study(folder: Path, atoms: Atoms) -> dict[str, np.ndarray]:
-    """An LDOS as snapshot.h5, the same as prediction.h5 and batch-0.h5, and Be.upf; returns the variables."""
+def write_study(folder: Path, atoms: Atoms, ecutrho_Ry: float = ECUTRHO_Ry) -> None:
+    """An LDOS as snapshot.h5, the same as prediction.h5 and batch-0.h5, and Be.upf."""
     write_upf(folder / "Be.upf")
-    shape = fft_shape(atoms.cell.array, ECUTRHO_Ry)
+    shape = fft_shape(atoms.cell.array, ecutrho_Ry)
     wave = 1 + 0.3 * np.cos(2 * np.pi * np.arange(shape[2]) / shape[2])
     spectrum = 0.04 * np.sqrt(np.maximum(GRID.energies_eV + 6, 0))
     ldos = (np.ones(shape)[..., None] * wave[:, None] * spectrum).astype(np.float32)
@@ -55,4 +55,3 @@ def write_study(folder: Path, atoms: Atoms) -> dict[str, np.ndarray]:
     write_dataset(folder / "batch-0.h5", {"ldos": ldos}, {}, {})
     settings = {"temperature_K": CONDITIONS["temperature_K"], "ldos": {"broadening_eV": CONDITIONS["broadening_eV"]}}
     write_dataset(folder / "snapshot.h5", {**common, "ldos": ldos, "total_free_energy": -73.0}, settings, {})
-    return common

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from math import fsum
 
 import numpy as np
-import torch
 from ase import Atoms
-from torchpme import CoulombPotential, PMECalculator
+from scipy.special import erfc
 from vesin import NeighborList
 
 from nearsight import units
@@ -50,42 +49,43 @@ def ion_energy(atoms: Atoms, charges: Mapping[str, float], cutoff_A: float | Non
     if cutoff_A is None:
         cutoff_A = min(CUTOFFS_A, key=lambda cutoff: memory_bytes(atoms, cutoff))
     smearing = cutoff_A / CUTOFF_PER_SMEARING
-    potential = CoulombPotential(smearing=smearing).to(torch.float64)
-    positions = atoms.get_positions(wrap=True)
-    q = torch.tensor([float(charges[symbol]) for symbol in atoms.symbols], dtype=torch.float64)
-    with torch.no_grad():
-        energy = energy_of_pairs(positions, np.asarray(atoms.cell), q, potential, cutoff_A)
-        energy += energy_of_mesh(positions, np.array(atoms.cell, dtype=np.float64), q, potential)
+    q = np.array([float(charges[symbol]) for symbol in atoms.symbols])
+    positions, cell = atoms.get_positions(wrap=True), np.array(atoms.cell, dtype=np.float64)
+    energy = energy_of_pairs(positions, cell, q, smearing, cutoff_A) + energy_of_mesh(positions, cell, q, smearing)
     return energy * units.COULOMB_eV_A
 
 
-def energy_of_pairs(
-    positions: np.ndarray, cell: np.ndarray, q: torch.Tensor, potential: CoulombPotential, cutoff_A: float
-) -> float:
+def energy_of_pairs(positions: np.ndarray, cell: np.ndarray, q: np.ndarray, smearing: float, cutoff_A: float) -> float:
     """Σ_pairs q_i q_j erfc(r/(√2 σ))/r within the cutoff, in e²/Å."""
     neighbors = NeighborList(cutoff=cutoff_A, full_list=False, sorted=False)
     pairs, distances = neighbors.compute(positions, cell, periodic=True, quantities="Pd", copy=False)
     parts = []
     for start in range(0, len(distances), BATCH):
-        i, j = torch.from_numpy(pairs[start : start + BATCH].astype(np.int64)).T
-        values = potential.sr_from_dist(torch.from_numpy(distances[start : start + BATCH]))
-        parts.append(float((q[i] * q[j] * values).sum()))
+        i, j = pairs[start : start + BATCH].T
+        r = distances[start : start + BATCH]
+        parts.append(float(np.sum(q[i] * q[j] * erfc(r / (np.sqrt(2) * smearing)) / r)))
     return fsum(parts)
 
 
-def energy_of_mesh(positions: np.ndarray, cell: np.ndarray, q: torch.Tensor, potential: CoulombPotential) -> float:
+def energy_of_mesh(positions: np.ndarray, cell: np.ndarray, q: np.ndarray, smearing: float) -> float:
     """The rest: reciprocal space, without the Gaussians' own energy, with the background; in e²/Å."""
+    # imported here, because it takes seconds and 200 MB, and one rank of a job needs it
+    import torch
+    from torchpme import CoulombPotential, PMECalculator
+
     calculator = PMECalculator(
-        potential, mesh_spacing=2 * STEP_PER_SMEARING * float(potential.smearing), interpolation_nodes=NODES
+        CoulombPotential(smearing=smearing), mesh_spacing=2 * STEP_PER_SMEARING * smearing, interpolation_nodes=NODES
     ).to(torch.float64)
-    found = calculator(
-        charges=q[:, None],
-        cell=torch.from_numpy(cell),
-        positions=torch.from_numpy(positions),
-        neighbor_indices=torch.empty((0, 2), dtype=torch.int64),
-        neighbor_distances=torch.empty(0, dtype=torch.float64),
-    )
-    return float(q @ found[:, 0])
+    charges = torch.from_numpy(q)
+    with torch.no_grad():
+        potential = calculator(
+            charges=charges[:, None],
+            cell=torch.from_numpy(cell),
+            positions=torch.from_numpy(positions),
+            neighbor_indices=torch.empty((0, 2), dtype=torch.int64),
+            neighbor_distances=torch.empty(0, dtype=torch.float64),
+        )
+    return float(charges @ potential[:, 0])
 
 
 def memory_bytes(atoms: Atoms, cutoff_A: float) -> float:
