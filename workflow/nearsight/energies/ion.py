@@ -1,4 +1,8 @@
-"""Energy of the ions in a neutralising background, by particle-mesh Ewald summation."""
+"""Energy of the ions in a neutralising background, by particle-mesh Ewald summation.
+
+vesin and torch-pme are imported where they are used: both load torch, which takes seconds and 200 MB, and of all ranks
+of a job one alone sums the ions.
+"""
 
 from collections.abc import Mapping
 from math import fsum
@@ -6,7 +10,6 @@ from math import fsum
 import numpy as np
 from ase import Atoms
 from scipy.special import erfc
-from vesin import NeighborList
 
 from nearsight import units
 from nearsight.errors import InputError
@@ -57,6 +60,8 @@ def ion_energy(atoms: Atoms, charges: Mapping[str, float], cutoff_A: float | Non
 
 def energy_of_pairs(positions: np.ndarray, cell: np.ndarray, q: np.ndarray, smearing: float, cutoff_A: float) -> float:
     """Σ_pairs q_i q_j erfc(r/(√2 σ))/r within the cutoff, in e²/Å."""
+    from vesin import NeighborList
+
     neighbors = NeighborList(cutoff=cutoff_A, full_list=False, sorted=False)
     pairs, distances = neighbors.compute(positions, cell, periodic=True, quantities="Pd", copy=False)
     parts = []
@@ -69,7 +74,6 @@ def energy_of_pairs(positions: np.ndarray, cell: np.ndarray, q: np.ndarray, smea
 
 def energy_of_mesh(positions: np.ndarray, cell: np.ndarray, q: np.ndarray, smearing: float) -> float:
     """The rest: reciprocal space, without the Gaussians' own energy, with the background; in e²/Å."""
-    # imported here, because it takes seconds and 200 MB, and one rank of a job needs it
     import torch
     from torchpme import CoulombPotential, PMECalculator
 
