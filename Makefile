@@ -33,7 +33,7 @@ setup: programs $(STAMP) $(VENV)/.kernel
 programs:
 	@tools/setup.sh programs
 
-$(STAMP): requirements.lock requirements-torch.lock pyproject.toml tools/setup.sh
+$(STAMP): requirements.lock requirements-source.lock requirements-torch.lock pyproject.toml tools/setup.sh
 	@tools/setup.sh python
 	@touch $@
 

@@ -28,12 +28,12 @@ from nearsight.descriptors.components import identity_component
 from nearsight.descriptors.gridded import read_gridded_structure
 from nearsight.descriptors.lammps import elements_of
 from nearsight.descriptors.partial import PartialField, finish, open_partial
-from nearsight.descriptors.ranks import check_ranks, on_rank_0, run_parallel_job, world
 from nearsight.descriptors.settings import BispectrumSettings
 from nearsight.errors import InputError, NearsightError
 from nearsight.files import sha256_of
 from nearsight.jobs import make_parser, parse_settings, show_progress
 from nearsight.provenance import collect_provenance
+from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
 from nearsight.versions import STAGES
 
 logger = logging.getLogger("nearsight")

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from nearsight.descriptors.gridded import read_gridded_structure
-from nearsight.descriptors.ranks import check_ranks, on_rank_0, run_parallel_job, world
 from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.inference.batch import predict_batch
@@ -18,6 +17,7 @@ from nearsight.inference.plan import PredictionPlan
 from nearsight.jobs import make_parser, show_progress
 from nearsight.model.bundle import load_bundle
 from nearsight.provenance import collect_provenance
+from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
