@@ -55,7 +55,7 @@ rule predict_tiles:
         version=STAGES["inference"],
     shell:
         "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q} --weights {input.weights:q}"
-        " --descriptors {input.descriptors:q} --batch {wildcards.batch} --threads {threads} {params.keep_ldos}"
+        " --descriptors {input.descriptors:q} --batch {wildcards.batch:q} --threads {threads} {params.keep_ldos:q}"
         " --output {output:q} --log {log:q}"
 
 
