@@ -1,5 +1,6 @@
 """Folders and files of a user whose names hold what a shell, Snakemake or Fortran would take apart."""
 
+import json
 import re
 import shlex
 import shutil
@@ -13,6 +14,9 @@ NASTY = "a b'c\"d;touch pwned $HOME `id` $(touch pwned) & [f]*? ä→😀 \\ #"
 #: What a shell command may hold without quotes: whole numbers, and the launcher of Python's ranks, which is several
 #: words of the profile or of the rule itself.
 UNQUOTED = {"threads", "resources.tasks", "resources.cpus_per_task", "resources.mpi"}
+
+#: How a dry run shows a job's command.
+COMMAND = "Shell command: "
 
 
 @pytest.fixture
@@ -72,12 +76,12 @@ def test_commands_hold_such_names_as_single_words(nasty):
         "dft.launcher": launcher,
     }
     output = nasty.run("--dry-run", "--printshellcmds", "--configfile", nasty.study(changes, name=f"{NASTY}.yaml"))
-    commands = [shlex.split(line) for line in output.splitlines() if re.match(r"\s*(python|mpiexec) ", line)]
+    commands = [shlex.split(line.removeprefix(COMMAND)) for line in output.splitlines() if line.startswith(COMMAND)]
     modules = {word.rpartition("/")[2].removesuffix(".py") for words in commands for word in words if ".py" in word}
     assert modules == {path.stem for path in (nasty.snakefile.parent / "workflow/scripts").glob("*.py")}
     words = {word for command in commands for word in command}
     assert {f"{NASTY}.upf", launcher} <= words
-    assert any(f"{NASTY}.xyz" in word and word.startswith("{") for word in words)  # inside of the settings' JSON
+    assert {"file": f"{NASTY}.xyz"} in [json.loads(word) for word in words if word.startswith("{")]
     # single words with characters of the shell are these values, JSON, and nothing else
     special = {word for word in words if set(word) & set(" ;$`&|<>\"'()")}
     assert {word for word in special if not word.startswith("{")} == {f"{NASTY}.upf", launcher}
