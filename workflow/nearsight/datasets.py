@@ -280,14 +280,17 @@ def _write_attributes(file: h5py.File, settings: dict, provenance: dict) -> None
 
 def _create_variable(file: h5py.File, name: str, shape: tuple[int, ...], values: np.ndarray | None) -> h5py.Dataset:
     field = _field(name)
-    if not shape:
-        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        layout.set_layout(h5py.h5d.COMPACT)  # beside its description, whose checksum holds for it too
-        storage = {"dcpl": layout}
-    else:
+    if shape:
         chunks = _chunk_shape(shape, np.dtype(field.dtype).itemsize) if field.dims[:3] == GRID else shape
         storage = {"chunks": chunks, "fletcher32": True} if prod(shape) else {}
-    variable = file.create_dataset(name, shape=shape, dtype=field.dtype, data=values, **storage)
+        variable = file.create_dataset(name, shape=shape, dtype=field.dtype, data=values, **storage)
+    else:
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_layout(h5py.h5d.COMPACT)  # beside its description, whose checksum holds for it too
+        kind = h5py.h5t.py_create(np.dtype(field.dtype))
+        h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR), layout)
+        variable = file[name]
+        variable[()] = values
     _describe(variable, field)
     return variable
 
