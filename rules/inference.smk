@@ -31,7 +31,7 @@ rule plan_tiles:
     shell:
         "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q} --structure {input.structure:q}"
         " --backend {params.backend:q} --precision {params.precision:q} --batches {params.batches:q}"
-        " --memory-GiB {params.memory_GiB:q} --largest-stride {params.largest_stride:q} {params.keep_ldos}"
+        " --memory-GiB {params.memory_GiB:q} --largest-stride {params.largest_stride:q} {params.keep_ldos:q}"
         " --threads {threads} --output {output:q} --log {log:q}"
 
 
@@ -62,7 +62,7 @@ rule predict_tiles:
         version=STAGES["inference"],
     shell:
         INFERENCE_LAUNCHER + "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q}"
-        " --weights {input.weights:q} --structure {input.structure:q} --batch {wildcards.batch}"
+        " --weights {input.weights:q} --structure {input.structure:q} --batch {wildcards.batch:q}"
         " --ranks {resources.tasks} --threads {resources.cpus_per_task} --output {output:q} --log {log:q}"
 
 

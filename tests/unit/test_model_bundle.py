@@ -1,6 +1,8 @@
 """The bundle: what is written comes back; what is damaged, altered or does not fit is refused."""
 
 import json
+import os
+import pickle
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from nearsight.ldos.grid import EnergyGrid
 from nearsight.model.bundle import ModelBundle, load_bundle, save_bundle
 from nearsight.model.network import ACTIVATIONS, NetworkSettings, build_network
 from nearsight.model.scaling import Scaling
+from nearsight.provenance import hash_settings
 
 DESCRIPTORS = {"twojmax": 2, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0}
 
@@ -45,10 +48,11 @@ def files(tmp_path):
 
 
 def alter(path, change):
-    """Change the JSON file in place."""
+    """Change the JSON file in place and put the new hash into it, as a stranger would."""
     content = json.loads(path.read_text())
     change(content)
-    path.write_text(json.dumps(content))
+    content.pop("content_sha256")
+    path.write_text(json.dumps({**content, "content_sha256": hash_settings(content)}))
 
 
 def rewrite(files, change):
@@ -132,6 +136,14 @@ def test_truncated_files(files, part):
         load_bundle(*files)
 
 
+def test_json_changed_by_hand_or_by_a_flipped_bit(files):
+    text = files[0].read_text()
+    assert "298.0" in text
+    files[0].write_text(text.replace("298.0", "288.0"))
+    with pytest.raises(InputError, match=r"model\.json: content_sha256: expected"):
+        load_bundle(*files)
+
+
 def test_altered_weights(files):
     content = bytearray(files[1].read_bytes())
     content[-3] ^= 1
@@ -140,10 +152,53 @@ def test_altered_weights(files):
         load_bundle(*files)
 
 
-def test_pickle_in_place_of_weights(files):
-    torch.save({"network.0.weight": torch.zeros(8, 5)}, files[1])
+class Command:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.mark}'",)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_pickle_in_place_of_weights_is_never_run(files, tmp_path, save):
+    mark = tmp_path / "executed"
+    save({"network.0.weight": Command(mark)}, files[1])
+    with open(files[1], "rb") as handle:
+        assert b"touch" in handle.read()
+    with pytest.raises(InputError, match="expected the weights that"):
+        load_bundle(*files)
     alter(files[0], lambda content: content.update(weights_sha256=sha256_of(files[1])))
     with pytest.raises(InputError, match="expected a whole safetensors file"):
+        load_bundle(*files)
+    assert not mark.exists()
+
+
+def test_pickle_in_place_of_the_json_is_never_run(files, tmp_path):
+    files[0].write_bytes(pickle.dumps(Command(tmp_path / "executed")))
+    with pytest.raises(InputError, match="expected a whole JSON file"):
+        load_bundle(*files)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_weights_far_larger_than_the_network(files):
+    with open(files[1], "r+b") as handle:
+        handle.truncate(1 << 40)  # a sparse file: hashing it would take an hour
+    with pytest.raises(InputError, match=r"at most .* bytes, got 1099511627776"):
+        load_bundle(*files)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_links_to_what_has_no_end(files, part):
+    files[part].unlink()
+    files[part].symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="got no regular file"):
+        load_bundle(*files)
+    files[part].unlink()
+    os.mkfifo(files[part])
+    with pytest.raises(InputError, match="got no regular file"):
         load_bundle(*files)
 
 

@@ -9,7 +9,7 @@ STAGES = {
     "structures": 1,
     "reference": 1,
     "descriptors": 2,
-    "training": 1,
+    "training": 2,
     "inference": 1,
     "energies": 1,
     "figures": 1,

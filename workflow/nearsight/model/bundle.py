@@ -1,12 +1,14 @@
 """The model bundle: safetensors with weights and scalings, JSON with all else. No pickle anywhere.
 
-The JSON carries the SHA-256 of the safetensors file, and sizes, types and names are checked before a network is built:
-a file from a stranger can be wrong, but it cannot run code.
+The JSON carries the SHA-256 of the safetensors file and of its own content, and sizes, types and names are checked
+before a network is built: a file from a stranger can be wrong, but it cannot run code.
 """
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +17,22 @@ import safetensors.torch
 import torch
 
 from nearsight.errors import InputError
-from nearsight.files import read_json, sha256_of, write_json, write_whole
+from nearsight.files import read_json, read_regular, sha256_of, write_json, write_whole
 from nearsight.ldos.grid import EnergyGrid
 from nearsight.model.data import NEUTRAL_KEYS
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.model.scaling import Scaling
+from nearsight.provenance import hash_settings
 
 FORMAT = "nearsight model bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 #: Tensors of the safetensors file beside the network's own.
 SCALINGS = ("descriptors.mean", "descriptors.scale", "ldos.mean", "ldos.scale")
+
+#: Bytes of the largest weights that are read, and of the names and shapes before them.
+LARGEST_WEIGHTS = 4 << 30
+LARGEST_HEADER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | 
         "training": bundle.training,
         "provenance": bundle.provenance,
     }
-    write_json(json_path, content)
+    write_json(json_path, {**content, "content_sha256": hash_settings(content)})
 
 
 def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
@@ -138,12 +145,11 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
             f"{json_path}: format: expected {FORMAT!r}, version {FORMAT_VERSION}, got {content.get('format')!r}, "
             f"version {content.get('format_version')!r}. Train the model again with this version of Nearsight."
         )
-    if not Path(weights_path).is_file():
-        raise InputError(f"{weights_path}: expected the model's weights, found no file. Run the rule train_model.")
-    if (found := sha256_of(weights_path)) != content.get("weights_sha256"):
+    stated = content.pop("content_sha256", None)
+    if stated != (found := hash_settings(content)):
         raise InputError(
-            f"{weights_path}: expected the weights that {json_path} names (SHA-256 {content.get('weights_sha256')}), "
-            f"got SHA-256 {found}. The file is damaged or of another training: train again, or restore both files."
+            f"{json_path}: content_sha256: expected the SHA-256 of the file's content, {found}, got {stated}. The file "
+            "is damaged or was changed by hand: train again, or restore it."
         )
     read = _Reader(json_path, content)
     hidden = read.value("network", "hidden", kind=list)
@@ -171,7 +177,7 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
     }
     if not elements or not all(isinstance(e, str) and e in electrons for e in elements):
         raise InputError(f"{json_path}: elements: expected elements with valence electrons, got {elements}.")
-    tensors = _read_tensors(Path(weights_path), settings)
+    tensors = _read_tensors(Path(weights_path), settings, json_path, read.value("weights_sha256", kind=str))
     network = build_network(settings)
     network.load_state_dict({name: tensors[f"network.{name}"] for name in settings.tensor_shapes()})
     network.eval().requires_grad_(False)
@@ -195,15 +201,25 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
     )
 
 
-def _read_tensors(path: Path, settings: NetworkSettings) -> dict[str, torch.Tensor]:
-    """All tensors, with the names, shapes and types that the settings call for."""
+def _read_tensors(path: Path, settings: NetworkSettings, json_path: str | Path, sha256: str) -> dict[str, torch.Tensor]:
+    """All tensors of the file with this SHA-256, with the names, shapes and types that the settings call for."""
     expected = {f"network.{name}": (torch.float32, shape) for name, shape in settings.tensor_shapes().items()}
     sizes = (settings.inputs, settings.inputs, settings.outputs, settings.outputs)
     expected |= {name: (torch.float64, (size,)) for name, size in zip(SCALINGS, sizes, strict=True)}
+    needed = sum(dtype.itemsize * prod(shape) for dtype, shape in expected.values())
+    if needed > LARGEST_WEIGHTS:
+        raise InputError(f"{json_path}: network: expected at most {LARGEST_WEIGHTS} bytes of weights, got {needed}.")
+    # read once, so that what is checked is what is used
+    content = read_regular(path, "the model's weights", "Run the rule train_model.", needed + LARGEST_HEADER)
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise InputError(
+            f"{path}: expected the weights that {json_path} names (SHA-256 {sha256}), got SHA-256 {found}. The file is "
+            "damaged or of another training: train again, or restore both files."
+        )
     try:
-        tensors = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path}: expected a whole safetensors file, got {error}. Train the model again.") from error
+        tensors = safetensors.torch.load(content)
+    except Exception as error:  # a type that torch has no name for is a KeyError, and so on
+        raise InputError(f"{path}: expected a whole safetensors file, got {error!r}. Train the model again.") from error
     if set(tensors) != set(expected):
         difference = sorted(set(tensors) ^ set(expected))
         raise InputError(f"{path}: expected the tensors of the network, missing or unknown: {', '.join(difference)}.")
