@@ -27,11 +27,12 @@ rule plan_tiles:
         precision=STUDY.inference.precision,
         backend=STUDY.descriptors.backend,
         keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
+        accept_unfit=["--accept-unfit"] if STUDY.inference.accept_unfit else [],
         version=STAGES["inference"],
     shell:
         "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q} --structure {input.structure:q}"
         " --backend {params.backend:q} --precision {params.precision:q} --batches {params.batches:q}"
-        " --memory-GiB {params.memory_GiB:q} --largest-stride {params.largest_stride:q} {params.keep_ldos:q}"
+        " --memory-GiB {params.memory_GiB:q} --largest-stride {params.largest_stride:q} {params.keep_ldos:q} {params.accept_unfit:q}"
         " --threads {threads} --output {output:q} --log {log:q}"
 
 

@@ -10,6 +10,7 @@ import plan_tiles
 import predict_tiles
 import pytest
 from ase.build import bulk
+from model_files import UPF, make_domain
 
 from nearsight.datasets import open_dataset
 from nearsight.descriptors.bispectrum import bispectrum
@@ -65,6 +66,9 @@ def make_model(features):
         temperature_K=2000.0,
         elements=["Be"],
         electrons_per_element={"Be": 2.0},
+        pseudopotentials={"Be": UPF},
+        ecutrho_Ry=120.0,
+        domain=make_domain(features),
         training={},
         provenance={},
     )
@@ -79,7 +83,7 @@ def options_of(study, structure):
 
 
 def make_plan(study, structure, plan, *further):
-    options = [*options_of(study, structure), "--output", str(plan), *further]
+    options = [*options_of(study, structure), "--accept-unfit", "--output", str(plan), *further]
     plan_tiles.main(plan_tiles.parse_arguments(options))
 
 

@@ -9,6 +9,7 @@ import pytest
 from ase.build import bulk, make_supercell
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_files import UPF, make_domain
 
 from nearsight.descriptors.bispectrum import bispectrum, compute_region
 from nearsight.descriptors.bricks import lengths_of
@@ -100,6 +101,9 @@ def make_model(descriptors, activation="leaky_relu"):
         temperature_K=2000.0,
         elements=["Be"],
         electrons_per_element={"Be": 2.0},
+        pseudopotentials={"Be": UPF},
+        ecutrho_Ry=120.0,
+        domain=make_domain(rows),
         training={},
         provenance={},
     )
@@ -223,7 +227,12 @@ def test_what_is_not_finite_is_refused(model, atoms):
 
 def plan_of(model, atoms, **changes):
     return make_plan(
-        model, atoms, SHAPE, PredictionSettings(**changes), model_sha256="m", structure_sha256="s", largest_stride=1
+        model,
+        atoms,
+        SHAPE,
+        PredictionSettings(largest_stride=1, accept_unfit=True, **changes),
+        model_sha256="m",
+        structure_sha256="s",
     )
 
 

@@ -351,6 +351,9 @@ class Inference(Section):
     largest_stride: int = _key(
         "coarseness of the pre-pass for the first Fermi level (1: every grid point)", "1, 2 or 3", default=3, ge=1, le=3
     )
+    accept_unfit: bool = _key(
+        "predict structures that are far from the training set too", "true or false", default=False
+    )
     ranks: int = _key("MPI ranks of one job", "a whole number", default=1, ge=1, le=65536)
     threads: int = _key("threads of one rank", "a whole number", default=1, ge=1, le=1024)
 

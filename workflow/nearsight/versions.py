@@ -10,7 +10,7 @@ STAGES = {
     "reference": 1,
     "descriptors": 2,
     "training": 2,
-    "inference": 1,
+    "inference": 2,
     "energies": 1,
     "figures": 1,
 }

@@ -29,6 +29,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--largest-stride", type=int, default=LARGEST_STRIDE, help="coarseness of the pre-pass")
     parser.add_argument("--threads", type=int, default=1, help="threads of this job and of each batch's process")
     parser.add_argument("--keep-ldos", action="store_true", help="store the LDOS too (small cells only)")
+    parser.add_argument(
+        "--accept-unfit", action="store_true", help="predict a structure that is far from the training set too"
+    )
     parser.add_argument("--output", type=Path, required=True, help="plan (JSON)")
     return parser.parse_args(argv)
 
@@ -49,16 +52,18 @@ def main(arguments: argparse.Namespace) -> None:
             memory_GiB=arguments.memory_GiB,
             threads=arguments.threads,
             keep_ldos=arguments.keep_ldos,
+            largest_stride=arguments.largest_stride,
+            accept_unfit=arguments.accept_unfit,
         ),
         model_sha256=sha256_of(arguments.weights),
         structure_sha256=sha256_of(arguments.structure),
-        largest_stride=arguments.largest_stride,
         progress=lambda tiles: show_progress(tiles, "pre-pass", unit="tile"),
     )
     write_json(arguments.output, plan.to_json())
     logger.info(
-        "grid %s, %d batches, tiles of %d points, first Fermi level %.4f eV",
-        plan.shape, len(plan.batches), plan.tile_points, plan.fermi_level_eV,
+        "grid %s, %d batches, tiles of %d points, first Fermi level %.4f eV; distance from the training set: "
+        "descriptors %.2f, radial distribution %.2f (validation snapshots: 1)",
+        plan.shape, len(plan.batches), plan.tile_points, plan.fermi_level_eV, plan.descriptor_score, plan.rdf_score,
     )  # fmt: skip
 
 

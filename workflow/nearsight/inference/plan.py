@@ -14,6 +14,7 @@ from ase import Atoms
 from nearsight.descriptors.bricks import Region
 from nearsight.errors import InputError
 from nearsight.files import read_json
+from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import prepare_predictor
 from nearsight.inference.tiles import choose_tile_points, plan_batches
 from nearsight.ldos import find_fermi_level
@@ -32,7 +33,8 @@ class PredictionSettings:
     """How a prediction is computed.
 
     backend: of the descriptors; precision: float64, float32 or bfloat16; batches: jobs, one file each; memory_GiB: of
-    one job; threads: of one process; keep_ldos: whether batches store the LDOS (small cells).
+    one job; threads: of one process; keep_ldos: whether batches store the LDOS (small cells); largest_stride: of the
+    pre-pass; accept_unfit: whether a structure that is far from the training set is predicted all the same.
     """
 
     backend: str = "native"
@@ -41,6 +43,8 @@ class PredictionSettings:
     memory_GiB: float = 4.0
     threads: int = 1
     keep_ldos: bool = False
+    largest_stride: int = LARGEST_STRIDE
+    accept_unfit: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class PredictionPlan:
 
     shape: the grid's; batches: one region each; tile_points: grid points of one tile; fermi_level_eV: μ0;
     electrons: of the structure; prepass_stride: 1 if μ0 is that of the whole grid; backend, precision: as in
-    PredictionSettings; model_sha256 and structure_sha256: of the files that the plan was made from.
+    PredictionSettings; descriptor_score, rdf_score: how far the structure is from the training set (1: as far as the
+    validation set); model_sha256 and structure_sha256: of the files that the plan was made from.
     """
 
     shape: tuple[int, int, int]
@@ -61,6 +66,8 @@ class PredictionPlan:
     backend: str
     precision: str
     keep_ldos: bool
+    descriptor_score: float
+    rdf_score: float
     model_sha256: str
     structure_sha256: str
 
@@ -102,11 +109,13 @@ def make_plan(
     *,
     model_sha256: str,
     structure_sha256: str,
-    largest_stride: int = LARGEST_STRIDE,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> PredictionPlan:
-    """Check that model, structure and memory fit together, run the pre-pass and cut the grid."""
-    stride = choose_stride(shape, largest_stride)
+    """Check that model, structure and memory fit together, run the pre-pass and cut the grid.
+
+    Raises InputError where the structure is too far from the training set and `settings` do not accept that.
+    """
+    stride = choose_stride(shape, settings.largest_stride)
     coarse = tuple(-(-n // stride) for n in shape)
     predictor = prepare_predictor(
         model, atoms, coarse, backend=settings.backend, precision=settings.precision, threads=settings.threads
@@ -121,6 +130,8 @@ def make_plan(
         keep_ldos=settings.keep_ldos,
     )
     batches = plan_batches(shape, settings.batches)
+    fitness = judge_fitness(model, atoms, shape)
+    check_fitness(fitness, accept_unfit=settings.accept_unfit)
     dos = predictor.predict_dos(tile_points, progress)
     return PredictionPlan(
         shape=shape,
@@ -132,6 +143,8 @@ def make_plan(
         backend=settings.backend,
         precision=settings.precision,
         keep_ldos=settings.keep_ldos,
+        descriptor_score=fitness.descriptor_score,
+        rdf_score=fitness.rdf_score,
         model_sha256=model_sha256,
         structure_sha256=structure_sha256,
     )

@@ -19,16 +19,20 @@ import torch
 from nearsight.errors import InputError
 from nearsight.files import read_json, read_regular, sha256_of, write_json, write_whole
 from nearsight.ldos.grid import EnergyGrid
-from nearsight.model.data import NEUTRAL_KEYS
+from nearsight.model.domain import TrainingDomain
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.model.scaling import Scaling
 from nearsight.provenance import hash_settings
 
 FORMAT = "nearsight model bundle"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 #: Tensors of the safetensors file beside the network's own.
 SCALINGS = ("descriptors.mean", "descriptors.scale", "ldos.mean", "ldos.scale")
+DOMAIN_ARRAYS = ("mean", "components", "references", "rdf")
+
+#: Most numbers along an axis of the domain's arrays.
+LARGEST_DOMAIN = 1 << 20
 
 #: Bytes of the largest weights that are read, and of the names and shapes before them.
 LARGEST_WEIGHTS = 4 << 30
@@ -40,7 +44,8 @@ class ModelBundle:
     """A trained model with everything that is needed to use it, and to refuse data that does not fit.
 
     descriptor_settings: as in the descriptor datasets, without backend and elements; broadening_eV: s of the Gaussian
-    exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons.
+    exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons; pseudopotentials: element -> text
+    of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like.
     """
 
     network: torch.nn.Sequential
@@ -53,6 +58,9 @@ class ModelBundle:
     temperature_K: float
     elements: list[str]
     electrons_per_element: dict[str, float]
+    pseudopotentials: dict[str, str]
+    ecutrho_Ry: float
+    domain: TrainingDomain
     training: dict
     provenance: dict
 
@@ -62,6 +70,7 @@ class ModelBundle:
             "network.inputs and descriptor scaling": (self.network_settings.inputs, self.descriptor_scaling.mean.size),
             "network.outputs and LDOS scaling": (self.network_settings.outputs, self.ldos_scaling.mean.size),
             "network.outputs and energies": (self.network_settings.outputs, self.energy_grid.count),
+            "network.inputs and domain": (self.network_settings.inputs, self.domain.mean.size),
         }
         for what, (one, other) in sizes.items():
             if one != other:
@@ -82,27 +91,6 @@ class ModelBundle:
             scaled = self.network(torch.from_numpy(self.descriptor_scaling.apply(descriptors))).numpy()
         return self.ldos_scaling.invert(scaled)
 
-    def check_fits(self, settings: dict, elements: list[str] | None = None, name: str | Path = "descriptors") -> None:
-        """Raise InputError unless descriptors of these settings and elements are those that the model was trained on.
-
-        settings: as stored in a descriptor dataset; elements: taken from there where left out; name: the file's.
-        """
-        elements = list(settings.get("elements", [])) if elements is None else list(elements)
-        ignored = (*NEUTRAL_KEYS, "elements")
-        given = {key: value for key, value in settings.items() if key not in ignored}
-        for key in sorted(given | self.descriptor_settings):
-            expected, got = self.descriptor_settings.get(key), given.get(key)
-            if expected != got:
-                raise InputError(
-                    f"{name}: {key}: expected {expected} as in the model, got {got}. Compute the descriptors with the "
-                    "model's settings, or train a model with these."
-                )
-        if elements != self.elements:
-            raise InputError(
-                f"{name}: elements: expected {', '.join(self.elements)} as in the model, got "
-                f"{', '.join(elements) or 'none'}. Train a model on these elements first."
-            )
-
 
 def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | Path) -> None:
     """Write both files, each whole; the JSON last, because it names the hash of the other."""
@@ -114,6 +102,8 @@ def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | 
         bundle.ldos_scaling.scale,
     )
     tensors |= {name: torch.from_numpy(value) for name, value in zip(SCALINGS, values, strict=True)}
+    domain = bundle.domain
+    tensors |= {f"domain.{name}": torch.from_numpy(getattr(domain, name)) for name in DOMAIN_ARRAYS}
     with write_whole(weights_path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata={"format": FORMAT})
     content = {
@@ -131,6 +121,16 @@ def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | 
         "temperature_K": bundle.temperature_K,
         "elements": bundle.elements,
         "electrons_per_element": bundle.electrons_per_element,
+        "pseudopotentials": bundle.pseudopotentials,
+        "ecutrho_Ry": bundle.ecutrho_Ry,
+        "domain": {
+            "components": domain.components.shape[1],
+            "references": len(domain.references),
+            "bins": len(domain.rdf),
+            "distance": domain.distance,
+            "rdf_cutoff_A": domain.rdf_cutoff_A,
+            "rdf_distance": domain.rdf_distance,
+        },
         "training": bundle.training,
         "provenance": bundle.provenance,
     }
@@ -177,7 +177,14 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
     }
     if not elements or not all(isinstance(e, str) and e in electrons for e in elements):
         raise InputError(f"{json_path}: elements: expected elements with valence electrons, got {elements}.")
-    tensors = _read_tensors(Path(weights_path), settings, json_path, read.value("weights_sha256", kind=str))
+    texts = read.value("pseudopotentials", kind=dict)
+    pseudopotentials = {element: read.value("pseudopotentials", element, kind=str) for element in texts}
+    if set(pseudopotentials) != set(elements):
+        raise InputError(f"{json_path}: pseudopotentials: expected one per element, got {sorted(pseudopotentials)}.")
+    sizes = [read.value("domain", key, kind=int) for key in ("components", "references", "bins")]
+    if not all(0 < size <= LARGEST_DOMAIN for size in sizes):
+        raise InputError(f"{json_path}: domain: expected sizes of 1 to {LARGEST_DOMAIN}, got {sizes}.")
+    tensors = _read_tensors(Path(weights_path), settings, sizes, json_path, read.value("weights_sha256", kind=str))
     network = build_network(settings)
     network.load_state_dict({name: tensors[f"network.{name}"] for name in settings.tensor_shapes()})
     network.eval().requires_grad_(False)
@@ -195,17 +202,35 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
             temperature_K=read.number("temperature_K", positive=True),
             elements=elements,
             electrons_per_element=electrons,
+            pseudopotentials=pseudopotentials,
+            ecutrho_Ry=read.number("ecutrho_Ry", positive=True),
+            domain=TrainingDomain(
+                **{name: tensors[f"domain.{name}"].numpy() for name in DOMAIN_ARRAYS},
+                **{
+                    key: read.number("domain", key, positive=True)
+                    for key in ("distance", "rdf_cutoff_A", "rdf_distance")
+                },
+            ),
             training=read.value("training", kind=dict),
             provenance=read.value("provenance", kind=dict),
         ),
     )
 
 
-def _read_tensors(path: Path, settings: NetworkSettings, json_path: str | Path, sha256: str) -> dict[str, torch.Tensor]:
+def _read_tensors(
+    path: Path, settings: NetworkSettings, domain_sizes: list[int], json_path: str | Path, sha256: str
+) -> dict[str, torch.Tensor]:
     """All tensors of the file with this SHA-256, with the names, shapes and types that the settings call for."""
     expected = {f"network.{name}": (torch.float32, shape) for name, shape in settings.tensor_shapes().items()}
     sizes = (settings.inputs, settings.inputs, settings.outputs, settings.outputs)
     expected |= {name: (torch.float64, (size,)) for name, size in zip(SCALINGS, sizes, strict=True)}
+    inputs, (components, references, bins) = settings.inputs, domain_sizes
+    expected |= {
+        "domain.mean": (torch.float64, (inputs,)),
+        "domain.components": (torch.float64, (inputs, components)),
+        "domain.references": (torch.float32, (references, components)),
+        "domain.rdf": (torch.float64, (bins,)),
+    }
     needed = sum(dtype.itemsize * prod(shape) for dtype, shape in expected.values())
     if needed > LARGEST_WEIGHTS:
         raise InputError(f"{json_path}: network: expected at most {LARGEST_WEIGHTS} bytes of weights, got {needed}.")

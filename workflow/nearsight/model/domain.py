@@ -97,7 +97,7 @@ def measure_domain(
     standard = (training - mean) / scaled
     variances, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
     kept = variances > VARIANCE_FLOOR * variances.sum()
-    components = vectors[:, kept] / np.sqrt(variances[kept]) / scaled[:, None]
+    components = np.ascontiguousarray(vectors[:, kept] / np.sqrt(variances[kept]) / scaled[:, None])
     chosen = np.random.default_rng(seed).permutation(len(training))[:REFERENCES]
     references = ((training[chosen] - mean) @ components).astype(np.float32)
     rdf = training_rdfs.mean(axis=0)

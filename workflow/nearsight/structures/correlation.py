@@ -15,12 +15,12 @@ from nearsight.espresso.grid import fft_shape
 BIN_A = 0.05
 
 
-def radial_distribution(atoms: Atoms, cutoff_A: float, bin_A: float = BIN_A) -> tuple[np.ndarray, np.ndarray]:
-    """Distances r in Å (centres of the bins) and g(r) up to `cutoff_A`, both of shape (bins,).
+def radial_distribution(atoms: Atoms, cutoff_A: float, bins: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Distances r in Å (centres of the bins) and g(r) up to `cutoff_A`, both of shape (bins,), BIN_A wide if not given.
 
     g(r) = (pairs at r) / (N ρ 4π r² dr), all elements alike; 1 without order. By a cell list.
     """
-    bins = max(round(cutoff_A / bin_A), 1)
+    bins = bins or max(round(cutoff_A / BIN_A), 1)
     edges = np.linspace(0.0, cutoff_A, bins + 1)
     counts, _ = np.histogram(pair_distances(atoms, cutoff_A), edges)
     shells = 4 / 3 * np.pi * np.diff(edges**3)
