@@ -132,7 +132,7 @@ class FileStructure(Section):
     """The cell of the DFT-MD, read from a file."""
 
     file: str = _key(
-        "structure file: extended XYZ, CIF, POSCAR, pw.x input, XSF or FHI-aims",
+        "structure file: extended XYZ, CIF, POSCAR, pw.x input or XSF",
         "a file name without braces and control characters that does not begin with a hyphen",
         pattern=FILE_NAME,
     )
