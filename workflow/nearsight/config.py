@@ -132,7 +132,7 @@ class FileStructure(Section):
     """The cell of the DFT-MD, read from a file."""
 
     file: str = _key(
-        "structure file: extended XYZ, CIF, POSCAR, pw.x input, XSF or FHI-aims",
+        "structure file: extended XYZ, CIF, POSCAR, pw.x input or XSF",
         "a file name without braces and control characters that does not begin with a hyphen",
         pattern=FILE_NAME,
     )
@@ -273,7 +273,7 @@ class Descriptors(Section):
     )
     rmin0: float = _key("offset of that map", "a length", unit="Å", default=0.0, ge=0, le=5, reference=True)
     ranks: int = _key(
-        "MPI ranks of one job, on Slurm at least 2; the results do not depend on it",
+        "MPI ranks of one job, of compute_energies too, on Slurm at least 2; the results do not depend on it",
         "a whole number",
         default=2,
         ge=1,

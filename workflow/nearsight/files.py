@@ -76,7 +76,7 @@ def open_regular(source: str | Path, what: str, advice: str, largest_bytes: int)
 def read_regular(source: str | Path, what: str, advice: str, largest_bytes: int) -> bytes:
     """The bytes of a regular file of at most `largest_bytes`. Raises InputError as `open_regular` does."""
     with open_regular(source, what, advice, largest_bytes) as handle:
-        return handle.read(largest_bytes)
+        return handle.read(os.fstat(handle.fileno()).st_size)  # a larger number would be reserved at once
 
 
 def read_json(source: str | Path) -> dict:

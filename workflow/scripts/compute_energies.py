@@ -24,7 +24,7 @@ from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
 logger = logging.getLogger("nearsight")
 
 #: From this number of grid points on fields are stored in float32, half the memory, about 30,000 atoms: the total free
-#: energy then changes by less than 1e-7 eV/atom (docs/performance.md).
+#: energy then changes by less than 1e-6 eV/atom (docs/performance.md).
 SINGLE_FROM_POINTS = 1 << 27
 
 

@@ -14,7 +14,7 @@ from nearsight.structures.checks import check_structure
 
 #: Formats that are read: plain text, by readers of ASE that parse numbers and no more. Others of its eighty start
 #: programs, open further files that the first one names, or hold objects.
-FORMATS = ("extxyz", "cif", "vasp", "espresso-in", "xsf", "aims")
+FORMATS = ("extxyz", "cif", "vasp", "espresso-in", "xsf")
 
 #: Bytes of the largest file: a trajectory of a hundred thousand atoms over some hundred steps.
 LARGEST_STRUCTURE = 4 << 30
