@@ -30,6 +30,14 @@ def world() -> "Comm":
     return MPI.COMM_WORLD
 
 
+def alone() -> "Comm":
+    """This process as the only rank. Raises MissingProgramError as `world` does."""
+    world()
+    from mpi4py import MPI
+
+    return MPI.COMM_SELF
+
+
 def check_ranks(comm: "Comm", promised: int) -> None:
     """Raise InputError unless the job runs on the promised number of ranks."""
     if comm.size < promised:

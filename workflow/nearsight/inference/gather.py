@@ -26,6 +26,14 @@ LINEARITY_TOLERANCE = 1e-6
 ELECTRON_TOLERANCE = 1e-5
 
 
+class LevelTooFar(ConvergenceError):
+    """The plan's Fermi level is too far from the final one, which is `fermi_level_eV`."""
+
+    def __init__(self, message: str, fermi_level_eV: float) -> None:
+        super().__init__(message)
+        self.fermi_level_eV = fermi_level_eV
+
+
 @dataclass(frozen=True)
 class LevelShift:
     """The exact observables and the shift μ - μ0 that the batches' densities are corrected by."""
@@ -42,7 +50,7 @@ def solve_level(
     broadening_eV: float | None,
     first_level_eV: float,
 ) -> LevelShift:
-    """Observables of the summed DOS. Raises ConvergenceError if μ is too far from the pre-pass's μ0.
+    """Observables of the summed DOS. Raises LevelTooFar if μ is too far from the pre-pass's μ0.
 
     The batches' densities are corrected by dn/dμ (μ - μ0). What that leaves out is known for the whole cell, where
     the electrons are counted exactly: it has to be below LINEARITY_TOLERANCE.
@@ -52,11 +60,12 @@ def solve_level(
     first = fermi_weights(grid, first_level_eV, temperature_K, broadening_eV)
     error = abs(float(dos @ (first.count + shift * first.count_slope)) - electrons) / electrons
     if error > LINEARITY_TOLERANCE:
-        raise ConvergenceError(
+        raise LevelTooFar(
             f"Fermi level: expected the pre-pass's {first_level_eV:.5f} eV to be so close to the final "
             f"{observables.fermi_energy_eV:.5f} eV that a linear correction holds to {LINEARITY_TOLERANCE:.0e} of the "
             f"electrons, got {error:.1e}. The pre-pass samples this grid too coarsely: set inference.largest_stride "
-            f"to a smaller number (1: every point) and run again."
+            f"to a smaller number (1: every point) and run again.",
+            observables.fermi_energy_eV,
         )
     return LevelShift(observables, shift)
 
