@@ -21,10 +21,19 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
     except NearsightError as error:
         print(error, file=sys.stderr)
-        return 1
+        return stop_all_ranks()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing more must be flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def stop_all_ranks() -> int:
+    """Exit status of a failure; under MPI the other ranks, which may be waiting for this one, are stopped too."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.COMM_WORLD.size > 1:
+        sys.stderr.flush()
+        mpi.COMM_WORLD.Abort(1)
+    return 1
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -126,7 +135,7 @@ def export_dataset(arguments: argparse.Namespace) -> None:
     kind = arguments.format or {".cube": "cube", ".cub": "cube", ".xsf": "xsf"}.get(arguments.output.suffix.lower())
     if kind is None and not arguments.output.name.upper().startswith("CHGCAR"):
         raise InputError(
-            f"{arguments.output}: expected the suffix .cube or .xsf or the name CHGCAR, or --format cube, xsf or chgcar."
+            f"{arguments.output}: expected the suffix .cube or .xsf, the name CHGCAR, or --format cube, xsf, chgcar."
         )
     export_density(arguments.dataset, arguments.output, kind or "chgcar")
 

@@ -19,7 +19,7 @@ COLUMNS = {"cube": 6, "xsf": 6, "chgcar": 5}
 def export_density(source: Path, output: Path, kind: str) -> None:
     """Write the density of a dataset as `kind`: cube (1/bohr³), xsf (1/Å³) or chgcar (density times the cell's volume).
 
-    One plane of the density is in memory at a time for cube, all of it for the others, which have x as the fastest axis.
+    One plane of the density is in memory at a time for cube, all of it for the others, whose fastest axis is x.
     Raises InputError for another kind or a dataset without a density.
     """
     if kind not in WRITERS:

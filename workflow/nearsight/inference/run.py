@@ -84,7 +84,8 @@ def predict_structure(
 
     Writes prediction.h5 (density, DOS, observables), dos.csv, observables.json, energies.json, structure.extxyz,
     plan.json, the model's pseudopotentials and, for the region `ldos` of the grid, ldos.h5. shape: of the grid;
-    temperature_K: of the electrons, the model's where it is None; ldos: a region, or 'all'; progress: wraps (items, what they are).
+    temperature_K: of the electrons, the model's where it is None; ldos: a region, or 'all'; progress: wraps
+    (items, what they are).
     """
     model = files.load(temperature_K)
     shape = choose_grid(atoms, model, shape)

@@ -55,4 +55,4 @@ def read_frames(path: str | Path) -> list[Atoms]:
 def write_structure(path: str | Path, atoms: Atoms | Sequence[Atoms]) -> None:
     """Write one structure or a trajectory as extended XYZ, whole or not at all."""
     with write_whole(path) as temporary, open(temporary, "w", encoding="utf-8") as handle:
-        ase.io.write(handle, atoms, format="extxyz")
+        ase.io.write(handle, atoms, format="extxyz", parallel=False)

@@ -1,0 +1,231 @@
+"""`nearsight predict`, `nearsight export` and the calculator of ASE, with a small random network."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.io.cube import read_cube_data
+from ase.io.xsf import read_xsf
+from model_files import make_domain
+
+from nearsight.calculator import Calculator
+from nearsight.cli import main
+from nearsight.datasets import open_dataset, settings_of
+from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.errors import InputError
+from nearsight.files import read_json
+from nearsight.inference import gather
+from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights
+from nearsight.model.bundle import ModelBundle, save_bundle
+from nearsight.model.network import NetworkSettings, build_network
+from nearsight.model.scaling import Scaling
+
+DESCRIPTORS = {"twojmax": 4, "cutoff_A": 4.0}
+SHAPE = (12, 12, 18)
+
+
+@pytest.fixture(scope="module")
+def atoms():
+    atoms = bulk("Be", a=2.27, c=3.57)
+    atoms.positions += [[0.05, -0.08, 0.1], [0.0, 0.03, -0.06]]
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def model(atoms, tmp_path_factory):
+    """Folder of a random network whose LDOS is 0.03/(eV Å³) on the average."""
+    rows = bispectrum(atoms, SHAPE, **DESCRIPTORS).reshape(-1, 14)
+    grid = EnergyGrid.from_window(-6.0, 12.0, 0.2)
+    shape = NetworkSettings(inputs=14, hidden=(16, 16), outputs=grid.count, activation="leaky_relu")
+    bundle = ModelBundle(
+        network=build_network(shape, seed=3),
+        network_settings=shape,
+        descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0) + 1e-12),
+        ldos_scaling=Scaling(np.full(grid.count, 0.02), np.full(grid.count, 0.005)),
+        descriptor_settings=DESCRIPTORS,
+        energy_grid=grid,
+        broadening_eV=0.4,
+        temperature_K=2000.0,
+        elements=["Be"],
+        electrons_per_element={"Be": 2.0},
+        pseudopotentials={"Be": UPF},
+        ecutrho_Ry=60.0,
+        domain=make_domain(rows),
+        training={},
+        provenance={},
+    )
+    folder = tmp_path_factory.mktemp("a $(model)")
+    save_bundle(bundle, folder / "model.json", folder / "model.safetensors")
+    return folder
+
+
+UPF = """<UPF version="2.0.1">
+<PP_HEADER element="Be" z_valence="2.0" functional="PBE" core_correction=".false."/>
+</UPF>
+"""
+
+
+@pytest.fixture(scope="module")
+def structure(atoms, tmp_path_factory):
+    path = tmp_path_factory.mktemp("s") / "be; 2.extxyz"
+    ase.io.write(path, atoms)
+    return path
+
+
+def run(model, structure, folder, *options):
+    grid = map(str, SHAPE)
+    return main(
+        ["predict", str(model), str(structure), "--out", str(folder), "--accept-unfit", "--grid", *grid, *options]
+    )
+
+
+@pytest.fixture(scope="module")
+def predicted(model, structure, tmp_path_factory):
+    """A finished prediction with the LDOS of the whole grid."""
+    folder = tmp_path_factory.mktemp("p") / "out"
+    assert run(model, structure, folder, "--ldos", "all") == 0
+    return folder
+
+
+def test_everything_is_written(predicted):
+    assert {path.name for path in predicted.iterdir()} == {
+        *("prediction.h5", "dos.csv", "observables.json", "energies.json", "ldos.h5", "plan.json", "structure.extxyz"),
+        "Be.upf",
+    }
+    energies = read_json(predicted / "energies.json")
+    terms = energies["energies_eV"]
+    assert set(terms) == {"band", "hartree", "xc", "xc_potential", "ion", "entropy", "total"}
+    total = terms["band"] - terms["hartree"] + terms["xc"] - terms["xc_potential"] + terms["ion"] + terms["entropy"]
+    assert terms["total"] == pytest.approx(total, abs=1e-9)
+    assert energies["provenance"]["inputs_sha256"]
+
+
+def test_ldos_gives_the_density(predicted):
+    """The stored LDOS and the density, which was computed without it, are of one Fermi level."""
+    with open_dataset(predicted / "ldos.h5") as ldos, open_dataset(predicted / "prediction.h5") as prediction:
+        grid = EnergyGrid.from_energies(ldos["energy"].values)
+        weights = fermi_weights(grid, float(prediction["fermi_energy"]), 2000.0, 0.4)
+        np.testing.assert_allclose(
+            density_from_ldos(ldos["ldos"].values, weights), prediction["density"].values, rtol=1e-5
+        )
+
+
+def test_ldos_of_a_region(model, structure, predicted, tmp_path):
+    assert run(model, structure, tmp_path, "--ldos", "2:5,0:12,7:8") == 0
+    with open_dataset(tmp_path / "ldos.h5") as part, open_dataset(predicted / "ldos.h5") as whole:
+        np.testing.assert_array_equal(part["ldos"].values, whole["ldos"].values[2:5, :, 7:8])
+        assert settings_of(part)["region"] == [[2, 5], [0, 12], [7, 8]]
+
+
+@pytest.mark.parametrize("region", ["1:2", "a:b,0:1,0:1", "0:1,0:1,0:99"])
+def test_bad_region(model, structure, tmp_path, capsys, region):
+    assert run(model, structure, tmp_path, "--ldos", region) == 1
+    assert "expected" in capsys.readouterr().err
+
+
+@pytest.mark.mpi
+def test_two_ranks_and_two_threads(model, structure, predicted, tmp_path):
+    command = [Path(sys.executable).with_name("mpiexec"), "-n", "2", Path(sys.executable).with_name("nearsight")]
+    options = [model, structure, "--out", tmp_path, "--accept-unfit", "--threads", "2", "--grid", *map(str, SHAPE)]
+    done = subprocess.run([*command, "predict", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("total free energy") == 1
+    ours, theirs = (read_json(folder / "energies.json")["energies_eV"] for folder in (predicted, tmp_path))
+    assert theirs == pytest.approx(ours, abs=1e-6)
+
+
+def test_another_temperature_of_the_electrons(model, structure, predicted, tmp_path):
+    assert run(model, structure, tmp_path, "--temperature-K", "8000") == 0
+    cold, hot = (read_json(folder / "energies.json")["energies_eV"]["entropy"] for folder in (predicted, tmp_path))
+    assert hot < 3 * cold < 0
+
+
+def test_first_level_that_is_too_far_is_replaced(model, structure, predicted, tmp_path, monkeypatch):
+    """A pre-pass that is 0.3 eV off costs a second pass, and changes nothing."""
+    from nearsight.inference import plan
+
+    original = plan.find_fermi_level
+    monkeypatch.setattr(plan, "find_fermi_level", lambda *args, **kwargs: original(*args, **kwargs) + 0.3)
+    levels = []
+    solve = gather.solve_level
+    monkeypatch.setattr(gather, "solve_level", lambda *args: levels.append(args[-1]) or solve(*args))
+    assert run(model, structure, tmp_path) == 0
+    assert len(levels) == 2
+    ours, theirs = (read_json(folder / "energies.json")["energies_eV"] for folder in (predicted, tmp_path))
+    assert theirs == pytest.approx(ours, abs=1e-6)
+
+
+def test_unfit_structure_is_refused(model, atoms, tmp_path, capsys):
+    path = tmp_path / "large.extxyz"
+    ase.io.write(path, bulk("Be", a=2.27 * 1.6, c=3.57 * 1.6))
+    assert main(["predict", str(model), str(path), "--out", str(tmp_path / "out")]) == 1
+    assert "expected one like the model's training set" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "plan.json").exists()
+
+
+def test_missing_model(structure, tmp_path, capsys):
+    assert main(["predict", str(tmp_path), str(structure), "--out", str(tmp_path / "out")]) == 1
+    assert "model.json" in capsys.readouterr().err
+
+
+def test_calculator(model, atoms, predicted):
+    calculated = atoms.copy()
+    calculated.calc = Calculator(model, accept_unfit=True, shape=SHAPE)
+    terms = json.loads((predicted / "energies.json").read_text())["energies_eV"]
+    assert calculated.get_potential_energy() == pytest.approx(terms["total"], abs=1e-6)
+    assert calculated.get_potential_energy(force_consistent=True) == calculated.get_potential_energy()
+    assert calculated.calc.terms.entropy == pytest.approx(terms["entropy"], abs=1e-7)
+    with pytest.raises(PropertyNotImplementedError):
+        calculated.get_forces()
+    with pytest.raises(PropertyNotImplementedError):
+        calculated.get_stress()
+    # the energy of a moved atom is another one, computed anew
+    calculated.positions[0, 2] += 0.05
+    assert abs(calculated.get_potential_energy() - terms["total"]) > 1e-4
+
+
+def density_of(predicted):
+    with open_dataset(predicted / "prediction.h5") as dataset:
+        return dataset["density"].values
+
+
+def test_cube(predicted, atoms, tmp_path):
+    assert main(["export", str(predicted / "prediction.h5"), str(tmp_path / "n.cube")]) == 0
+    values, read = read_cube_data(str(tmp_path / "n.cube"))
+    np.testing.assert_allclose(values, density_of(predicted) * 0.529177210903**3, rtol=1e-8)
+    np.testing.assert_allclose(read.positions, atoms.positions, atol=1e-8)
+    np.testing.assert_allclose(read.cell, atoms.cell, atol=1e-8)
+
+
+def test_xsf(predicted, atoms, tmp_path):
+    assert main(["export", str(predicted / "prediction.h5"), str(tmp_path / "n.xsf")]) == 0
+    with open(tmp_path / "n.xsf") as file:
+        values, _, _, read = read_xsf(file, read_data=True)
+    density = density_of(predicted)
+    np.testing.assert_allclose(values[:-1, :-1, :-1], density, rtol=1e-8)
+    np.testing.assert_array_equal(values[-1, :-1, :-1], values[0, :-1, :-1])
+    np.testing.assert_allclose(read[-1].positions if isinstance(read, list) else read.positions, atoms.positions)
+
+
+def test_chgcar(predicted, atoms, tmp_path):
+    assert main(["export", str(predicted / "prediction.h5"), str(tmp_path / "CHGCAR")]) == 0
+    from ase.calculators.vasp import VaspChargeDensity
+
+    charge = VaspChargeDensity(str(tmp_path / "CHGCAR"))
+    np.testing.assert_allclose(charge.chg[0], density_of(predicted), rtol=1e-8)
+    np.testing.assert_allclose(charge.atoms[0].get_scaled_positions(), atoms.get_scaled_positions(), atol=1e-8)
+
+
+def test_unknown_format(predicted, tmp_path, capsys):
+    assert main(["export", str(predicted / "prediction.h5"), str(tmp_path / "n.dat")]) == 1
+    assert "expected the suffix .cube or .xsf" in capsys.readouterr().err
+    with pytest.raises(InputError, match="expected a dataset"):
+        from nearsight.export import export_density
+
+        export_density(tmp_path / "none.h5", tmp_path / "n.cube", "cube")
