@@ -210,7 +210,9 @@ def test_xsf(predicted, atoms, tmp_path):
     density = density_of(predicted)
     np.testing.assert_allclose(values[:-1, :-1, :-1], density, rtol=1e-8)
     np.testing.assert_array_equal(values[-1, :-1, :-1], values[0, :-1, :-1])
-    np.testing.assert_allclose(read[-1].positions if isinstance(read, list) else read.positions, atoms.positions)
+    np.testing.assert_allclose(
+        read[-1].positions if isinstance(read, list) else read.positions, atoms.positions, atol=1e-9
+    )
 
 
 def test_chgcar(predicted, atoms, tmp_path):
