@@ -2,7 +2,6 @@
 
 
 rule plot_dos:
-    """Density of states: DFT and prediction of the held-out snapshots, prediction of the larger structures."""
     input:
         module=script("plot_dos"),
         predictions=prediction_files(DRAWN),
@@ -20,6 +19,8 @@ rule plot_dos:
         f"{RESULTS}/logs/plot_dos/dos.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_dos/dos.tsv"
+    """Density of states: DFT and prediction of the held-out snapshots, prediction of the larger structures."""
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -35,7 +36,6 @@ rule plot_dos:
 
 
 rule plot_density_slice:
-    """Electronic density in a plane of one held-out snapshot, and the prediction's error."""
     input:
         module=script("plot_density_slice"),
         prediction=f"{RESULTS}/predictions/{{snapshot}}/prediction.h5",
@@ -53,6 +53,8 @@ rule plot_density_slice:
         f"{RESULTS}/logs/plot_density_slice/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_density_slice/{{snapshot}}.tsv"
+    """Electronic density in a plane of one held-out snapshot, and the prediction's error."""
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -68,7 +70,6 @@ rule plot_density_slice:
 
 
 rule plot_training:
-    """Errors on train and validation snapshots, epoch by epoch."""
     input:
         module=script("plot_training"),
         history=f"{RESULTS}/model/history.csv",
@@ -85,6 +86,8 @@ rule plot_training:
         f"{RESULTS}/logs/plot_training/training.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_training/training.tsv"
+    """Errors on train and validation snapshots, epoch by epoch."""
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -99,7 +102,6 @@ rule plot_training:
 
 
 rule plot_band_energy_parity:
-    """Predicted band energies against those of DFT."""
     input:
         module=script("plot_band_energy_parity"),
         evaluations=evaluation_files(),
@@ -116,6 +118,8 @@ rule plot_band_energy_parity:
         f"{RESULTS}/logs/plot_band_energy_parity/band-energy.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_band_energy_parity/band-energy.tsv"
+    """Predicted band energies against those of DFT."""
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -130,7 +134,6 @@ rule plot_band_energy_parity:
 
 
 rule write_summary:
-    """Errors and times of the whole study, for people and for programs."""
     input:
         module=script("write_summary"),
         evaluations=evaluation_files(),
@@ -148,6 +151,8 @@ rule write_summary:
         f"{RESULTS}/logs/write_summary/summary.log",
     benchmark:
         f"{RESULTS}/benchmarks/write_summary/summary.tsv"
+    """Errors and times of the whole study, for people and for programs."""
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nearsight.descriptors.bricks import Region
-from nearsight.files import write_json
+from nearsight.files import explain_storage, write_json
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,14 @@ class PartialField:
         return self.folder / "field.h5"
 
     def write(self, block: Region, values: np.ndarray) -> None:
-        """Write the numbers of a block, shape (*lengths of block, components), to the disk."""
+        """Write the numbers of a block, shape (*lengths of block, components), to the disk.
+
+        Raises StorageError where the machine refuses to write.
+        """
+        with explain_storage(self.path):
+            self._write(block, values)
+
+    def _write(self, block: Region, values: np.ndarray) -> None:
         (x0, x1), (y0, y1), (z0, z1) = block
         values = np.ascontiguousarray(values, dtype=self.dtype)
         _, ny, nz, components = self.shape
@@ -56,7 +63,8 @@ class PartialField:
 
     def mark(self, block: Region, rank: int) -> None:
         """Note that a block is on the disk."""
-        with open(self.folder / f"done-{rank}", "a", encoding="utf-8") as handle:
+        path = self.folder / f"done-{rank}"
+        with explain_storage(path), open(path, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(block) + "\n")
 
     def finished(self) -> set[Region]:
@@ -87,9 +95,10 @@ def open_partial(
             return PartialField(folder, known["place"], shape, dtype)
     except (OSError, json.JSONDecodeError, KeyError):
         pass
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    partial = PartialField(folder, reserve(folder / "field.h5"), shape, dtype)
+    with explain_storage(target):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        partial = PartialField(folder, reserve(folder / "field.h5"), shape, dtype)
     write_json(folder / "job.json", {"fingerprint": fingerprint, "place": partial.place})
     return partial
 
