@@ -91,7 +91,8 @@ def _refusal(error: BaseException) -> int | None:
 
 def _is_elsewhere(error: BaseException, target: Path) -> bool:
     """True where the error names a file outside of the target's folder and of those above it: one that was read."""
-    name = getattr(error, "filename", None)
+    # an error of copying names both files
+    name = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if not isinstance(name, str | os.PathLike):
         return False
     path, folder = Path(name).absolute(), target.absolute().parent
