@@ -6,11 +6,15 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nearsight.errors import InputError, NearsightError, StorageError
+
+#: When this process began, in seconds since the epoch.
+PROCESS_START = time.time()
 
 #: What to do where the machine refuses to write.
 ADVICE = {
@@ -50,15 +54,18 @@ def write_whole(target: str | Path) -> Iterator[Path]:
 def remove_leftovers(target: Path, kind: str, suffix: str = "") -> None:
     """Remove the temporary files and folders that killed jobs left beside `target`: `.stem.kind-*suffix`.
 
-    One job at a time makes a target (Snakemake's lock). Should an abandoned one still run on another node, it loses
-    its file here and fails, and no half of it gets into the target.
+    Only what is older than this process: an abandoned job that still runs on another node, because Snakemake was killed
+    and started again, keeps the file that it writes now, and its target is the same.
     """
     name = target.stem if suffix else target.name
     for path in target.parent.glob(f".{glob.escape(name)}.{kind}-*{glob.escape(suffix)}"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime >= PROCESS_START:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 @contextmanager

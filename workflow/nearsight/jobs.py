@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from nearsight.errors import NearsightError, StorageError
+from nearsight.errors import NearsightError
 from nearsight.files import explain_storage
 
 logger = logging.getLogger("nearsight")
@@ -60,8 +60,6 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
     terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [terminal]
     logger.addHandler(terminal)
-    # h5py complains once more, with a traceback, when it gives up a file that it could not close
-    unraisable, sys.unraisablehook = sys.unraisablehook, _log_unraisable
     try:
         if arguments.log is not None:
             with explain_storage(arguments.log):
@@ -71,10 +69,6 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
             logger.addHandler(handlers[-1])
         with _stop_on_sigterm():
             main(arguments)
-    except StorageError as error:
-        logger.error("%s", error)
-        unraisable = sys.unraisablehook  # until the process ends, too
-        sys.exit(1)
     except NearsightError as error:
         logger.error("%s", error)
         sys.exit(1)
@@ -85,14 +79,9 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
         logger.exception("a defect of Nearsight, or a failure of the machine:")
         sys.exit(1)
     finally:
-        sys.unraisablehook = unraisable
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
-
-
-def _log_unraisable(unraisable: object) -> None:
-    logger.info("while cleaning up: %s", unraisable.exc_value)
 
 
 @contextmanager

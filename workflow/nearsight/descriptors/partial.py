@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nearsight.descriptors.bricks import Region
+from nearsight.errors import StorageError
 from nearsight.files import explain_storage, write_json
 
 
@@ -46,7 +47,13 @@ class PartialField:
         _, ny, nz, components = self.shape
         size = components * values.dtype.itemsize
         whole_rows = (z0, z1) == (0, nz)
-        handle = os.open(self.path, os.O_WRONLY)
+        try:
+            handle = os.open(self.path, os.O_WRONLY)
+        except FileNotFoundError:
+            raise StorageError(
+                f"{self.path}: expected the unfinished file, found none: another job finished it. Is one of an earlier "
+                "run still in the queue (squeue --me)? Run again when it has ended."
+            ) from None
         try:
             if whole_rows and (y0, y1) == (0, ny):
                 _write_all(handle, values, self.place + x0 * ny * nz * size)
