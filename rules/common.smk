@@ -23,6 +23,16 @@ PSEUDOPOTENTIAL_OPTIONS = [
 # a profile can replace them. Only with several ranks is a run an MPI job for the cluster.
 ESPRESSO_MPI = {"mpi": STUDY.dft.launcher} if STUDY.dft.ranks > 1 else {}
 
+# The training asks the cluster for a GPU where the study does.
+TRAINING_GPU = {"gpu": 1} if STUDY.training.device == "cuda" else {}
+
+# One process needs no launcher; Slurm refuses an MPI job of one task.
+INFERENCE_MPI = {"mpi": "mpiexec"} if STUDY.inference.ranks > 1 else {}
+INFERENCE_LAUNCHER = "{resources.mpi} -n {resources.tasks} " if STUDY.inference.ranks > 1 else ""
+
+# The tiles are chosen to fit into memory_GiB; a fifth more for what the libraries take besides.
+INFERENCE_MB = int(1.2 * 1024 * STUDY.inference.memory_GiB)
+
 
 def one_of(names):
     """Pattern that matches the given names and nothing else, so that a typo is no target."""

@@ -2,7 +2,7 @@
 
 
 rule compute_energies:
-    """Total free energy of one structure from its predicted fields, or from its reference LDOS."""
+    """Total free energy of one structure from its predicted fields, or from its reference LDOS, on any number of MPI ranks."""
     input:
         module=script("compute_energies"),
         fields=fields_file,
@@ -15,14 +15,17 @@ rule compute_energies:
         f"{RESULTS}/benchmarks/compute_energies/{{source}}-{{structure}}.tsv"
     conda:
         "../envs/nearsight.yaml"
-    threads: 1
+    threads: STUDY.descriptors.ranks
     resources:
-        mem_mb=growing(4000),
+        mpi="mpiexec",
+        tasks=STUDY.descriptors.ranks,
+        cpus_per_task=1,
+        mem_mb_per_cpu=growing(4000),
         runtime=growing(60),
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         ecutrho_Ry=STUDY.dft.ecutrho_Ry,
         version=STAGES["energies"],
     shell:
-        "python {input.module:q} --fields {input.fields:q} {params.pseudopotentials:q}"
-        " --ecutrho-Ry {params.ecutrho_Ry:q} --output {output:q} --log {log:q}"
+        "{resources.mpi} -n {resources.tasks} python {input.module:q} --fields {input.fields:q}"
+        " {params.pseudopotentials:q} --ecutrho-Ry {params.ecutrho_Ry:q} --ranks {resources.tasks} --output {output:q} --log {log:q}"

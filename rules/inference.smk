@@ -2,12 +2,12 @@
 
 
 rule plan_tiles:
-    """Cut a structure's grid into batches of tiles and find a first Fermi level on every third point."""
+    """Cut a structure's grid into batches of tiles and find a first Fermi level on a coarser grid."""
     input:
         module=script("plan_tiles"),
         bundle=f"{RESULTS}/model/model.json",
         weights=f"{RESULTS}/model/model.safetensors",
-        descriptors=f"{RESULTS}/descriptors/{{structure}}.h5",
+        structure=f"{RESULTS}/structures/{{structure}}.extxyz",
     output:
         f"{RESULTS}/predictions/{{structure}}/plan.json",
     log:
@@ -18,15 +18,21 @@ rule plan_tiles:
         "../envs/nearsight.yaml"
     threads: STUDY.inference.threads
     resources:
-        mem_mb=growing(4000),
+        mem_mb=growing(INFERENCE_MB),
         runtime=growing(60),
     params:
         batches=STUDY.inference.batches,
-        tile_points=STUDY.inference.tile_points,
+        memory_GiB=STUDY.inference.memory_GiB,
+        largest_stride=STUDY.inference.largest_stride,
+        precision=STUDY.inference.precision,
+        backend=STUDY.descriptors.backend,
+        keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
+        accept_unfit=["--accept-unfit"] if STUDY.inference.accept_unfit else [],
         version=STAGES["inference"],
     shell:
-        "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q}"
-        " --descriptors {input.descriptors:q} --batches {params.batches:q} --tile-points {params.tile_points:q}"
+        "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q} --structure {input.structure:q}"
+        " --backend {params.backend:q} --precision {params.precision:q} --batches {params.batches:q}"
+        " --memory-GiB {params.memory_GiB:q} --largest-stride {params.largest_stride:q} {params.keep_ldos:q} {params.accept_unfit:q}"
         " --threads {threads} --output {output:q} --log {log:q}"
 
 
@@ -37,7 +43,7 @@ rule predict_tiles:
         plan=f"{RESULTS}/predictions/{{structure}}/plan.json",
         bundle=f"{RESULTS}/model/model.json",
         weights=f"{RESULTS}/model/model.safetensors",
-        descriptors=f"{RESULTS}/descriptors/{{structure}}.h5",
+        structure=f"{RESULTS}/structures/{{structure}}.extxyz",
     output:
         f"{RESULTS}/predictions/{{structure}}/batch-{{batch}}.h5",
     log:
@@ -46,17 +52,19 @@ rule predict_tiles:
         f"{RESULTS}/benchmarks/predict_tiles/{{structure}}-{{batch}}.tsv"
     conda:
         "../envs/nearsight.yaml"
-    threads: STUDY.inference.threads
+    threads: STUDY.inference.ranks * STUDY.inference.threads
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(120),
+        **INFERENCE_MPI,
+        tasks=STUDY.inference.ranks,
+        cpus_per_task=STUDY.inference.threads,
+        mem_mb=growing(INFERENCE_MB * STUDY.inference.ranks),
+        runtime=growing(240),
     params:
-        keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
         version=STAGES["inference"],
     shell:
-        "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q} --weights {input.weights:q}"
-        " --descriptors {input.descriptors:q} --batch {wildcards.batch} --threads {threads} {params.keep_ldos}"
-        " --output {output:q} --log {log:q}"
+        INFERENCE_LAUNCHER + "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q}"
+        " --weights {input.weights:q} --structure {input.structure:q} --batch {wildcards.batch:q}"
+        " --ranks {resources.tasks} --threads {resources.cpus_per_task} --output {output:q} --log {log:q}"
 
 
 rule gather_prediction:
@@ -67,6 +75,7 @@ rule gather_prediction:
         batches=batch_files,
     output:
         prediction=f"{RESULTS}/predictions/{{structure}}/prediction.h5",
+        dos=f"{RESULTS}/predictions/{{structure}}/dos.csv",
         observables=f"{RESULTS}/predictions/{{structure}}/observables.json",
     log:
         f"{RESULTS}/logs/gather_prediction/{{structure}}.log",
@@ -82,7 +91,7 @@ rule gather_prediction:
         version=STAGES["inference"],
     shell:
         "python {input.module:q} --plan {input.plan:q} --batches {input.batches:q} --output {output.prediction:q}"
-        " --observables {output.observables:q} --log {log:q}"
+        " --dos {output.dos:q} --observables {output.observables:q} --log {log:q}"
 
 
 rule evaluate_prediction:

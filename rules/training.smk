@@ -9,6 +9,7 @@ rule train_model:
         train_descriptors=datasets("descriptors", "train"),
         validation_reference=datasets("reference", "validation"),
         validation_descriptors=datasets("descriptors", "validation"),
+        pseudopotentials=PSEUDOPOTENTIALS,
     output:
         weights=f"{RESULTS}/model/model.safetensors",
         bundle=f"{RESULTS}/model/model.json",
@@ -21,12 +22,14 @@ rule train_model:
         "../envs/nearsight.yaml"
     threads: STUDY.training.threads
     resources:
+        **TRAINING_GPU,
         mem_mb=growing(8000),
         runtime=growing(480),
     params:
         # no output: Snakemake would delete it before the job that resumes from it
         checkpoint=f"{RESULTS}/model/checkpoint.safetensors",
         settings=STUDY.training.without("threads"),
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         seed=STUDY.seed,
         version=STAGES["training"],
     shell:
@@ -34,6 +37,6 @@ rule train_model:
         " --train-reference {input.train_reference:q} --train-descriptors {input.train_descriptors:q}"
         " --validation-reference {input.validation_reference:q}"
         " --validation-descriptors {input.validation_descriptors:q}"
-        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
+        " {params.pseudopotentials:q} --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
         " --checkpoint {params.checkpoint:q} --weights {output.weights:q} --bundle {output.bundle:q}"
         " --history {output.history:q} --log {log:q}"

@@ -6,6 +6,9 @@
 #
 # torch has a file of its own, requirements-torch.lock: its build without CUDA has other hashes than the one on
 # the index, so that a hash would exclude one of them. Its dependencies are in requirements.lock.
+#
+# mpi4py-fft comes as source alone. It goes to requirements-source.lock and is built after all others, with the locked
+# Cython, setuptools and numpy instead of whatever an isolated build would fetch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,5 +21,7 @@ trap 'rm -rf "$tools"' EXIT
     --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
     --extra workflow --extra dev --output-file requirements.lock pyproject.toml
 
-# torch's own entry, from its name to the last of its hashes
+# an entry goes from its name to the last of its hashes
+sed -n '/^mpi4py-fft==/,/[^\\]$/p' requirements.lock >requirements-source.lock
+sed -i '/^mpi4py-fft==/,/[^\\]$/d' requirements.lock
 sed -i '/^torch==/,/[^\\]$/d; /^# The following packages/d; /^$/d' requirements.lock

@@ -2,14 +2,15 @@
 # Set up what Nearsight needs: `tools/setup.sh programs`, then `python`, then `package`; `tests` for its tests. The
 # Makefile calls all of them.
 #
-# programs: Quantum ESPRESSO, BLAS, Open MPI and a C++ compiler from Debian, where they are missing and this is root.
+# programs: Quantum ESPRESSO, BLAS, Open MPI, FFTW and a C++ compiler from Debian, where they are missing and this is
+#           root.
 # python:   the virtual environment $VENV (.venv) with the locked packages.
 # package:  Nearsight itself in that environment; compiles the bispectrum kernel.
 # tests:    Slurm, munge and bindfs from Debian, for the test cluster, where they are missing and this is root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
-debian_packages="quantum-espresso libopenblas0-pthread openmpi-bin g++"
+debian_packages="quantum-espresso libopenblas0-pthread openmpi-bin libfftw3-dev g++"
 # libpmix-dev has the name libpmix.so, which Slurm's plugin for `srun --mpi=pmix` opens
 test_packages="slurm-wlm munge libpmix-dev bindfs"
 
@@ -20,22 +21,30 @@ set_up_programs() {
     done
     command -v mpirun.openmpi >/dev/null || command -v mpirun >/dev/null || missing+=("mpirun")
     command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null || missing+=("g++")
+    has_fftw || missing+=("fftw3.h")
     [ ${#missing[@]} -eq 0 ] && return
 
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-        echo "Installing Quantum ESPRESSO, BLAS, Open MPI and a C++ compiler (${missing[*]} not found)"
+        echo "Installing Quantum ESPRESSO, BLAS, Open MPI, FFTW and a C++ compiler (${missing[*]} not found)"
         apt-get update -qq
         # shellcheck disable=SC2086  # one word per package
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $debian_packages
     else
         cat >&2 <<MESSAGE
-Nearsight needs Quantum ESPRESSO, its MPI launcher and a C++ compiler; not found: ${missing[*]}
+Nearsight needs Quantum ESPRESSO, its MPI launcher, FFTW and a C++ compiler; not found: ${missing[*]}
 Install them with one of these, then run the same command again:
     sudo apt-get install --no-install-recommends $debian_packages
-    conda install -c conda-forge qe=7.5 gxx    (and set dft.launcher in the study file: mpirun --bind-to none)
+    conda install -c conda-forge qe=7.5 gxx fftw    (and set dft.launcher in the study file: mpirun --bind-to none)
 MESSAGE
         exit 1
     fi
+}
+
+# mpi4py-fft is compiled against it; FFTW_ROOT and CPATH are where its setup and the compiler look, too
+has_fftw() {
+    local compiler=${CXX:-g++}
+    command -v "$compiler" >/dev/null || compiler=c++
+    echo '#include <fftw3.h>' | "$compiler" ${FFTW_ROOT:+"-I$FFTW_ROOT/include"} -E -x c++ - >/dev/null 2>&1
 }
 
 set_up_python() {
@@ -59,6 +68,8 @@ set_up_python() {
     # torch first and without hashes: requirements.lock accepts nothing that it has no hash of
     "${pip[@]}" -r requirements-torch.lock
     "${pip[@]}" --require-hashes -r requirements.lock
+    # a source package: built with the environment's own Cython and numpy, so that nothing else is fetched
+    "${pip[@]}" --require-hashes --no-deps --no-build-isolation -r requirements-source.lock
 }
 
 set_up_package() {

@@ -1,12 +1,22 @@
 """Folders and files of a user whose names hold what a shell, Snakemake or Fortran would take apart."""
 
+import json
+import re
+import shlex
 import shutil
 
 import pytest
 
 from conftest import Workflow
 
-NASTY = "a b'c\"d;touch pwned $HOME `id` & [f]*?"
+NASTY = "a b'c\"d;touch pwned $HOME `id` $(touch pwned) & [f]*? ä→😀 \\ #"
+
+#: What a shell command may hold without quotes: whole numbers, and the launcher of Python's ranks, which is several
+#: words of the profile or of the rule itself.
+UNQUOTED = {"threads", "resources.tasks", "resources.cpus_per_task", "resources.mpi"}
+
+#: How a dry run shows a job's command.
+COMMAND = "Shell command: "
 
 
 @pytest.fixture
@@ -44,3 +54,35 @@ def test_missing_file_of_the_user_is_named(workflow):
     study = workflow.study({"structure": {"file": "my structure; 1.cif"}})
     output = workflow.run("--dry-run", "--configfile", study, fails=True)
     assert "my structure; 1.cif" in output
+
+
+def test_every_value_in_a_shell_command_is_quoted(repository):
+    found = set()
+    for path in (repository / "rules").glob("*.smk"):
+        for command in re.findall(r'shell:\s+((?:"[^\n]*"\s+)+)', path.read_text(encoding="utf-8")):
+            found |= set(re.findall(r"\{([^{}]+)\}", command))
+    assert len(found) > 30
+    assert {name for name in found if not name.endswith(":q")} <= UNQUOTED
+
+
+def test_commands_hold_such_names_as_single_words(nasty):
+    """What the shell would see of every rule: the names arrive whole, and nothing but Python is started."""
+    for suffix in ("upf", "xyz"):
+        (nasty.folder / f"{NASTY}.{suffix}").touch()
+    launcher = "mpirun.openmpi --x 'a;b' $(touch pwned)"
+    changes = {
+        "pseudopotentials.Be": {"upf": f"{NASTY}.upf", "sha256": 64 * "0"},
+        "structure": {"file": f"{NASTY}.xyz"},
+        "dft.launcher": launcher,
+    }
+    output = nasty.run("--dry-run", "--printshellcmds", "--configfile", nasty.study(changes, name=f"{NASTY}.yaml"))
+    commands = [shlex.split(line.removeprefix(COMMAND)) for line in output.splitlines() if line.startswith(COMMAND)]
+    modules = {word.rpartition("/")[2].removesuffix(".py") for words in commands for word in words if ".py" in word}
+    assert modules == {path.stem for path in (nasty.snakefile.parent / "workflow/scripts").glob("*.py")}
+    words = {word for command in commands for word in command}
+    assert {f"{NASTY}.upf", launcher} <= words
+    assert {"file": f"{NASTY}.xyz"} in [json.loads(word) for word in words if word.startswith("{")]
+    # single words with characters of the shell are these values, JSON, and nothing else
+    special = {word for word in words if set(word) & set(" ;$`&|<>\"'()")}
+    assert {word for word in special if not word.startswith("{")} == {f"{NASTY}.upf", launcher}
+    assert not list(nasty.folder.parent.rglob("pwned"))

@@ -32,7 +32,6 @@ CHANGES = {
         [3, 1, 1],
         {
             "build_supercell",
-            "compute_descriptors",
             "plan_tiles",
             "predict_tiles",
             "gather_prediction",

@@ -25,7 +25,7 @@ RULES = {
     "run_density": 6,
     "collect_reference": 6,
     "build_supercell": 1,
-    "compute_descriptors": 7,
+    "compute_descriptors": 5,
     "train_model": 1,
     "plan_tiles": 7,
     "predict_tiles": 14,

@@ -160,14 +160,12 @@ def _is_running(number: int) -> bool:
 
 
 def parts(*targets: Path) -> list[Path]:
-    """The temporary files and folders beside the targets."""
-    return [
-        Path(entry.path)
-        for folder in {target.parent for target in targets}
-        if folder.is_dir()
-        for entry in os.scandir(folder)
-        if re.search(r"^\..*\.(part-\d+|scratch-\d+|partial)", entry.name)
-    ]
+    """The temporary files and folders beside the targets, and those of unfinished tiles one folder deeper."""
+    found = []
+    for folder in {target.parent for target in targets}:
+        for pattern in (".*.part-*", ".*.scratch-*", ".*.partial", ".*.tiles", ".*.tiles/.*.part-*"):
+            found += folder.glob(pattern)
+    return found
 
 
 def size_of(path: Path) -> int:

@@ -1,4 +1,8 @@
-"""Descriptors, plan, tiles and gathering through the jobs' own command lines, with a small random network."""
+"""Plan, tiles and gathering through the jobs' own command lines, with a small random network."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import gather_prediction
 import numpy as np
@@ -6,16 +10,20 @@ import plan_tiles
 import predict_tiles
 import pytest
 from ase.build import bulk
+from model_files import UPF, make_domain
 
-from nearsight.datasets import create_field_file, open_dataset, variables_of_atoms
+from nearsight.datasets import open_dataset
 from nearsight.descriptors.bispectrum import bispectrum
 from nearsight.errors import InputError
 from nearsight.files import read_json
+from nearsight.inference.predict import StructurePredictor
+from nearsight.inference.store import open_store
 from nearsight.ldos import EnergyGrid
 from nearsight.model.bundle import ModelBundle, save_bundle
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.model.scaling import Scaling
 from nearsight.structures.builders import GRID_SHAPE, build_supercell
+from nearsight.structures.io import write_structure
 
 TWOJMAX, COMPONENTS = 4, 14
 DESCRIPTORS = {"twojmax": TWOJMAX, "cutoff_A": 4.0, "rfac0": 0.99363, "rmin0": 0.0}
@@ -32,18 +40,13 @@ def cells():
 
 @pytest.fixture(scope="module")
 def study(cells, tmp_path_factory):
-    """Descriptor datasets of both cells and a model bundle; the folder's name has characters of a shell."""
+    """Structures of both cells and a model bundle; the folder's name has characters of a shell."""
     folder = tmp_path_factory.mktemp("a $(study); 'quoted'")
-    values = {}
     for name, atoms in cells.items():
-        shape = tuple(int(n) for n in atoms.info[GRID_SHAPE])
-        values[name] = bispectrum(atoms, shape, backend="lammps", **DESCRIPTORS)
-        settings = {**DESCRIPTORS, "backend": "lammps", "elements": ["Be"]}
-        with create_field_file(
-            folder / f"{name}.h5", "bispectrum", (*shape, COMPONENTS), variables_of_atoms(atoms), settings, {}
-        ) as field:
-            field[:] = values[name]
-    save_bundle(make_model(values["cell"]), folder / "model.json", folder / "model.safetensors")
+        write_structure(folder / f"{name}.extxyz", atoms)
+    shape = tuple(int(n) for n in cells["cell"].info[GRID_SHAPE])
+    features = bispectrum(cells["cell"], shape, **DESCRIPTORS)
+    save_bundle(make_model(features), folder / "model.json", folder / "model.safetensors")
     return folder
 
 
@@ -63,70 +66,183 @@ def make_model(features):
         temperature_K=2000.0,
         elements=["Be"],
         electrons_per_element={"Be": 2.0},
+        pseudopotentials={"Be": UPF},
+        ecutrho_Ry=120.0,
+        domain=make_domain(features),
         training={},
         provenance={},
     )
 
 
-def predict(study, name, batches, tile_points):
+def options_of(study, structure):
+    """Options that planning and predicting share."""
+    return [
+        *("--model", f"{study}/model.json", "--weights", f"{study}/model.safetensors"),
+        *("--structure", f"{study}/{structure}.extxyz"),
+    ]
+
+
+def make_plan(study, structure, plan, *further):
+    options = [*options_of(study, structure), "--accept-unfit", "--output", str(plan), *further]
+    plan_tiles.main(plan_tiles.parse_arguments(options))
+
+
+def predict(study, structure, folder, *further, batches=1, precision="float64"):
     """Run the three jobs; return the observables and the density."""
-    folder = study / f"{name}-{batches}-{tile_points}"
-    model = ["--model", f"{study}/model.json", "--weights", f"{study}/model.safetensors"]
-    descriptors = ["--descriptors", f"{study}/{name}.h5"]
     plan = f"{folder}/plan.json"
-    sizes = ["--batches", str(batches), "--tile-points", str(tile_points)]
-    plan_tiles.main(plan_tiles.parse_arguments([*model, *descriptors, *sizes, "--output", plan]))
+    make_plan(study, structure, plan, "--batches", str(batches), "--precision", precision, *further)
     files = [f"{folder}/batch-{number}.h5" for number in range(batches)]
     for number, file in enumerate(files):
-        options = ["--plan", plan, *model, *descriptors, "--batch", str(number), "--output", file]
+        options = ["--plan", plan, *options_of(study, structure), "--batch", str(number), "--output", file]
         predict_tiles.main(predict_tiles.parse_arguments(options))
+    return gather(folder, files)
+
+
+def gather(folder, files):
+    """Join the batches."""
     outputs = ["--output", f"{folder}/prediction.h5", "--observables", f"{folder}/observables.json"]
-    gather_prediction.main(gather_prediction.parse_arguments(["--plan", plan, "--batches", *files, *outputs]))
+    options = ["--plan", f"{folder}/plan.json", "--batches", *map(str, files), *outputs, "--dos", f"{folder}/dos.csv"]
+    gather_prediction.main(gather_prediction.parse_arguments(options))
     with open_dataset(folder / "prediction.h5") as dataset:
         return read_json(folder / "observables.json"), dataset["density"].values
 
 
-def test_a_repeated_cell_gives_n_times_its_energy(study):
-    one, density = predict(study, "cell", 1, 1000)
-    two, repeated = predict(study, "repeated", 2, 77)
+def test_a_repeated_cell_gives_n_times_its_energy(study, tmp_path):
+    one, density = predict(study, "cell", tmp_path / "one")
+    two, repeated = predict(study, "repeated", tmp_path / "two", batches=2)
     assert one["electrons_of_density"] == pytest.approx(4.0, abs=1e-5)
     assert two["band_energy_eV"] == pytest.approx(2 * one["band_energy_eV"], abs=1e-6)
     assert two["entropy_energy_eV"] == pytest.approx(2 * one["entropy_energy_eV"], abs=1e-7)
     assert two["fermi_energy_eV"] == pytest.approx(one["fermi_energy_eV"], abs=1e-6)
-    np.testing.assert_allclose(repeated, np.tile(density, (1, 2, 1)), rtol=1e-5)
+    np.testing.assert_allclose(repeated, np.tile(density, (1, 2, 1)), rtol=1e-8)
 
 
-@pytest.mark.parametrize(("batches", "tile_points"), [(2, 1000), (5, 7)])
-def test_batches_and_tiles_change_nothing(study, batches, tile_points):
-    one, density = predict(study, "cell", 1, 1000)
-    other, other_density = predict(study, "cell", batches, tile_points)
+@pytest.mark.parametrize(("precision", "rtol", "energy"), [("float64", 1e-12, 1e-9), ("float32", 1e-6, 1e-6)])
+@pytest.mark.parametrize(("batches", "further"), [(2, []), (7, ["--threads", "2"]), (3, ["--keep-ldos"])])
+def test_batches_threads_and_tiles_change_nothing(
+    study, tmp_path, monkeypatch, precision, rtol, energy, batches, further
+):
+    one, density = predict(study, "repeated", tmp_path / "one", precision=precision)
+    monkeypatch.setattr("nearsight.inference.tiles.LARGEST_TILE", 40)
+    monkeypatch.setattr("nearsight.inference.predict.CHUNK_POINTS", 16)
+    other, other_density = predict(
+        study, "repeated", tmp_path / "other", *further, batches=batches, precision=precision
+    )
+    assert other["band_energy_eV"] == pytest.approx(one["band_energy_eV"], abs=energy)
+    np.testing.assert_allclose(other_density, density, rtol=rtol)
+
+
+def test_bfloat16_is_close(study, tmp_path):
+    one, density = predict(study, "cell", tmp_path / "one")
+    other, rough = predict(study, "cell", tmp_path / "other", precision="bfloat16")
+    assert other["band_energy_eV"] == pytest.approx(one["band_energy_eV"], abs=0.05)
+    np.testing.assert_allclose(rough, density, rtol=0.05)
+
+
+def test_dos_is_a_table_too(study, tmp_path):
+    predict(study, "cell", tmp_path)
+    energies, dos = np.loadtxt(tmp_path / "dos.csv", delimiter=",", skiprows=1, unpack=True)
+    with open_dataset(tmp_path / "prediction.h5") as dataset:
+        np.testing.assert_allclose(energies, dataset["energy"].values)
+        np.testing.assert_array_equal(dos, dataset["dos"].values)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_change_nothing(repository, study, tmp_path, ranks):
+    one, density = predict(study, "repeated", tmp_path / "one", precision="float32")
+    make_plan(study, "repeated", tmp_path / "plan.json", "--batches", "1")
+    file = f"{tmp_path}/batch-0.h5"
+    script = [sys.executable, repository / "workflow" / "scripts" / "predict_tiles.py"]
+    options = ["--plan", f"{tmp_path}/plan.json", *options_of(study, "repeated"), "--batch", "0", "--output", file]
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    run = subprocess.run(
+        [mpiexec, "-n", str(ranks), *script, "--ranks", str(ranks), *options], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    other, other_density = gather(tmp_path, [file])
     assert other["band_energy_eV"] == pytest.approx(one["band_energy_eV"], abs=1e-6)
-    np.testing.assert_allclose(other_density, density, rtol=1e-6)
+    np.testing.assert_array_equal(other_density, density)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr("nearsight.inference.tiles.LARGEST_TILE", 40)
+
+
+def batch_of(study, tmp_path):
+    """A plan of one batch and the options to predict it."""
+    make_plan(study, "repeated", tmp_path / "plan.json", "--batches", "1")
+    options = ["--plan", f"{tmp_path}/plan.json", *options_of(study, "repeated"), "--batch", "0"]
+    return predict_tiles.parse_arguments([*options, "--output", f"{tmp_path}/batch-0.h5"])
+
+
+def test_a_stopped_batch_goes_on(study, tmp_path, monkeypatch, small_tiles):
+    arguments = batch_of(study, tmp_path)
+    predict_tiles.main(arguments)
+    _, expected = gather(tmp_path, [arguments.output])
+    arguments.output.unlink()
+    calls = []
+    original = StructurePredictor.predict
+
+    def stop_at_the_fifth(self, region, *args, **kwargs):
+        calls.append(region)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return original(self, region, *args, **kwargs)
+
+    monkeypatch.setattr(StructurePredictor, "predict", stop_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        predict_tiles.main(arguments)
+    assert not arguments.output.exists()
+    first = calls[:4]
+    # a tile that was damaged since is computed again
+    damaged = sorted((tmp_path / ".batch-0.tiles").glob("tile-*.npz"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    calls[:] = [None] * 5
+    predict_tiles.main(arguments)
+    assert len(calls) - 5 == 12 - 4 + 1
+    assert len(set(calls[5:]) & set(first)) == 1
+    _, density = gather(tmp_path, [arguments.output])
+    np.testing.assert_array_equal(density, expected)
+    assert not (tmp_path / ".batch-0.tiles").exists()
+
+
+def test_another_plan_starts_again(study, tmp_path, monkeypatch, small_tiles):
+    arguments = batch_of(study, tmp_path)
+    store = open_store(arguments.output, {"plan": "another"})
+    (store.folder / "tile-0.5-0.5-0.5.npz").write_bytes(b"of another plan")
+    predict_tiles.main(arguments)
+    assert arguments.output.exists()
+    assert not store.folder.exists()
 
 
 def test_a_model_swapped_between_batches_is_refused(study, tmp_path):
-    plan = tmp_path / "plan.json"
-    common = ["--model", f"{study}/model.json", "--descriptors", f"{study}/cell.h5"]
-    weights = study / "model.safetensors"
-    sizes = ["--batches", "2", "--tile-points", "50", "--output", str(plan)]
-    plan_tiles.main(plan_tiles.parse_arguments([*common, "--weights", str(weights), *sizes]))
-    other = tmp_path / "other.safetensors"
-    other.write_bytes(weights.read_bytes() + b" ")
-    options = ["--plan", str(plan), "--weights", str(other), "--batch", "0", "--output", str(tmp_path / "b.h5")]
+    arguments = batch_of(study, tmp_path)
+    arguments.weights = tmp_path / "other.safetensors"
+    arguments.weights.write_bytes((study / "model.safetensors").read_bytes() + b" ")
     with pytest.raises(InputError, match=r"expected the file that .* was made from"):
-        predict_tiles.main(predict_tiles.parse_arguments([*common, *options]))
-    assert not (tmp_path / "b.h5").exists()
+        predict_tiles.main(arguments)
+    assert not arguments.output.exists()
 
 
-def test_a_model_for_other_descriptors_is_refused(study, cells, tmp_path):
-    shape = (2, 2, 2)
-    path = tmp_path / "other.h5"
-    settings = {**DESCRIPTORS, "cutoff_A": 3.5, "backend": "lammps", "elements": ["Be"]}
-    with create_field_file(
-        path, "bispectrum", (*shape, COMPONENTS), variables_of_atoms(cells["cell"]), settings, {}
-    ) as field:
-        field[:] = 1.0
-    options = ["--model", f"{study}/model.json", "--weights", f"{study}/model.safetensors"]
-    options += ["--descriptors", str(path), "--batches", "1", "--tile-points", "8", "--output", f"{tmp_path}/p.json"]
-    with pytest.raises(InputError, match="cutoff_A"):
-        plan_tiles.main(plan_tiles.parse_arguments(options))
+def test_a_batch_that_is_not_planned_is_refused(study, tmp_path):
+    arguments = batch_of(study, tmp_path)
+    arguments.batch = 1
+    with pytest.raises(InputError, match="expected 0 to 0, as planned, got 1"):
+        predict_tiles.main(arguments)
+
+
+def test_batches_of_another_plan_and_truncated_ones_are_refused(study, tmp_path):
+    predict(study, "cell", tmp_path / "one")
+    predict(study, "cell", tmp_path / "two", batches=2)
+    files = [tmp_path / "two" / f"batch-{number}.h5" for number in range(2)]
+    with pytest.raises(InputError, match="expected 2 files, as planned, got 1"):
+        gather(tmp_path / "two", [str(files[0])])
+    with pytest.raises(InputError, match="one of another plan"):
+        gather(tmp_path / "two", [str(files[1]), str(files[0])])
+    with pytest.raises(InputError, match="one of another plan"):
+        gather(tmp_path / "two", [str(files[0]), str(tmp_path / "one" / "batch-0.h5")])
+    files[1].write_bytes(files[1].read_bytes()[:-1000])
+    with pytest.raises(InputError, match="expected a whole HDF5 dataset"):
+        gather(tmp_path / "two", [str(file) for file in files])

@@ -4,11 +4,12 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms, write_dataset
+from nearsight.model.domain import measure_domain
 
 ENERGIES_eV = -1.0 + 0.25 * np.arange(9)
 
 REFERENCE_SETTINGS = {
-    "dft": {"ecutwfc_Ry": 40.0},
+    "dft": {"ecutwfc_Ry": 40.0, "ecutrho_Ry": 160.0},
     "ldos": {"energy_min_eV": -1.0, "energy_max_eV": 1.0, "spacing_eV": 0.25, "broadening_eV": 0.5},
     "temperature_K": 298.0,
     "elements": ["Be"],
@@ -23,6 +24,19 @@ DESCRIPTOR_SETTINGS = {
     "backend": "lammps",
     "elements": ["Be"],
 }
+
+
+UPF = """<UPF version="2.0.1">
+<PP_HEADER element="Be" z_valence="2.0" functional="PBE" core_correction=".false."/>
+</UPF>
+"""
+
+
+def make_domain(rows, seed=0):
+    """The domain of a training set with these descriptors, shape (points, n)."""
+    rows = np.asarray(rows, dtype=float)
+    rdf = np.linspace(0, 2, 8) ** 2
+    return measure_domain(rows, rows + 1e-3 * rows.std(axis=0), rdf[None], rdf[None] * 1.1, 4.0, seed)
 
 
 def write_pair(folder, name, seed, *, shape=(4, 3, 5), reference=None, descriptors=None, energies=ENERGIES_eV, **other):
@@ -47,11 +61,10 @@ def write_pair(folder, name, seed, *, shape=(4, 3, 5), reference=None, descripto
     moved.positions += other.get("shift_A", 0.0)
     with create_field_file(
         paths[1],
-        "bispectrum",
-        features.shape,
+        {"bispectrum": features.shape},
         variables_of_atoms(moved),
         {**DESCRIPTOR_SETTINGS, **(descriptors or {})},
         {"stage": "descriptors"},
-    ) as field:
-        field[:] = features
+    ) as fields:
+        fields["bispectrum"][:] = features
     return paths

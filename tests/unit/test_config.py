@@ -4,6 +4,8 @@ import copy
 import itertools
 import json
 import math
+import os
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nearsight import cli, units
-from nearsight.config import BOLTZMANN_eV_per_K, Study, load_study, parse_study, read_yaml
+from nearsight.config import MOST_ENERGIES, BOLTZMANN_eV_per_K, Study, load_study, parse_study, read_yaml
 from nearsight.errors import ConfigError
 from nearsight.schema import describe_study, study_schema
 
@@ -97,10 +99,10 @@ def test_message_is_the_one_of_the_style_guide(content):
         ("seed", True, "seed: expected a whole number"),
         ("study", "my study", "study: expected letters, digits, _ and - only"),
         ("study", "../x", "study: expected letters, digits, _ and - only"),
-        ("dft.kpoints", [4, 4], "dft.kpoints: expected three whole numbers of at least 1, got [4, 4]."),
-        ("dft.kpoints", [4, 4, 0], "dft.kpoints[2]: expected three whole numbers of at least 1, got 0."),
-        ("dft.kpoints", [4, 4, 4.0], "dft.kpoints[2]: expected three whole numbers of at least 1, got 4.0."),
-        ("dft.kpoints", "4 4 4", "dft.kpoints: expected three whole numbers of at least 1, got"),
+        ("dft.kpoints", [4, 4], "dft.kpoints: expected three whole numbers between 1 and 10000, got [4, 4]."),
+        ("dft.kpoints", [4, 4, 0], "dft.kpoints[2]: expected three whole numbers between 1 and 10000, got 0."),
+        ("dft.kpoints", [4, 4, 4.0], "dft.kpoints[2]: expected three whole numbers between 1 and 10000, got 4.0."),
+        ("dft.kpoints", "4 4 4", "dft.kpoints: expected three whole numbers between 1 and 10000, got"),
         ("dft.ecutrho_Ry", 120.0, "dft.ecutrho_Ry: expected at least 4 times dft.ecutwfc_Ry, that is 160 Ry, got 120."),
         ("dft", None, "dft: expected a section, got nothing."),
         ("dft", [1], "dft: expected a section, got [1]."),
@@ -144,7 +146,7 @@ def test_message_is_the_one_of_the_style_guide(content):
             {"snapshot": "b-0", "repeat": [1, 1, 1]},
             "supercells.reference: expected another name",
         ),
-        ("training.hidden", [], "training.hidden: expected one or more whole numbers of at least 1, got []."),
+        ("training.hidden", [], "training.hidden: expected one to 64 whole numbers between 1 and 65536, got []."),
         ("training.learning_rate", 0.0, "training.learning_rate: expected a number above 0 and at most 1, got 0.0."),
     ],
 )
@@ -343,7 +345,8 @@ def test_package_reads_what_the_rules_pass(repository, name):
 
 def test_choices_are_those_of_the_package():
     from nearsight.descriptors.bispectrum import BACKENDS, PRECISIONS
-    from nearsight.model.network import ACTIVATIONS
+    from nearsight.espresso.ldos import MAX_ENERGIES
+    from nearsight.model.network import ACTIVATIONS, LARGEST_WIDTH
     from nearsight.model.training import SCHEDULES
     from nearsight.structures.velocities import THERMOSTATS
 
@@ -357,3 +360,107 @@ def test_choices_are_those_of_the_package():
     ):
         schema = properties[section]["properties"][key]
         assert set(schema.get("enum", [schema.get("const")])) == set(choices), key
+    assert MOST_ENERGIES == MAX_ENERGIES
+    assert properties["Training"]["properties"]["hidden"]["items"]["maximum"] == LARGEST_WIDTH
+
+
+BOMBS = {
+    "aliases of aliases": "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    + "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise("abcdefghij")),
+    "merges of merges": "a: &a {k: 1}\n"
+    + "".join(f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}]}}\n" for old, new in pairwise("abcdefghij")),
+    "an alias inside of its anchor": "training: &a {hidden: *a}\n",
+    "a thousand brackets": "training: " + "[" * 5000 + "]" * 5000,
+    "a number of many digits": "seed: 1" + "0" * 5000,
+    "a date that is none": "seed: 2001-99-99",
+    "a tag of Python": "seed: !!python/object/apply:os.system ['touch executed']",
+    "a new object": "seed: !!python/object/new:os.system ['touch executed']",
+    "a module": "seed: !!python/module:antigravity",
+    "binary that is none": "seed: !!binary a",
+    "a key that is a number": "1: 2",
+    "a set": "seed: !!set {1, 2}",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_hostile_study_files_are_one_message(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text(BOMBS[name], encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^x\.yaml: ") as caught:
+        load_study("x.yaml")
+    assert len(str(caught.value)) < 5000
+    assert not (tmp_path / "executed").exists()
+
+
+def test_large_files_pipes_and_devices_are_no_study_files(tmp_path):
+    with open(tmp_path / "large.yaml", "wb") as handle:
+        handle.truncate(1 << 40)
+    (tmp_path / "link.yaml").symlink_to("/dev/zero")
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name in ("large", "link", "loop", "pipe"):
+        with pytest.raises(ConfigError, match=f"{name}\\.yaml: expected a study file"):
+            read_yaml(tmp_path / f"{name}.yaml")
+
+
+NASTY_NAMES = [
+    "a b",
+    "a'b",
+    'a"b',
+    "a;b",
+    "$(id)",
+    "`id`",
+    "a\nb",
+    "a\n",
+    "ä",
+    "../a",
+    "a/b",
+    "",
+    "a" * 65,
+    "a\0",
+    "{a}",
+    "*",
+]
+
+
+@pytest.mark.parametrize("name", NASTY_NAMES)
+def test_names_that_become_file_names_are_plain(content, name):
+    assert "study: expected" in message(changed(content, "study", name))
+    trajectory, supercell = content["trajectories"]["a"], {"snapshot": "b-0", "repeat": [1, 1, 1]}
+    other = {**supercell, "snapshot": name}
+    assert "trajectories." in message(changed(content, "trajectories", {name: trajectory}))
+    assert "supercells." in message(changed(content, "supercells", {name: supercell}))
+    assert "supercells.big.snapshot" in message(changed(content, "supercells", {"big": other}))
+    assert "structure" in message(changed(content, "structure.element", name))
+    assert "pseudopotentials." in message(changed(content, "pseudopotentials", {name: {"ld1_input": "x"}}))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\0b", "a\x1b[2Jb", "{a}", "", "-rf", "a" * 1025, "a\n"])
+def test_file_names_that_no_file_should_have(content, name):
+    assert "structure.file" in message(changed(content, "structure", {"file": name}))
+    assert "pseudopotentials.Be.ld1_input" in message(changed(content, "pseudopotentials", {"Be": {"ld1_input": name}}))
+
+
+@pytest.mark.parametrize("launcher", ["mpirun\nrm", "mpirun {input}", "a\0b"])
+def test_launchers_that_no_command_line_should_have(content, launcher):
+    assert "dft.launcher: expected a command" in message(changed(content, "dft.launcher", launcher))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("structure.repeat", [1, 1, 10**12]),
+        ("trajectories.a.snapshots.train", 10**12),
+        ("trajectories", {f"t{i}": {"segments": 9, "snapshots": {"train": 9999}} for i in range(99)}),
+        ("training.hidden", [10**9]),
+        ("training.hidden", [8] * 65),
+        ("ldos.spacing_eV", 1e-300),
+        ("md.time_step_fs", 5e-324),
+        ("md.equilibration_fs", 1e308),
+        ("inference", {"threads": 10**9}),
+        ("inference", {"tile_points": 10**30}),
+        ("seed", 10**400),
+    ],
+)
+def test_absurd_numbers_are_refused(content, key, value):
+    assert key.split(".")[0] in message(changed(content, key, value))

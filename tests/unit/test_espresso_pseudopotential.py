@@ -45,7 +45,7 @@ def test_header_of_both_versions(tmp_path, text):
 
 
 def test_what_is_not_a_pseudopotential(tmp_path, upf):
-    with pytest.raises(InputError, match="found no file"):
+    with pytest.raises(InputError, match="found none"):
         read_upf(tmp_path / "none.upf")
     upf.write_text("hello")
     with pytest.raises(InputError, match="without PP_HEADER"):

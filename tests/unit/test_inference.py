@@ -1,160 +1,278 @@
-"""Tiles, plan, prediction and gathering, with a model whose LDOS is known in closed form."""
+"""Tiles, network, plan, prediction and gathering, against the whole LDOS of a small random network."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
-from ase import Atoms
-from hypothesis import given
+from ase.build import bulk, make_supercell
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_files import UPF, make_domain
 
-from nearsight.datasets import create_field_file, open_dataset, variables_of_atoms
-from nearsight.errors import ConvergenceError, InputError
+from nearsight.descriptors.bispectrum import bispectrum, compute_region
+from nearsight.descriptors.bricks import lengths_of
+from nearsight.descriptors.settings import BispectrumSettings
+from nearsight.errors import ConvergenceError, InputError, NearsightError
 from nearsight.inference.gather import check_electrons, solve_level
-from nearsight.inference.plan import PredictionPlan, choose_stride, make_plan
-from nearsight.inference.predict import predict_batch
-from nearsight.inference.tiles import Block, choose_tile_shape, iterate_tiles, plan_batches
-from nearsight.ldos import EnergyGrid, fermi_weights, integrate_dos
+from nearsight.inference.network import MICRO_BATCH, fold_network
+from nearsight.inference.plan import PredictionPlan, PredictionSettings, choose_stride, make_plan
+from nearsight.inference.predict import atoms_near, prepare_predictor
+from nearsight.inference.tiles import choose_tile_points, cut, origin_of, plan_batches, points_of, slices_of
+from nearsight.ldos import EnergyGrid, dos_from_ldos, fermi_weights, find_fermi_level, integrate_dos
+from nearsight.model.bundle import ModelBundle
+from nearsight.model.network import ACTIVATIONS, NetworkSettings, build_network
+from nearsight.model.scaling import Scaling
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
+TWOJMAX, CUTOFF_A, SHAPE = 4, 4.0, (10, 9, 12)
 
 
+@settings(deadline=None)
 @given(SHAPES, st.integers(1, 9), st.integers(1, 200))
 def test_tiles_cover_every_point_once(shape, batches, tile_points):
-    batches = min(batches, shape[0])
-    tile_shape = choose_tile_shape(shape, tile_points)
-    assert np.prod(tile_shape) <= tile_points
+    batches = min(batches, prod(shape))
+    try:
+        regions = plan_batches(shape, batches)
+    except InputError:
+        return  # halving the longest side cannot cut every small grid into every number of parts
+    assert len(regions) == batches
     visits = np.zeros(shape, dtype=int)
-    for block in plan_batches(shape, batches):
-        inside = np.zeros(block.shape, dtype=int)
-        for tile in iterate_tiles(block, tile_shape):
-            visits[tile.slices] += 1
-            inside[tile.slices_within(block)] += 1
+    for region in regions:
+        inside = np.zeros(lengths_of(region), dtype=int)
+        for tile in cut(region, tile_points):
+            visits[slices_of(tile)] += 1
+            inside[slices_of(tile, origin_of(region))] += 1
+            assert points_of(tile) > 0
         assert (inside == 1).all()
     assert (visits == 1).all()
 
 
-def test_more_batches_than_planes_are_refused():
-    with pytest.raises(InputError, match=r"inference\.batches: expected between 1 and 4"):
-        plan_batches((4, 9, 9), 5)
+@settings(deadline=None)
+@given(st.tuples(*[st.integers(1, 60)] * 3), st.integers(50, 20000))
+def test_parts_are_hardly_larger_than_asked_for(shape, largest):
+    parts = cut(tuple((0, n) for n in shape), largest)
+    assert max(map(points_of, parts)) <= 3 * largest
 
 
-@dataclass
-class LevelModel:
-    """A stand-in for a network: the LDOS is a broadened level at 1 eV plus feature 0, with weight feature 1."""
-
-    energy_grid: EnergyGrid = field(default_factory=lambda: EnergyGrid.from_window(-4.0, 6.0, 0.1))
-    temperature_K: float = 900.0
-    broadening_eV: float = 0.2
-    elements: tuple = ("Be",)
-    electrons_per_element: dict = field(default_factory=lambda: {"Be": 2.0})
-
-    def predict_ldos(self, features):
-        difference = self.energy_grid.energies_eV - 1.0 - features[:, :1]
-        return (features[:, 1:2] * np.exp(-((difference / 0.7) ** 2)) * np.ones(self.energy_grid.count)).astype(
-            np.float32
-        )
-
-    def check_fits(self, settings):
-        assert settings["backend"] == "known"
+def test_more_batches_than_points_are_refused():
+    with pytest.raises(InputError, match=r"inference\.batches: expected at least 1 and no more"):
+        plan_batches((1, 2, 2), 5)
+    with pytest.raises(InputError, match="got 0"):
+        plan_batches((4, 4, 4), 0)
 
 
-@pytest.fixture
-def descriptors(tmp_path):
-    """A grid of smooth features; the LDOS of its levels holds more than the four electrons of Be2."""
-    shape, cell = (12, 9, 15), np.diag([3.0, 3.0, 4.0])
-    atoms = Atoms("Be2", positions=[[0, 0, 0], [1.5, 1.5, 2.0]], cell=cell, pbc=True)
-    x, y, z = np.meshgrid(*(2 * np.pi * np.arange(n) / n for n in shape), indexing="ij")
-    features = np.stack([0.3 * np.cos(x) * np.sin(y), 0.2 + 0.1 * np.cos(z)], axis=-1)
-    path = tmp_path / "descriptors.h5"
-    with create_field_file(
-        path, "bispectrum", features.shape, variables_of_atoms(atoms), {"backend": "known"}, {}
-    ) as target:
-        target[:] = features
-    return path
+def test_memory_sets_the_tile():
+    small = choose_tile_points(1.0, 1, 91, 161, 64, keep_ldos=True)
+    large = choose_tile_points(1.8, 1, 91, 161, 64, keep_ldos=True)
+    assert large - small == pytest.approx(0.8 * 2**30 / (32 + 8 * 161), abs=1)
+    with pytest.raises(InputError, match=r"memory_GiB: expected at least 0\.\d+ GiB for 2 threads"):
+        choose_tile_points(0.1, 2, 91, 161, 64, keep_ldos=False)
 
 
-def predict(path, batches, tile_points):
-    model = LevelModel()
-    with open_dataset(path) as dataset:
-        plan = make_plan(
-            model,
-            dataset,
-            batches=batches,
-            tile_points=tile_points,
-            model_sha256="m",
-            descriptors_sha256="d",
-        )
-        volume = 36.0
-        weights = fermi_weights(model.energy_grid, plan.fermi_level_eV, model.temperature_K, model.broadening_eV)
-        parts = [
-            predict_batch(model, dataset, block, plan.tile_shape, weights, volume / np.prod(plan.shape), keep_ldos=True)
-            for block in plan.batches
-        ]
-    dos = sum(part.dos for part in parts)
-    level = solve_level(
-        dos, model.energy_grid, plan.electrons, model.temperature_K, model.broadening_eV, plan.fermi_level_eV
+@pytest.fixture(scope="module")
+def atoms():
+    """Four displaced beryllium atoms."""
+    atoms = make_supercell(bulk("Be"), [[1, 0, 0], [1, 2, 0], [0, 0, 1]])
+    atoms.rattle(0.1, seed=3)
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def descriptors(atoms):
+    """The descriptors of the whole grid in float64."""
+    return bispectrum(atoms, SHAPE, twojmax=TWOJMAX, cutoff_A=CUTOFF_A)
+
+
+def make_model(descriptors, activation="leaky_relu"):
+    """A random network around a positive mean LDOS, trained on nothing, scaled by these descriptors."""
+    rows = descriptors.reshape(-1, descriptors.shape[-1])
+    grid = EnergyGrid.from_window(-6.0, 6.0, 0.2)
+    network = NetworkSettings(rows.shape[1], (24, 16), activation, grid.count)
+    return ModelBundle(
+        network=build_network(network, seed=3),
+        network_settings=network,
+        descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0) + 1e-12),
+        ldos_scaling=Scaling(np.full(grid.count, 0.03), np.full(grid.count, 0.02)),
+        descriptor_settings={"twojmax": TWOJMAX, "cutoff_A": CUTOFF_A},
+        energy_grid=grid,
+        broadening_eV=0.4,
+        temperature_K=2000.0,
+        elements=["Be"],
+        electrons_per_element={"Be": 2.0},
+        pseudopotentials={"Be": UPF},
+        ecutrho_Ry=120.0,
+        domain=make_domain(rows),
+        training={},
+        provenance={},
     )
-    density = np.concatenate([part.density + level.shift_eV * part.density_slope for part in parts])
-    ldos = np.concatenate([part.ldos for part in parts])
-    return model, plan, level, dos, density, ldos
 
 
-def test_tiled_prediction_equals_the_whole_ldos(descriptors):
-    model, _, level, _, density, ldos = predict(descriptors, batches=2, tile_points=40)
-    voxel = 36.0 / density.size
-    expected = integrate_dos(
-        ldos.reshape(-1, ldos.shape[-1]).sum(axis=0, dtype=float) * voxel,
-        model.energy_grid,
-        4.0,
-        model.temperature_K,
-        model.broadening_eV,
+@pytest.fixture(scope="module")
+def model(descriptors):
+    return make_model(descriptors)
+
+
+def predictor(model, atoms, precision="float64", threads=1, backend="native"):
+    return prepare_predictor(model, atoms, SHAPE, backend=backend, precision=precision, threads=threads)
+
+
+WHOLE = tuple((0, n) for n in SHAPE)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("precision", "tolerance"), [("float64", 2e-7), ("float32", 2e-6), ("bfloat16", 3e-2)])
+def test_folded_network_equals_the_network(descriptors, activation, precision, tolerance):
+    model = make_model(descriptors, activation)
+    folded = fold_network(model, precision)
+    rows = descriptors.reshape(-1, descriptors.shape[-1]).astype(folded.input_dtype)
+    expected = model.predict_ldos(rows)  # float32
+    np.testing.assert_allclose(folded.ldos(rows), expected, atol=tolerance * np.abs(expected).max(), rtol=0)
+    weights = fermi_weights(model.energy_grid, 0.3, 2000.0, 0.4)
+    projection = np.stack([weights.count, weights.count_slope], axis=1)
+    sums = folded.reduce(rows, projection)
+    exact = expected.astype(float) @ projection
+    np.testing.assert_allclose(sums.values, exact, atol=tolerance * np.abs(exact).max(), rtol=0)
+    dos = dos_from_ldos(expected, 0.1)
+    np.testing.assert_allclose(folded.dos(sums.total, sums.rows, 0.1), dos, atol=tolerance * dos.max(), rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16"])
+def test_place_in_the_micro_batch_changes_no_bit(model, descriptors, precision):
+    folded = fold_network(model, precision)
+    rows = descriptors.reshape(-1, descriptors.shape[-1]).astype(folded.input_dtype)
+    order = np.random.default_rng(0).permutation(len(rows))
+    assert len(rows) > 2 * MICRO_BATCH
+    np.testing.assert_array_equal(folded.ldos(np.ascontiguousarray(rows[order])), folded.ldos(rows)[order])
+    np.testing.assert_array_equal(folded.ldos(rows[700:800]), folded.ldos(rows)[700:800])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_atoms_near_a_region_suffice(data):
+    """The kernel gives the same bits with the atoms near a region as with all; skewed cells included."""
+    generator = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    atoms = make_supercell(bulk("Be"), [[2, 0, 0], [1, 3, 0], [0, 1, 3]])
+    atoms.set_cell(atoms.cell @ (np.eye(3) + 0.2 * generator.normal(size=(3, 3))), scale_atoms=True)
+    atoms.positions += generator.normal(size=(len(atoms), 3)) * 3  # also outside the cell
+    shape = (12, 11, 14)
+    region = tuple(tuple(sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2)))) for n in shape)
+    chosen = BispectrumSettings(twojmax=2, cutoff_A=data.draw(st.sampled_from([1.0, 3.0])))
+    out = np.empty((2, *lengths_of(region), 5), dtype=np.float32)
+    for result, given_atoms in zip(out, (atoms, atoms_near(atoms, shape, region, chosen.cutoff_A)), strict=True):
+        compute_region(given_atoms, shape, chosen, region, result)
+    np.testing.assert_array_equal(*out)
+
+
+def test_far_atoms_are_left_out(atoms):
+    large = atoms.repeat((6, 6, 4))
+    near = atoms_near(large, (120, 108, 96), ((0, 10), (0, 10), (0, 10)), CUTOFF_A)
+    assert len(near) < len(large) / 4
+
+
+def test_prediction_equals_the_whole_ldos(model, atoms, descriptors):
+    ldos = model.predict_ldos(descriptors.reshape(-1, descriptors.shape[-1]))
+    voxel = atoms.get_volume() / prod(SHAPE)
+    dos = dos_from_ldos(ldos, voxel)
+    conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}
+    level = find_fermi_level(dos, model.energy_grid, 8.0, **conditions)
+    first = level + 1e-4
+    weights = fermi_weights(model.energy_grid, first, **conditions)
+    tile = predictor(model, atoms).predict(
+        WHOLE, np.stack([weights.count, weights.count_slope], axis=1), keep_ldos=True
     )
-    assert level.observables.band_energy_eV == pytest.approx(expected.band_energy_eV, abs=1e-9)
-    assert level.observables.fermi_energy_eV == pytest.approx(expected.fermi_energy_eV, abs=1e-9)
-    exact = (
-        ldos
-        @ fermi_weights(model.energy_grid, expected.fermi_energy_eV, model.temperature_K, model.broadening_eV).count
+    np.testing.assert_allclose(tile.ldos.reshape(ldos.shape), ldos, atol=1e-6 * ldos.max())
+    solved = solve_level(tile.dos, model.energy_grid, 8.0, **conditions, first_level_eV=first)
+    assert solved.observables.fermi_energy_eV == pytest.approx(level, abs=1e-6)
+    assert solved.observables.band_energy_eV == pytest.approx(
+        integrate_dos(dos, model.energy_grid, 8.0, **conditions).band_energy_eV, abs=1e-5
     )
+    density = tile.fields[..., 0] + solved.shift_eV * tile.fields[..., 1]
+    exact = (ldos @ fermi_weights(model.energy_grid, level, **conditions).count).reshape(SHAPE)
     np.testing.assert_allclose(density, exact, rtol=1e-6)
-    assert density.sum() * voxel == pytest.approx(4.0, abs=1e-6)
+    assert density.sum() * voxel == pytest.approx(8.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("batches", "tile_points"), [(1, 10**6), (2, 100), (7, 1)])
-def test_batches_and_tiles_do_not_matter(descriptors, batches, tile_points):
-    *_, level, dos, density, _ = predict(descriptors, batches=1, tile_points=333)
-    *_, other_level, other_dos, other_density, _ = predict(descriptors, batches, tile_points)
-    assert other_level.observables.band_energy_eV == pytest.approx(level.observables.band_energy_eV, abs=1e-10)
-    np.testing.assert_allclose(other_dos, dos, rtol=1e-12)
-    np.testing.assert_allclose(other_density, density, rtol=1e-12)
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tiles_and_threads_change_no_bit_of_the_fields(model, atoms, precision, threads):
+    projection = np.random.default_rng(1).random((model.energy_grid.count, 2))
+    whole = predictor(model, atoms, precision).predict(WHOLE, projection)
+    cutter = predictor(model, atoms, precision, threads)
+    dos, fields = 0.0, np.empty_like(whole.fields)
+    for tile in cut(WHOLE, 100):
+        part = cutter.predict(tile, projection)
+        fields[slices_of(tile)] = part.fields
+        dos = dos + part.dos
+    np.testing.assert_array_equal(fields, whole.fields)
+    np.testing.assert_allclose(dos, whole.dos, rtol=1e-12)
 
 
-def test_plan_survives_its_file(descriptors, tmp_path):
-    _, plan, *_ = predict(descriptors, batches=3, tile_points=50)
+@pytest.mark.parametrize("backend", ["lammps", "torch"])
+def test_other_backends_predict_the_same(model, atoms, backend):
+    projection = np.ones((model.energy_grid.count, 1))
+    region = ((3, 6), (2, 4), (1, 5))
+    ours = predictor(model, atoms).predict(region, projection)
+    theirs = predictor(model, atoms, backend=backend).predict(region, projection)
+    np.testing.assert_allclose(theirs.fields, ours.fields, rtol=1e-7)
+
+
+def test_what_is_not_finite_is_refused(model, atoms):
+    scaling = model.ldos_scaling
+    broken = replace(model, descriptor_scaling=Scaling(model.descriptor_scaling.mean, np.full(14, 1e-300)))
+    with pytest.raises(NearsightError, match="expected finite numbers"):
+        predictor(replace(broken, ldos_scaling=scaling), atoms, "float32").predict(WHOLE, np.zeros((61, 0)))
+
+
+def plan_of(model, atoms, **changes):
+    return make_plan(
+        model,
+        atoms,
+        SHAPE,
+        PredictionSettings(largest_stride=1, accept_unfit=True, **changes),
+        model_sha256="m",
+        structure_sha256="s",
+    )
+
+
+def test_plan_survives_its_file(model, atoms, tmp_path):
+    plan = plan_of(model, atoms, batches=3)
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(plan.to_json()))
     assert PredictionPlan.from_file(path) == plan
-    path.write_text("{}")
-    with pytest.raises(InputError, match="expected a plan made by plan_tiles"):
-        PredictionPlan.from_file(path)
+    for damaged in ("{}", json.dumps(plan.to_json() | {"batches": [[[0, 1]]]}), json.dumps(plan.to_json() | {"x": 1})):
+        path.write_text(damaged)
+        with pytest.raises(InputError, match="expected a plan"):
+            PredictionPlan.from_file(path)
 
 
-def test_unknown_elements_are_refused(descriptors, tmp_path):
-    path = tmp_path / "other.h5"
-    atoms = Atoms("BeO", positions=[[0, 0, 0], [1.5, 1.5, 2.0]], cell=[3, 3, 4], pbc=True)
-    with create_field_file(
-        path, "bispectrum", (2, 2, 2, 2), variables_of_atoms(atoms), {"backend": "known"}, {}
-    ) as target:
-        target[:] = 0.2
+def test_prepass_of_every_point_gives_the_level(model, atoms, descriptors):
+    ldos = model.predict_ldos(descriptors.reshape(-1, descriptors.shape[-1]))
+    dos = dos_from_ldos(ldos, atoms.get_volume() / prod(SHAPE))
+    level = find_fermi_level(dos, model.energy_grid, 8.0, model.temperature_K, model.broadening_eV)
+    assert plan_of(model, atoms, precision="float64").fermi_level_eV == pytest.approx(level, abs=1e-6)
+
+
+def test_unknown_elements_are_refused(model, atoms):
+    other = atoms.copy()
+    other.symbols[1] = "O"
     with pytest.raises(InputError, match=r"model's elements \(Be\), got O"):
-        predict(path, 1, 10)
+        plan_of(model, other)
 
 
-def test_a_far_first_level_is_refused():
-    model = LevelModel()
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"precision": "float16"}, "inference.precision"), ({"backend": "gpu"}, "backend"), ({"memory_GiB": 0.1}, "GiB")],
+)
+def test_bad_settings_are_refused(model, atoms, change, message):
+    with pytest.raises(InputError, match=message):
+        plan_of(model, atoms, **change)
+
+
+def test_a_far_first_level_is_refused(model):
     with pytest.raises(ConvergenceError, match="pre-pass samples this grid too coarsely"):
-        solve_level(np.linspace(0, 2, 101), model.energy_grid, 4.0, 298.0, None, first_level_eV=0.1)
+        solve_level(np.linspace(0, 2, 61), model.energy_grid, 4.0, 298.0, None, first_level_eV=0.1)
 
 
 def test_a_density_with_missing_electrons_is_refused():
@@ -169,9 +287,4 @@ def test_prepass_takes_all_points_of_small_grids_and_every_third_of_large_ones()
     assert choose_stride((18, 18, 27)) == 1
     assert choose_stride((72, 60, 54)) == 2
     assert choose_stride((288, 288, 216)) == 3
-
-
-def test_blocks_know_their_place():
-    outer, inner = Block((4, 0, 2), (8, 3, 9)), Block((5, 1, 2), (6, 3, 4))
-    assert inner.shape == (1, 2, 2)
-    assert inner.slices_within(outer) == (slice(1, 2), slice(1, 3), slice(0, 2))
+    assert choose_stride((288, 288, 216), 1) == 1

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from model_files import write_pair
+from model_files import UPF, write_pair
 
 from nearsight.datasets import open_dataset
 from nearsight.errors import InputError
@@ -27,11 +27,13 @@ def script(repository):
 def arguments(tmp_path):
     pairs = [write_pair(tmp_path, f"it's {seed}", seed, shape=(6, 5, 7)) for seed in range(3)]
     model = tmp_path / "model $1"
+    (tmp_path / "Be.upf").write_text(UPF)
     return argparse.Namespace(
         train_reference=[pairs[0][0], pairs[1][0]],
         train_descriptors=[pairs[0][1], pairs[1][1]],
         validation_reference=[pairs[2][0]],
         validation_descriptors=[pairs[2][1]],
+        pseudopotential=[("Be", tmp_path / "Be.upf")],
         settings=SETTINGS,
         seed=7,
         threads=1,

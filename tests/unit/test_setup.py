@@ -7,9 +7,16 @@ import subprocess
 import tomllib
 from itertools import chain
 
+import pytest
 
-def test_lock_holds_names_versions_and_hashes_only(repository):
-    text = (repository / "requirements.lock").read_text(encoding="utf-8").replace("\\\n", "")
+
+def all_locks(repository):
+    return "".join(path.read_text(encoding="utf-8") for path in sorted(repository.glob("requirements*.lock")))
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-source.lock"])
+def test_lock_holds_names_versions_and_hashes_only(repository, name):
+    text = (repository / name).read_text(encoding="utf-8").replace("\\\n", "")
     for line in text.splitlines():
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[^ ]+( +--hash=sha256:[0-9a-f]{64})+", line), line
 
@@ -17,14 +24,14 @@ def test_lock_holds_names_versions_and_hashes_only(repository):
 def test_lock_covers_the_dependencies(repository):
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
-    locked = "".join((repository / name).read_text() for name in ("requirements.lock", "requirements-torch.lock"))
+    locked = all_locks(repository)
     for requirement in wanted:
         name = re.match(r"[A-Za-z0-9-]+", requirement)[0]
         assert re.search(rf"^{name}==", locked, re.MULTILINE), f"{name} is not locked. Run: tools/lock.sh"
 
 
 def test_conda_environments_have_the_locked_versions(repository):
-    locked = (repository / "requirements.lock").read_text() + (repository / "requirements-torch.lock").read_text()
+    locked = all_locks(repository)
     for path in (repository / "envs").glob("*.yaml"):
         for name, version in re.findall(r"- ([a-z0-9-]+)==(\S+)", path.read_text(encoding="utf-8")):
             assert re.search(rf"^{name}=={re.escape(version)}(\s|$)", locked, re.MULTILINE), f"{path.name}: {name}"
@@ -43,7 +50,7 @@ def test_missing_programs_end_with_the_commands_that_install_them(repository, tm
         check=False,
     )
     assert done.returncode == 1
-    assert "not found: pw.x pp.x ld1.x mpirun g++" in done.stderr
-    packages = "quantum-espresso libopenblas0-pthread openmpi-bin g++"
+    assert "not found: pw.x pp.x ld1.x mpirun g++ fftw3.h" in done.stderr
+    packages = "quantum-espresso libopenblas0-pthread openmpi-bin libfftw3-dev g++"
     assert f"apt-get install --no-install-recommends {packages}" in done.stderr
     assert "conda install -c conda-forge qe" in done.stderr

@@ -83,7 +83,9 @@ def test_a_supercell_keeps_its_voxels():
 
 def test_a_supercell_needs_a_grid():
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
-    with pytest.raises(InputError, match="grid_shape: expected three whole numbers in the structure's info, got None"):
+    with pytest.raises(
+        InputError, match="grid_shape: expected three whole numbers from 1 to 100000 in the structure's info, got None"
+    ):
         build_supercell(atoms, [2, 2, 2])
     atoms.info["grid_shape"] = [18, 30, 27]
     with pytest.raises(InputError, match="repeat: expected three whole numbers"):

@@ -1,13 +1,14 @@
-"""The `nearsight` command: check a study file, describe the configuration, look into a file."""
+"""The `nearsight` command: predict a structure, export a density, look into files, check studies."""
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
 
 from nearsight import __version__
 from nearsight.config import load_study
-from nearsight.errors import NearsightError
+from nearsight.errors import InputError, NearsightError
 from nearsight.files import write_text
 from nearsight.schema import describe_study, study_schema
 
@@ -43,6 +44,44 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     show = commands.add_parser("show", help="list the variables, units, settings and origin of a dataset")
     show.add_argument("dataset", type=Path, help="HDF5 file of Nearsight, such as results/quickstart/reference/a-0.h5")
     show.set_defaults(run=show_dataset)
+
+    export = commands.add_parser("export", help="write a density for other programs")
+    export.add_argument("dataset", type=Path, help="HDF5 file with a density, such as prediction.h5")
+    export.add_argument("output", type=Path, help="file to write")
+    export.add_argument(
+        "--format", choices=("cube", "xsf", "chgcar"), help="by default that of the output's suffix, or CHGCAR"
+    )
+    export.set_defaults(run=export_dataset)
+
+    predict = commands.add_parser(
+        "predict",
+        help="predict density, density of states and total free energy of a structure",
+        description="Predict density, density of states and total free energy of a structure with a trained model. On "
+        "several MPI ranks: mpiexec -n 4 nearsight predict ... A prediction that was stopped goes on where it was.",
+    )
+    predict.add_argument("model", type=Path, help="folder of a model, or its model.json")
+    predict.add_argument("structure", type=Path, help="structure, such as extended XYZ, CIF or POSCAR")
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    predict.add_argument("--temperature-K", type=float, help="of the electrons (default: the model's)")
+    predict.add_argument(
+        "--grid",
+        type=int,
+        nargs=3,
+        metavar=("NX", "NY", "NZ"),
+        help="(default: the structure's, else Quantum ESPRESSO's)",
+    )
+    predict.add_argument("--threads", type=int, default=1, help="threads of each rank (default: 1)")
+    predict.add_argument("--memory-GiB", type=float, default=4.0, help="memory of each rank's tiles (default: 4)")
+    predict.add_argument(
+        "--precision", choices=("float64", "float32", "bfloat16"), default="float32", help="of the network"
+    )
+    predict.add_argument(
+        "--ldos", metavar="REGION", help="store the LDOS of the grid points x0:x1,y0:y1,z0:z1, or of `all`"
+    )
+    predict.add_argument(
+        "--accept-unfit", action="store_true", help="predict a structure that is far from the training set too"
+    )
+    predict.set_defaults(run=predict_file)
     return parser.parse_args(argv)
 
 
@@ -78,6 +117,56 @@ def show_dataset(arguments: argparse.Namespace) -> None:
                 print(f"{name} ({shape}, unit {variable.attrs['unit']}){value}: {variable.attrs['meaning']}")
         print("settings:", json.dumps(settings_of(dataset), indent=2, ensure_ascii=False))
         print("origin:", json.dumps(provenance_of(dataset), indent=2, ensure_ascii=False))
+
+
+def export_dataset(arguments: argparse.Namespace) -> None:
+    """Write the density of a dataset in the format of another program."""
+    from nearsight.export import export_density
+
+    kind = arguments.format or {".cube": "cube", ".cub": "cube", ".xsf": "xsf"}.get(arguments.output.suffix.lower())
+    if kind is None and not arguments.output.name.upper().startswith("CHGCAR"):
+        raise InputError(
+            f"{arguments.output}: expected the suffix .cube or .xsf or the name CHGCAR, or --format cube, xsf or chgcar."
+        )
+    export_density(arguments.dataset, arguments.output, kind or "chgcar")
+
+
+def predict_file(arguments: argparse.Namespace) -> None:
+    """Predict the structure of a file; every rank of an MPI job runs this."""
+    # imported here: the other commands must not wait for torch
+    import torch
+
+    from nearsight.inference.plan import PredictionSettings
+    from nearsight.inference.run import ModelFiles, parse_region, predict_structure
+    from nearsight.jobs import show_progress
+    from nearsight.ranks import on_rank_0, world
+    from nearsight.structures.io import read_structure
+
+    torch.set_num_threads(1)  # the threads are ours: each has chunks of its own
+    comm = world()
+    logging.basicConfig(level=logging.INFO if comm.rank == 0 else logging.ERROR, format="%(message)s")
+    atoms = on_rank_0(comm, lambda: read_structure(arguments.structure))
+    energies = predict_structure(
+        ModelFiles.find(arguments.model),
+        atoms,
+        arguments.out,
+        PredictionSettings(
+            precision=arguments.precision,
+            memory_GiB=arguments.memory_GiB,
+            threads=arguments.threads,
+            accept_unfit=arguments.accept_unfit,
+        ),
+        comm,
+        shape=arguments.grid,
+        temperature_K=arguments.temperature_K,
+        ldos=arguments.ldos and parse_region(arguments.ldos),
+        progress=lambda items, what: show_progress(items, what, unit="tile"),
+    )
+    if comm.rank == 0:
+        print(
+            f"total free energy {energies.total / len(atoms):.6f} eV/atom, Fermi level {energies.fermi_energy:.4f} eV"
+        )
+        print(f"written: {arguments.out}/prediction.h5, dos.csv, observables.json, energies.json")
 
 
 if __name__ == "__main__":

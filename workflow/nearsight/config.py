@@ -22,7 +22,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
-from nearsight.errors import ConfigError
+from nearsight.errors import ConfigError, InputError
+from nearsight.files import read_regular
 
 ROLES = ("train", "validation", "test")
 
@@ -30,13 +31,25 @@ ROLES = ("train", "validation", "test")
 BOLTZMANN_eV_per_K = 8.617333262e-05
 
 #: Names that end up in file names and in wildcards.
-STUDY_NAME = r"^[A-Za-z0-9_-]+$"
-NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+STUDY_NAME = r"^[A-Za-z0-9_-]{1,64}$"
+NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 
-#: Names of the user's files: Snakemake takes braces for wildcards, in places even where it should not.
-FILE_NAME = r"^[^{}\r\n]+$"
+#: Names of the user's files: Snakemake takes braces for wildcards, in places even where it should not; no file has a
+#: name with a NUL, and other control characters would garble terminals and logs. A leading hyphen looks like an option.
+FILE_NAME = r"^[^-{}\x00-\x1f\x7f][^{}\x00-\x1f\x7f]{0,1023}$"
 
-Positive = Annotated[int, Field(ge=1)]
+#: A study file of a thousand structures has 50 kB and 10,000 nodes; aliases of aliases can stand for any number.
+LARGEST_STUDY_BYTES = 1 << 20
+LARGEST_STUDY_NODES = 200_000
+
+#: Snapshots of all trajectories: their names are listed whenever the file is read.
+MOST_SNAPSHOTS = 100_000
+
+#: Energies of the LDOS: pp.x numbers its files with three digits.
+MOST_ENERGIES = 999
+
+Positive = Annotated[int, Field(ge=1, le=10000)]
+Width = Annotated[int, Field(ge=1, le=65536)]
 Shift = Annotated[int, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=NAME)]
 
@@ -74,12 +87,15 @@ class Pseudopotential(Section):
 
     ld1_input: str | None = _key(
         "input of Quantum ESPRESSO's atomic code ld1.x, which makes the pseudopotential",
-        "a file name without braces",
+        "a file name without braces and control characters that does not begin with a hyphen",
         default=None,
         pattern=FILE_NAME,
     )
     upf: str | None = _key(
-        "a ready pseudopotential in UPF format", "a file name without braces", default=None, pattern=FILE_NAME
+        "a ready pseudopotential in UPF format",
+        "a file name without braces and control characters that does not begin with a hyphen",
+        default=None,
+        pattern=FILE_NAME,
     )
     sha256: str | None = _key(
         "checksum of the UPF file, so that a study says exactly what it used",
@@ -106,7 +122,7 @@ class BuiltStructure(Section):
     )
     repeat: list[Positive] = _key(
         "repetitions of the lattice's cell along its three edges",
-        "three whole numbers of at least 1",
+        "three whole numbers between 1 and 10000",
         min_length=3,
         max_length=3,
     )
@@ -115,7 +131,11 @@ class BuiltStructure(Section):
 class FileStructure(Section):
     """The cell of the DFT-MD, read from a file."""
 
-    file: str = _key("structure file, in any format that ASE reads", "a file name without braces", pattern=FILE_NAME)
+    file: str = _key(
+        "structure file: extended XYZ, CIF, POSCAR, pw.x input or XSF",
+        "a file name without braces and control characters that does not begin with a hyphen",
+        pattern=FILE_NAME,
+    )
 
 
 class Dft(Section):
@@ -127,7 +147,7 @@ class Dft(Section):
     )
     kpoints: list[Positive] = _key(
         "k-point grid of the DFT-MD cell; all cells of a study use grids that fold onto the same k-points",
-        "three whole numbers of at least 1",
+        "three whole numbers between 1 and 10000",
         min_length=3,
         max_length=3,
     )
@@ -142,14 +162,16 @@ class Dft(Section):
         "number of Kohn-Sham bands; the top band must lie 4 broadenings above the LDOS window",
         "a whole number",
         ge=1,
+        le=100000,
     )
     conv_thr_Ry: float = _key("convergence threshold of the SCF", "an energy", unit="Ry", default=1e-9, gt=0, le=1e-5)
-    electron_maxstep: int = _key("most iterations of the SCF", "a whole number", default=100, ge=1)
+    electron_maxstep: int = _key("most iterations of the SCF", "a whole number", default=100, ge=1, le=10000)
     mixing_beta: float = _key("mixing factor of the SCF", "a number", default=0.7, gt=0, le=1)
     launcher: str = _key(
         "command that starts Quantum ESPRESSO's MPI programs; a profile may replace it (resource `launcher`)",
-        "a command",
+        "a command without braces and control characters",
         default="mpirun.openmpi --bind-to none",
+        pattern=r"^[^{}\x00-\x1f\x7f]{0,1024}$",
     )
     ranks: int = _key("MPI ranks of one Quantum ESPRESSO run", "a whole number", default=1, ge=1, le=4096)
 
@@ -157,22 +179,22 @@ class Dft(Section):
 class Md(Section):
     """Born-Oppenheimer molecular dynamics with Quantum ESPRESSO, in segments that can be repeated alone."""
 
-    time_step_fs: float = _key("time step", "a time", unit="fs", gt=0, le=10)
-    steps_per_segment: int = _key("time steps of one segment, which is one job", "a whole number", ge=1)
+    time_step_fs: float = _key("time step", "a time", unit="fs", ge=0.001, le=10)
+    steps_per_segment: int = _key("time steps of one segment, which is one job", "a whole number", ge=1, le=1000000)
     thermostat: Literal["not_controlled", "rescaling", "berendsen", "svr"] = _key(
         "what acts on the velocities at the start of every segment; svr is canonical",
         "a thermostat",
         default="svr",
     )
-    thermostat_time_fs: float = _key("coupling time of the thermostat", "a time", unit="fs", default=20.0, gt=0)
+    thermostat_time_fs: float = _key("coupling time of the thermostat", "a time", unit="fs", default=20.0, gt=0, le=1e9)
     equilibration_fs: float = _key(
-        "start of every trajectory that no snapshot is taken from", "a time", unit="fs", ge=0
+        "start of every trajectory that no snapshot is taken from", "a time", unit="fs", ge=0, le=1e9
     )
     ecutwfc_Ry: float = _key(
         "cutoff of the wave functions; the motion needs less than the LDOS", "an energy", unit="Ry", gt=0, le=1000
     )
     kpoints: list[Positive] = _key(
-        "k-point grid of the DFT-MD cell", "three whole numbers of at least 1", min_length=3, max_length=3
+        "k-point grid of the DFT-MD cell", "three whole numbers between 1 and 10000", min_length=3, max_length=3
     )
     kpoints_shift: list[Shift] = _key(
         "shift of the k-point grid by half a step",
@@ -187,9 +209,9 @@ class Md(Section):
 class Snapshots(Section):
     """How many snapshots of a trajectory serve for what, in order of time."""
 
-    train: int = _key("snapshots that the network learns from", "a whole number", default=0, ge=0)
-    validation: int = _key("snapshots that decide when the training stops", "a whole number", default=0, ge=0)
-    test: int = _key("snapshots that only the finished model sees", "a whole number", default=0, ge=0)
+    train: int = _key("snapshots that the network learns from", "a whole number", default=0, ge=0, le=10000)
+    validation: int = _key("snapshots that decide when the training stops", "a whole number", default=0, ge=0, le=10000)
+    test: int = _key("snapshots that only the finished model sees", "a whole number", default=0, ge=0, le=10000)
 
     def roles(self) -> list[str]:
         """The role of snapshot 0, 1, ... of the trajectory."""
@@ -210,7 +232,7 @@ class Ldos(Section):
 
     energy_min_eV: float = _key("lowest energy", "an energy", unit="eV", ge=-1000, le=1000)
     energy_max_eV: float = _key("highest energy", "an energy", unit="eV", ge=-1000, le=1000)
-    spacing_eV: float = _key("distance between energies", "an energy", unit="eV", default=0.1, gt=0, le=5)
+    spacing_eV: float = _key("distance between energies", "an energy", unit="eV", default=0.1, ge=0.001, le=5)
     broadening_eV: float = _key(
         "s of the Gaussian exp(-(ε/s)²)/(s√π), which is Quantum ESPRESSO's degauss_ldos; usual is twice the spacing",
         "an energy",
@@ -251,7 +273,7 @@ class Descriptors(Section):
     )
     rmin0: float = _key("offset of that map", "a length", unit="Å", default=0.0, ge=0, le=5, reference=True)
     ranks: int = _key(
-        "MPI ranks of one job, on Slurm at least 2; the results do not depend on it",
+        "MPI ranks of one job, of compute_energies too, on Slurm at least 2; the results do not depend on it",
         "a whole number",
         default=2,
         ge=1,
@@ -269,8 +291,12 @@ class Descriptors(Section):
 class Training(Section):
     """The network from descriptors to LDOS and how it is trained."""
 
-    hidden: list[Positive] = _key(
-        "widths of the hidden layers", "one or more whole numbers of at least 1", default=[256, 256], min_length=1
+    hidden: list[Width] = _key(
+        "widths of the hidden layers",
+        "one to 64 whole numbers between 1 and 65536",
+        default=[256, 256],
+        min_length=1,
+        max_length=64,
     )
     activation: Literal["leaky_relu", "relu", "tanh", "silu", "gelu"] = _key(
         "activation function of the hidden layers", "an activation function", default="leaky_relu"
@@ -282,13 +308,21 @@ class Training(Section):
         default="cosine",
     )
     weight_decay: float = _key("decay of the weights (AdamW)", "a number", default=0.0, ge=0, le=1)
-    batch_size: int = _key("grid points of one step of the optimiser", "a whole number", default=1000, ge=1)
-    epochs: int = _key("most passes over the training snapshots", "a whole number", ge=1)
+    batch_size: int = _key(
+        "grid points of one step of the optimiser", "a whole number", default=1000, ge=1, le=100000000
+    )
+    epochs: int = _key("most passes over the training snapshots", "a whole number", ge=1, le=1000000)
     patience: int = _key(
-        "epochs without a better validation error after which the training stops", "a whole number", default=10, ge=1
+        "epochs without a better validation error after which the training stops",
+        "a whole number",
+        default=10,
+        ge=1,
+        le=1000000,
     )
     device: Literal["cpu", "cuda"] = _key("where the network is trained", "a device", default="cpu")
-    threads: int = _key("threads of the training; results may differ by rounding", "a whole number", default=2, ge=1)
+    threads: int = _key(
+        "threads of the training; results may differ by rounding", "a whole number", default=2, ge=1, le=1024
+    )
 
 
 class Supercell(Section):
@@ -296,18 +330,32 @@ class Supercell(Section):
 
     snapshot: str = _key("name of the snapshot, such as b-0", "the name of a snapshot")
     repeat: list[Positive] = _key(
-        "repetitions along the three edges", "three whole numbers of at least 1", min_length=3, max_length=3
+        "repetitions along the three edges", "three whole numbers between 1 and 10000", min_length=3, max_length=3
     )
 
 
 class Inference(Section):
-    """How predictions are cut into jobs; the results do not depend on it."""
+    """How predictions are computed and cut into jobs; results depend on `precision`, and on nothing else of it."""
 
     batches: int = _key(
         "jobs per structure, each with its share of the tiles", "a whole number", default=2, ge=1, le=10000
     )
-    tile_points: int = _key("grid points of one tile, which sets the memory", "a whole number", default=8192, ge=1)
-    threads: int = _key("threads of one job", "a whole number", default=1, ge=1)
+    precision: Literal["float64", "float32", "bfloat16"] = _key(
+        "precision of the network: float64 (slow), float32, bfloat16 (for processors with AMX)",
+        "float64, float32 or bfloat16",
+        default="float32",
+    )
+    memory_GiB: float = _key(
+        "memory of one process, which sets the size of the tiles", "a size", unit="GiB", default=4.0, gt=0, le=4096
+    )
+    largest_stride: int = _key(
+        "coarseness of the pre-pass for the first Fermi level (1: every grid point)", "1, 2 or 3", default=3, ge=1, le=3
+    )
+    accept_unfit: bool = _key(
+        "predict structures that are far from the training set too", "true or false", default=False
+    )
+    ranks: int = _key("MPI ranks of one job", "a whole number", default=1, ge=1, le=65536)
+    threads: int = _key("threads of one rank", "a whole number", default=1, ge=1, le=1024)
 
 
 def _structure_kind(value: Any) -> str:
@@ -366,7 +414,13 @@ class Study(Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without duplicate keys, in which 1e-3 is a number (YAML 1.1 wants 1.0e-3)."""
+    """Safe YAML of bounded size without duplicate keys, in which 1e-3 is a number (YAML 1.1 wants 1.0e-3)."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _count_nodes(node, {})
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = {}
@@ -388,19 +442,32 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _count_nodes(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
+    """Number of nodes with every alias written out; raises ConfigError where a few lines stand for very many."""
+    if node not in counts:
+        counts[node] = LARGEST_STUDY_NODES  # met again inside of itself, it has no end
+        children = node.value if isinstance(node, yaml.CollectionNode) else ()
+        pairs = isinstance(node, yaml.MappingNode)
+        parts = (part for child in children for part in (child if pairs else (child,)))
+        counts[node] = 1 + sum(_count_nodes(part, counts) for part in parts)
+        if counts[node] > LARGEST_STUDY_NODES:
+            line = node.start_mark.line + 1
+            raise ConfigError(f"line {line}: expected at most {LARGEST_STUDY_NODES} values with all aliases, got more.")
+    return counts[node]
+
+
 def read_yaml(path: str | Path) -> dict:
-    """The mapping of a YAML file. Raises ConfigError: missing, no YAML, duplicate keys, not a mapping."""
+    """The mapping of a YAML file. Raises ConfigError: missing, no YAML, too large, duplicate keys."""
+    advice = "Give one with --configfile, or run in the folder that holds config/."
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # a safe loader
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: expected a study file, got: {error.strerror}. Give one with --configfile, "
-            "or run in the folder that holds config/."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        raise ConfigError(f"{path}: expected YAML, got: {' '.join(str(error).split())}.") from None
+        text = read_regular(path, "a study file", advice, LARGEST_STUDY_BYTES).decode("utf-8")
+        content = yaml.load(text, _Loader)  # a safe loader
+    except InputError as error:
+        raise ConfigError(str(error)) from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    except Exception as error:  # PyYAML raises errors of Python beside its own: a date of month 13, 5000 digits, ...
+        raise ConfigError(f"{path}: expected YAML, got: {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected keys and values, got {_show(content)}.")
     return content
@@ -460,6 +527,9 @@ def _merge(base: Mapping, changes: Mapping) -> dict:
 
 def _contradictions(study: Study) -> list[tuple[str, str]]:
     """What is wrong between keys that are right by themselves, as (key, message)."""
+    count = sum(sum(trajectory.snapshots.model_dump().values()) for trajectory in study.trajectories.values())
+    if count > MOST_SNAPSHOTS:
+        return [("trajectories", f"expected at most {MOST_SNAPSHOTS} snapshots in all, got {count}.")]
     return [
         *_wrong_pseudopotentials(study),
         *_wrong_dft(study),
@@ -559,6 +629,14 @@ def _wrong_energies(study: Study) -> list[tuple[str, str]]:
                 f"expected a spacing that divides the window of {width:g} eV, got {ldos.spacing_eV:g}.",
             )
         )
+    elif not steps < MOST_ENERGIES:
+        wrong.append(
+            (
+                "ldos.spacing_eV",
+                f"expected at most {MOST_ENERGIES} energies (pp.x numbers its files with three digits), got "
+                f"{steps + 1:.0f}. Raise the spacing or make the window narrower.",
+            )
+        )
     elif width < needed:
         wrong.append(
             (
@@ -637,7 +715,7 @@ def _locate(location: tuple) -> tuple[list[str], str, FieldInfo | None, type[Bas
     for part in location:
         if part == "[key]":
             continue
-        if isinstance(part, int):
+        if isinstance(part, int) and path:
             path[-1] += f"[{part}]"
             continue
         options = {tag: kind for kind in models_of(annotation) for tag in _TAGS.get(kind, ())}

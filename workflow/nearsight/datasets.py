@@ -1,21 +1,36 @@
-"""HDF5 datasets: written whole, named by the registry, read lazily through xarray."""
+"""HDF5 datasets: written whole, named by the registry, read lazily through xarray.
+
+Files are written in HDF5's format 1.10, whose structure carries checksums, and numbers that are written at once carry
+them too (Fletcher's sum of each chunk): damage is found when it is read. A file may come from anybody: before its
+numbers are read, `open_dataset` looks at what it declares, and it follows no link and opens no other file.
+"""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import h5py
 import numpy as np
 import xarray as xr
 from ase import Atoms
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from nearsight.errors import InputError
 from nearsight.fields import FIELDS, GRID, Field
-from nearsight.files import write_whole
+from nearsight.files import open_regular, write_whole
 
 #: Bytes of one chunk of a field on the grid: large enough for streaming, small enough for a laptop's cache.
 CHUNK_BYTES = 1 << 20
+
+#: HDF5's format: the oldest one with checksums of its structure and without a limit on the size of attributes.
+FORMAT = "v110"
+
+#: Bytes of the longest attribute (settings, provenance) and of the largest file.
+LARGEST_TEXT = 64 << 20
+LARGEST_FILE = 1 << 50
 
 
 def variables_of_atoms(atoms: Atoms) -> dict[str, np.ndarray]:
@@ -45,7 +60,7 @@ def write_dataset(
     variables: name in `fields.FIELDS` -> array of that field's dimensions. Equal dimensions must have equal
     lengths. Raises InputError on an unknown name, a wrong number of dimensions, or a value that is not finite.
     """
-    with write_whole(target) as path, h5py.File(path, "w") as file:
+    with write_whole(target) as path, h5py.File(path, "w", libver=FORMAT) as file:
         _write_attributes(file, settings, provenance)
         lengths: dict[str, int] = {}
         for name, values in variables.items():
@@ -69,22 +84,21 @@ def write_dataset(
 @contextmanager
 def create_field_file(
     target: str | Path,
-    name: str,
-    shape: tuple[int, ...],
+    fields: dict[str, tuple[int, ...]],
     variables: dict[str, np.ndarray | float],
     settings: dict,
     provenance: dict,
-) -> Iterator[h5py.Dataset]:
-    """Yield the empty field `name` of a new file, to be filled block by block; the file appears when all is well.
+) -> Iterator[dict[str, h5py.Dataset]]:
+    """Yield the empty fields of a new file, to be filled block by block; the file appears when all is well.
 
-    variables: further, small variables of the same file, written at once.
+    fields: name -> shape; variables: further, small variables of the same file, written at once.
     """
-    with write_whole(target) as path, h5py.File(path, "w") as file:
+    with write_whole(target) as path, h5py.File(path, "w", libver=FORMAT) as file:
         _write_attributes(file, settings, provenance)
         for other, values in variables.items():
             values = np.asarray(values, dtype=_field(other).dtype)
             _create_variable(file, other, values.shape, values)
-        yield _create_variable(file, name, shape, None)
+        yield {name: _create_variable(file, name, shape, None) for name, shape in fields.items()}
         _attach_scales(file)
 
 
@@ -104,7 +118,7 @@ def reserve_field(
     registry's.
     """
     field = _field(name)
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", libver=FORMAT) as file:
         _write_attributes(file, settings, provenance)
         for other, values in variables.items():
             values = np.asarray(values, dtype=_field(other).dtype)
@@ -116,8 +130,7 @@ def reserve_field(
         kind = h5py.h5t.py_create(np.dtype(dtype or field.dtype))
         h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), layout)
         variable = file[name]
-        variable.attrs["unit"] = field.unit
-        variable.attrs["meaning"] = field.meaning
+        _describe(variable, field)
         _attach_scales(file)
         place = variable.id.get_offset()
     if place is None:
@@ -127,21 +140,25 @@ def reserve_field(
 
 @contextmanager
 def open_dataset(path: str | Path) -> Iterator[xr.Dataset]:
-    """Yield a dataset, read lazily. Raises InputError where the file is missing, truncated or of another kind."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: expected a dataset (HDF5), found no file. Run the rule that makes it.")
+    """Yield a dataset, read lazily. Raises InputError where the file is missing, truncated, damaged or of another kind.
+
+    Numbers are read where they are used; what is found to be damaged then is an InputError, too.
+    """
+    advice = "Run the rule that makes it."
+    with open_regular(path, "a dataset (HDF5)", advice, LARGEST_FILE):
+        pass
     try:
-        dataset = xr.open_dataset(path, engine="h5netcdf", decode_cf=False)
-    except Exception as error:  # the reader raises a different type for every kind of damage
-        raise InputError(
-            f"{path}: expected a whole HDF5 dataset, got {type(error).__name__}: {error}. Delete it and run again."
-        ) from error
-    try:
-        if "nearsight_settings" not in dataset.attrs:
-            raise InputError(f"{path}: expected a dataset of Nearsight, got an HDF5 file without its attributes.")
+        file = h5py.File(path, "r")
+    except Exception as error:  # h5py raises a different type for every kind of damage
+        raise InputError(_damaged(path, error)) from error
+    with file:
+        try:
+            dataset = _dataset_of(file, path)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(_damaged(path, error)) from error
         yield dataset
-    finally:
-        dataset.close()
 
 
 def settings_of(dataset: xr.Dataset) -> dict:
@@ -175,18 +192,117 @@ def _all_finite(values: np.ndarray) -> bool:
     return all(np.isfinite(slab).all() for slab in values)
 
 
+def _damaged(path: str | Path, error: Exception) -> str:
+    return f"{path}: expected a whole HDF5 dataset, got {type(error).__name__}: {error}. Delete it and run again."
+
+
+def _dataset_of(file: h5py.File, path: str | Path) -> xr.Dataset:
+    """The variables of the registry in a file, checked as far as it can be without reading their numbers."""
+    attributes = {name: _read_object(file, name, path) for name in ("nearsight_settings", "nearsight_provenance")}
+    variables: dict[str, xr.Variable] = {}
+    lengths: dict[str, int] = {}
+    for name in file:
+        if name not in FIELDS:
+            continue  # the scales of other netCDF readers
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise InputError(f"{path}: {name}: expected numbers inside of the file, got a link. Get the file again.")
+        variable, dims = file[name], FIELDS[name].dims
+        _check_variable(variable, name, path)
+        for dim, length in zip(dims, variable.shape, strict=True):
+            if lengths.setdefault(dim, length) != length:
+                raise InputError(
+                    f"{path}: {name}: expected {lengths[dim]} along {dim}, as in other variables, got {length}."
+                )
+        about = {"unit": FIELDS[name].unit, "meaning": FIELDS[name].meaning}
+        variables[name] = xr.Variable(dims, indexing.LazilyIndexedArray(_LazyArray(variable, path)), about)
+    return xr.Dataset(variables, attrs=attributes)
+
+
+def _check_variable(variable: object, name: str, path: str | Path) -> None:
+    """Raise InputError unless a variable has the registry's dimensions and the file holds all its numbers, as they are.
+
+    A few bytes can declare 10¹² points, name another file as the place of the numbers, or unpack to any size.
+    """
+    field = FIELDS[name]
+    if not isinstance(variable, h5py.Dataset) or variable.shape is None or len(variable.shape) != len(field.dims):
+        raise InputError(f"{path}: {name}: expected an array of the dimensions {field.dims}, got {variable}.")
+    if variable.dtype not in (np.float32, np.float64, np.int32):
+        raise InputError(f"{path}: {name}: expected numbers of type {field.dtype}, got {variable.dtype}.")
+    layout = variable.id.get_create_plist()
+    filters = {layout.get_filter(index)[0] for index in range(layout.get_nfilters())}
+    if variable.is_virtual or variable.external or filters - {h5py.h5z.FILTER_FLETCHER32}:
+        raise InputError(f"{path}: {name}: expected plain numbers inside of the file, got packed or external ones.")
+    needed, stored = prod(variable.shape) * variable.dtype.itemsize, variable.id.get_storage_size()
+    size = Path(path).stat().st_size
+    if not needed <= stored <= size or prod(variable.chunks or (0,)) * variable.dtype.itemsize > size:
+        raise InputError(
+            f"{path}: {name}: expected the {needed} bytes of an array of shape {variable.shape}, got {stored} in a "
+            f"file of {size}. Delete it and run again."
+        )
+
+
+def _read_object(file: h5py.File, name: str, path: str | Path) -> str:
+    """The text of an attribute, which must be a JSON object."""
+    if name not in file.attrs:
+        raise InputError(f"{path}: expected a dataset of Nearsight, got an HDF5 file without its attributes.")
+    attribute = file.attrs.get_id(name)
+    if attribute.shape != () or attribute.get_storage_size() > LARGEST_TEXT:
+        raise InputError(f"{path}: {name}: expected a text, got {attribute.get_storage_size()} bytes of another kind.")
+    value = file.attrs[name]
+    text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    if not isinstance(json.loads(text), dict):
+        raise InputError(f"{path}: {name}: expected a JSON object, got {text[:80]}. Delete it and run again.")
+    return text
+
+
+class _LazyArray(BackendArray):
+    """A variable that is read where it is used."""
+
+    def __init__(self, variable: h5py.Dataset, path: str | Path) -> None:
+        self.shape, self.dtype = variable.shape, variable.dtype
+        self._variable, self._path = variable, path
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
+
+    def _read(self, key: tuple) -> np.ndarray:
+        try:
+            return self._variable[key]
+        except OSError as error:
+            raise InputError(_damaged(self._path, error)) from error
+
+
 def _write_attributes(file: h5py.File, settings: dict, provenance: dict) -> None:
-    file.attrs["nearsight_settings"] = json.dumps(settings, sort_keys=True)
-    file.attrs["nearsight_provenance"] = json.dumps(provenance, sort_keys=True)
+    _write_text(file, "nearsight_settings", json.dumps(settings, sort_keys=True))
+    _write_text(file, "nearsight_provenance", json.dumps(provenance, sort_keys=True))
 
 
 def _create_variable(file: h5py.File, name: str, shape: tuple[int, ...], values: np.ndarray | None) -> h5py.Dataset:
     field = _field(name)
-    chunks = _chunk_shape(shape, np.dtype(field.dtype).itemsize) if field.dims[:3] == GRID else None
-    variable = file.create_dataset(name, shape=shape, dtype=field.dtype, data=values, chunks=chunks)
-    variable.attrs["unit"] = field.unit
-    variable.attrs["meaning"] = field.meaning
+    if shape:
+        chunks = _chunk_shape(shape, np.dtype(field.dtype).itemsize) if field.dims[:3] == GRID else shape
+        storage = {"chunks": chunks, "fletcher32": True} if prod(shape) else {}
+        variable = file.create_dataset(name, shape=shape, dtype=field.dtype, data=values, **storage)
+    else:
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_layout(h5py.h5d.COMPACT)  # beside its description, whose checksum holds for it too
+        kind = h5py.h5t.py_create(np.dtype(field.dtype))
+        h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR), layout)
+        variable = file[name]
+        variable[()] = values
+    _describe(variable, field)
     return variable
+
+
+def _describe(variable: h5py.Dataset, field: Field) -> None:
+    _write_text(variable, "unit", field.unit)
+    _write_text(variable, "meaning", field.meaning)
+
+
+def _write_text(holder: h5py.File | h5py.Dataset, name: str, text: str) -> None:
+    """An attribute of fixed length: HDF5 keeps texts of any length in a heap without checksums."""
+    content = text.encode("utf-8")
+    holder.attrs.create(name, content, dtype=h5py.string_dtype("utf-8", len(content)))
 
 
 def _chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -21,20 +21,19 @@ from nearsight.descriptors.bispectrum import (
     PRECISIONS,
     bispectrum_brick,
     check_elements,
-    check_shape,
     compute_region,
 )
 from nearsight.descriptors.bricks import Brick, Region, lengths_of, split_in_blocks
 from nearsight.descriptors.components import identity_component
+from nearsight.descriptors.gridded import read_gridded_structure
 from nearsight.descriptors.lammps import elements_of
 from nearsight.descriptors.partial import PartialField, finish, open_partial
-from nearsight.descriptors.ranks import check_ranks, on_rank_0, run_parallel_job, world
 from nearsight.descriptors.settings import BispectrumSettings
 from nearsight.errors import InputError, NearsightError
 from nearsight.files import sha256_of
 from nearsight.jobs import make_parser, parse_settings, show_progress
 from nearsight.provenance import collect_provenance
-from nearsight.structures.io import read_structure
+from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
 from nearsight.versions import STAGES
 
 logger = logging.getLogger("nearsight")
@@ -76,7 +75,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.precision not in PRECISIONS:
         raise InputError(f"--precision: expected one of {', '.join(PRECISIONS)}, got {arguments.precision!r}.")
     settings = on_rank_0(comm, lambda: BispectrumSettings.from_dict(arguments.settings))
-    atoms, shape = on_rank_0(comm, lambda: read_gridded_structure(arguments.structure, settings))
+    atoms, shape = on_rank_0(comm, lambda: read_structure_for(settings, arguments.structure))
 
     points = int(np.prod(shape))
     components = settings.number_of_components(len(elements_of(atoms)))
@@ -133,24 +132,10 @@ def compute_blocks(
         partial.mark(block, comm.rank)
 
 
-def read_gridded_structure(path: Path, settings: BispectrumSettings) -> tuple[Atoms, tuple[int, int, int]]:
-    """The structure and its grid. Raises InputError where the file or its grid_shape is unusable."""
-    atoms = read_structure(path)
+def read_structure_for(settings: BispectrumSettings, path: Path) -> tuple[Atoms, tuple[int, int, int]]:
+    """The structure and its grid; raises InputError also where elements have no weight."""
+    atoms, shape = read_gridded_structure(path)
     check_elements(atoms, settings, str(path))
-    if "grid_shape" not in atoms.info:
-        raise InputError(
-            f"{path}: grid_shape: expected the numbers of grid points along the three lattice vectors in the "
-            'comment line, as in grid_shape="36 30 27"; not found. In ASE: atoms.info["grid_shape"] = [36, 30, 27].'
-        )
-    shape = check_shape(np.ravel(atoms.info["grid_shape"]).tolist(), str(path))
-    scaled = atoms.get_scaled_positions() * shape
-    away = np.abs(scaled - np.round(scaled)) / shape @ np.abs(np.asarray(atoms.cell))
-    if (touching := int((np.linalg.norm(away, axis=1) < 1e-10).sum())) > 0:
-        logger.warning(
-            "%s: %d atoms lie on a grid point within 1e-10 Å; the bispectrum there leaves the atom itself out, as "
-            "LAMMPS defines it, and jumps. Shift the structure against the grid by a fraction of a step.",
-            path, touching,
-        )  # fmt: skip
     return atoms, shape
 
 

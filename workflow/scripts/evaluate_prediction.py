@@ -13,6 +13,7 @@ from nearsight.datasets import atoms_of, open_dataset, require, settings_of
 from nearsight.errors import InputError
 from nearsight.files import read_json, write_json
 from nearsight.inference.evaluate import evaluate_fields
+from nearsight.inference.tiles import slices_of
 from nearsight.jobs import make_parser, run_job
 from nearsight.ldos import EnergyGrid, dos_from_ldos, integrate_dos
 
@@ -53,7 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
         reference_ldos = reference["ldos"].values
         reference_dos = dos_from_ldos(reference_ldos, atoms.get_volume() / reference["density"].size)
         fields = evaluate_fields(
-            np.concatenate([batch["ldos"].values for batch in batches]),
+            join_ldos(batches, reference_ldos.shape),
             prediction["density"].values,
             reference_ldos,
             reference["density"].values,
@@ -118,6 +119,14 @@ def main(arguments: argparse.Namespace) -> None:
         fields["network"].density_mape_percent, fields["mean_ldos"].density_mape_percent,
         result["total_free_energy_error_meV_per_atom"]["total"],
     )  # fmt: skip
+
+
+def join_ldos(batches: list[xr.Dataset], shape: tuple[int, ...]) -> np.ndarray:
+    """The LDOS of the whole grid from that of the batches."""
+    ldos = np.empty(shape, dtype=np.float32)
+    for batch in batches:
+        ldos[slices_of(settings_of(batch)["region"])] = batch["ldos"].values
+    return ldos
 
 
 def average_training_set(paths: list[Path]) -> tuple[np.ndarray, float, float]:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from nearsight.datasets import open_dataset
+from nearsight.descriptors.gridded import read_gridded_structure
 from nearsight.files import sha256_of, write_json
-from nearsight.inference.plan import make_plan
-from nearsight.jobs import make_parser, run_job
+from nearsight.inference.network import PRECISIONS
+from nearsight.inference.plan import LARGEST_STRIDE, PredictionSettings, make_plan
+from nearsight.jobs import make_parser, run_job, show_progress
 from nearsight.model.bundle import load_bundle
 
 logger = logging.getLogger("nearsight")
@@ -20,31 +21,49 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
     parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
-    parser.add_argument("--descriptors", type=Path, required=True, help="descriptor dataset of the structure")
+    parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
+    parser.add_argument("--backend", default="native", help="of the descriptors: native, lammps or torch")
+    parser.add_argument("--precision", default="float32", help=f"one of {', '.join(PRECISIONS)}")
     parser.add_argument("--batches", type=int, required=True, help="number of batches, one job and file each")
-    parser.add_argument("--tile-points", type=int, required=True, help="grid points in memory at once")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+    parser.add_argument("--memory-GiB", type=float, default=4.0, help="memory of one batch's job, which sets the tiles")
+    parser.add_argument("--largest-stride", type=int, default=LARGEST_STRIDE, help="coarseness of the pre-pass")
+    parser.add_argument("--threads", type=int, default=1, help="threads of this job and of each batch's process")
+    parser.add_argument("--keep-ldos", action="store_true", help="store the LDOS too (small cells only)")
+    parser.add_argument(
+        "--accept-unfit", action="store_true", help="predict a structure that is far from the training set too"
+    )
     parser.add_argument("--output", type=Path, required=True, help="plan (JSON)")
     return parser.parse_args(argv)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Check model against descriptors, run the pre-pass, write the plan."""
-    torch.set_num_threads(arguments.threads)
+    """Check model against structure, run the pre-pass, write the plan."""
+    torch.set_num_threads(1)  # the threads are ours: each has chunks of its own
     model = load_bundle(arguments.model, arguments.weights)
-    with open_dataset(arguments.descriptors) as descriptors:
-        plan = make_plan(
-            model,
-            descriptors,
+    atoms, shape = read_gridded_structure(arguments.structure)
+    plan = make_plan(
+        model,
+        atoms,
+        shape,
+        PredictionSettings(
+            backend=arguments.backend,
+            precision=arguments.precision,
             batches=arguments.batches,
-            tile_points=arguments.tile_points,
-            model_sha256=sha256_of(arguments.weights),
-            descriptors_sha256=sha256_of(arguments.descriptors),
-        )
+            memory_GiB=arguments.memory_GiB,
+            threads=arguments.threads,
+            keep_ldos=arguments.keep_ldos,
+            largest_stride=arguments.largest_stride,
+            accept_unfit=arguments.accept_unfit,
+        ),
+        model_sha256=sha256_of(arguments.weights),
+        structure_sha256=sha256_of(arguments.structure),
+        progress=lambda tiles: show_progress(tiles, "pre-pass", unit="tile"),
+    )
     write_json(arguments.output, plan.to_json())
     logger.info(
-        "grid %s, %d batches, tiles of %s points, first Fermi level %.4f eV",
-        plan.shape, len(plan.batches), plan.tile_shape, plan.fermi_level_eV,
+        "grid %s, %d batches, tiles of %d points, first Fermi level %.4f eV; distance from the training set: "
+        "descriptors %.2f, radial distribution %.2f (validation snapshots: 1)",
+        plan.shape, len(plan.batches), plan.tile_points, plan.fermi_level_eV, plan.descriptor_score, plan.rdf_score,
     )  # fmt: skip
 
 

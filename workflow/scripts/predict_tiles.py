@@ -1,19 +1,23 @@
-"""Predict one batch of tiles: its density and dn/dμ at the plan's Fermi level, and its share of the DOS."""
+"""Predict one batch of tiles: its density and dn/dμ at the plan's Fermi level, and its share of the DOS.
+
+On two MPI ranks: mpiexec -n 2 python predict_tiles.py --ranks 2 --plan ... A job that was stopped goes on with the
+missing tiles, on any number of ranks and threads.
+"""
 
 import argparse
 from pathlib import Path
 
 import torch
 
-from nearsight.datasets import atoms_of, open_dataset, variables_of_atoms, write_dataset
+from nearsight.descriptors.gridded import read_gridded_structure
 from nearsight.errors import InputError
 from nearsight.files import sha256_of
+from nearsight.inference.batch import predict_batch
 from nearsight.inference.plan import PredictionPlan
-from nearsight.inference.predict import predict_batch
-from nearsight.jobs import make_parser, run_job, show_progress
-from nearsight.ldos import fermi_weights
+from nearsight.jobs import make_parser, show_progress
 from nearsight.model.bundle import load_bundle
 from nearsight.provenance import collect_provenance
+from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -22,67 +26,50 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--plan", type=Path, required=True, help="plan made by plan_tiles")
     parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
     parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
-    parser.add_argument("--descriptors", type=Path, required=True, help="descriptor dataset of the structure")
+    parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
     parser.add_argument("--batch", type=int, required=True, help="which batch of the plan, from 0")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
-    parser.add_argument("--keep-ldos", action="store_true", help="store the LDOS too (small cells only)")
+    parser.add_argument("--ranks", type=int, default=1, help="number of MPI ranks that the job was promised")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each rank")
     parser.add_argument("--output", type=Path, required=True, help="the batch's file (HDF5)")
     return parser.parse_args(argv)
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Predict the batch and write its file, whole or not at all."""
-    torch.set_num_threads(arguments.threads)
-    plan = PredictionPlan.from_file(arguments.plan)
-    check_input(arguments.weights, plan.model_sha256, arguments.plan)
-    check_input(arguments.descriptors, plan.descriptors_sha256, arguments.plan)
+    torch.set_num_threads(1)  # the threads are ours: each has chunks of its own
+    comm = world()
+    on_rank_0(comm, lambda: check_ranks(comm, arguments.ranks))
+    plan, plan_sha256 = on_rank_0(comm, lambda: read_plan(arguments))
     model = load_bundle(arguments.model, arguments.weights)
-    weights = fermi_weights(model.energy_grid, plan.fermi_level_eV, model.temperature_K, model.broadening_eV)
-    block = plan.batches[arguments.batch]
-    with open_dataset(arguments.descriptors) as descriptors:
-        atoms = atoms_of(descriptors)
-        batch = predict_batch(
-            model,
-            descriptors,
-            block,
-            plan.tile_shape,
-            weights,
-            atoms.get_volume() / descriptors["bispectrum"][..., 0].size,
-            keep_ldos=arguments.keep_ldos,
-            progress=lambda tiles: show_progress(tiles, f"batch {arguments.batch}", unit="tile"),
-        )
-    variables = {
-        "dos": batch.dos,
-        "energy": model.energy_grid.energies_eV,
-        "density": batch.density,
-        "density_slope": batch.density_slope,
-        **variables_of_atoms(atoms),
-    }
-    if batch.ldos is not None:
-        variables["ldos"] = batch.ldos
-    settings = {
-        "start": block.start,
-        "stop": block.stop,
-        "grid_shape": plan.shape,
-        "fermi_level_eV": plan.fermi_level_eV,
-        "electrons": plan.electrons,
-        "temperature_K": model.temperature_K,
-        "broadening_eV": model.broadening_eV,
-        "plan_sha256": sha256_of(arguments.plan),
-    }
+    atoms, _ = on_rank_0(comm, lambda: read_gridded_structure(arguments.structure))
     inputs = {"plan": arguments.plan, "model": arguments.model, "weights": arguments.weights}
-    write_dataset(arguments.output, variables, settings, collect_provenance("inference", settings, inputs))
+    predict_batch(
+        plan,
+        arguments.batch,
+        model,
+        atoms,
+        arguments.output,
+        plan_sha256=plan_sha256,
+        provenance=lambda settings: collect_provenance("inference", settings, inputs),
+        threads=arguments.threads,
+        comm=comm,
+        progress=lambda tiles: show_progress(tiles, f"batch {arguments.batch}", unit="tile"),
+    )
 
 
-def check_input(path: Path, expected_sha256: str, plan: Path) -> None:
-    """Raise InputError if a file is not the one that the plan was made from."""
-    found = sha256_of(path)
-    if found != expected_sha256:
-        raise InputError(
-            f"{path}: expected the file that {plan} was made from (sha256 {expected_sha256[:12]}…), got another "
-            f"({found[:12]}…). Run plan_tiles again."
-        )
+def read_plan(arguments: argparse.Namespace) -> tuple[PredictionPlan, str]:
+    """The plan and its SHA-256. Raises InputError where model or structure are not those that it was made from."""
+    plan = PredictionPlan.from_file(arguments.plan)
+    if not 0 <= arguments.batch < len(plan.batches):
+        raise InputError(f"--batch: expected 0 to {len(plan.batches) - 1}, as planned, got {arguments.batch}.")
+    for path, expected in ((arguments.weights, plan.model_sha256), (arguments.structure, plan.structure_sha256)):
+        if (found := sha256_of(path)) != expected:
+            raise InputError(
+                f"{path}: expected the file that {arguments.plan} was made from (sha256 {expected[:12]}…), got another "
+                f"({found[:12]}…). Run plan_tiles again."
+            )
+    return plan, sha256_of(arguments.plan)
 
 
 if __name__ == "__main__":
-    run_job(main, parse_arguments())
+    run_parallel_job(main, parse_arguments())

@@ -11,9 +11,21 @@ from pathlib import Path
 import torch
 
 from nearsight.errors import InputError
+from nearsight.espresso.options import add_pseudopotential_option, pseudopotentials_of
+from nearsight.espresso.pseudopotential import require_element
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.model.bundle import ModelBundle, save_bundle
-from nearsight.model.data import MEMORY_BYTES, ShuffledRows, describe_snapshots, measure_scalings
+from nearsight.model.data import (
+    MEMORY_BYTES,
+    DataDescription,
+    ShuffledRows,
+    Snapshot,
+    describe_snapshots,
+    measure_scalings,
+    radial_distributions,
+    sample_descriptors,
+)
+from nearsight.model.domain import SAMPLES, TrainingDomain, measure_domain
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.model.training import TrainingSettings, train, write_history
 from nearsight.provenance import collect_provenance, hash_settings
@@ -29,6 +41,7 @@ def parse_arguments() -> argparse.Namespace:
         parser.add_argument(
             f"--{role}-descriptors", type=Path, nargs="+", required=True, help="their descriptors, in the same order"
         )
+    add_pseudopotential_option(parser)
     parser.add_argument("--settings", type=parse_settings, required=True, help="JSON: the section `training`")
     parser.add_argument("--seed", type=int, required=True, help="seed of initial weights and shuffles")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
@@ -101,6 +114,9 @@ def main(arguments: argparse.Namespace) -> None:
         temperature_K=data.temperature_K,
         elements=data.elements,
         electrons_per_element=data.electrons_per_element,
+        pseudopotentials=read_pseudopotentials(pseudopotentials_of(arguments), data.electrons_per_element),
+        ecutrho_Ry=data.ecutrho_Ry,
+        domain=describe_domain(snapshots[:count], snapshots[count:], data, arguments.seed),
         training={
             "epochs": result.state.epoch,
             "best_epoch": result.state.best_epoch,
@@ -114,6 +130,37 @@ def main(arguments: argparse.Namespace) -> None:
     save_bundle(bundle, arguments.bundle, arguments.weights)
     arguments.checkpoint.unlink(missing_ok=True)
     logger.info("written: %s, %s", arguments.weights, arguments.bundle)
+
+
+def read_pseudopotentials(files: dict[str, Path], valence: dict[str, float]) -> dict[str, str]:
+    """Element -> text of the UPF file. Raises InputError where it is not one that the reference was made with."""
+    texts = {}
+    for element, electrons in valence.items():
+        if element not in files:
+            raise InputError(f"--pseudopotential: expected one for {element}, got those of {', '.join(files)}.")
+        header = require_element(files[element], element)
+        if header.valence != electrons:
+            raise InputError(
+                f"{files[element]}: z_valence: expected {electrons:g} as in the snapshots, got {header.valence:g}. "
+                "Give the pseudopotential of the reference."
+            )
+        texts[element] = files[element].read_text(encoding="utf-8")
+    return texts
+
+
+def describe_domain(
+    training: list[Snapshot], validation: list[Snapshot], data: DataDescription, seed: int
+) -> TrainingDomain:
+    """What the training set looks like, calibrated on the validation set."""
+    cutoff_A = float(data.descriptor_settings["cutoff_A"])
+    return measure_domain(
+        sample_descriptors(training, SAMPLES, seed),
+        sample_descriptors(validation, SAMPLES, seed),
+        radial_distributions(training, cutoff_A),
+        radial_distributions(validation, cutoff_A),
+        cutoff_A,
+        seed,
+    )
 
 
 if __name__ == "__main__":

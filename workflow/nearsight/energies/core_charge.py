@@ -81,18 +81,21 @@ def structure_factor(scaled_positions: np.ndarray, grid: FourierGrid) -> np.ndar
 
 def spread(positions: np.ndarray, grid: FourierGrid) -> np.ndarray:
     """Coefficients of the sum of all atoms' splines; positions: shape (atoms, 3), in grid steps."""
-    mesh = np.zeros(grid.shape, dtype=grid.real)
+    first, count = grid.own_x.start, len(grid.own_x)
+    mesh = np.zeros((count, *grid.shape[1:]), dtype=grid.real)
     half = SPLINE_ORDER // 2
     offsets = np.arange(1 - half, half + 1)
     spline = cardinal_spline()
     for start in range(0, len(positions), BATCH):
         position = positions[start : start + BATCH]
         below = np.floor(position).astype(int)
-        weights = spline((position - below)[..., None] - offsets)  # (atoms, axis, order)
         x, y, z = ((below[:, axis, None] + offsets) % grid.shape[axis] for axis in range(3))
-        indices = (x[:, :, None, None], y[:, None, :, None], z[:, None, None, :])
-        np.add.at(mesh, indices, np.einsum("ai,aj,ak->aijk", *np.moveaxis(weights, 1, 0)))
-    return grid.coefficients(mesh)
+        # planes of atoms that are this rank's
+        atom, plane = np.nonzero((x >= first) & (x < first + count))
+        weights = spline((position - below)[..., None] - offsets)  # (atoms, axis, order)
+        values = weights[atom, 0, plane][:, None, None] * weights[atom, 1, :, None] * weights[atom, 2, None, :]
+        np.add.at(mesh, (x[atom, plane, None, None] - first, y[atom, :, None], z[atom, None, :]), values)
+    return grid.coefficients_of_planes(mesh)
 
 
 def cardinal_spline() -> Callable[[np.ndarray], np.ndarray]:

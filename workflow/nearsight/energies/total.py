@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -12,10 +14,14 @@ from nearsight.energies.core_charge import core_coefficients
 from nearsight.energies.fourier import FourierGrid
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
-from nearsight.energies.xc import xc_terms
+from nearsight.energies.xc import XcTerms, xc_terms
 from nearsight.errors import InputError
 from nearsight.espresso.pseudopotential import read_core_charge, require_element
 from nearsight.ldos import EnergyGrid, integrate_dos
+from nearsight.ranks import on_first_ranks, on_rank_0
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
 
 logger = logging.getLogger("nearsight")
 
@@ -68,6 +74,7 @@ def total_free_energy(
     ecutrho_Ry: float,
     broadening_eV: float | None,
     single: bool = False,
+    comm: "Comm | None" = None,
 ) -> FreeEnergy:
     """Total free energy A = E_b - E_H[n] + E_xc[n + n_core] - ∫ v_xc n + E_ion - TS of a structure, in N log N.
 
@@ -75,7 +82,8 @@ def total_free_energy(
     (energies,), 1/eV; energies_eV: ascending, evenly spaced; pseudopotentials: element -> UPF file, whose valence,
     core charge and functional count; ecutrho_Ry: density cutoff of the DFT that is followed; broadening_eV: width s
     of the DOS's Gaussian exp(-(ε/s)²), which the integrals then correct for (None: no correction); single: store
-    fields in single precision.
+    fields in single precision; comm: MPI ranks that share the grid, any number of them, all of which call this and get
+    the result (None: this process alone). Each reads its own planes of the density; the ions' sum is rank 0's.
 
     Raises InputError where the density is not of this grid, negative or of another number of electrons, the DOS not
     finite, the energies not ascending, the temperature not above 0 K, or a pseudopotential or core charge missing.
@@ -84,7 +92,7 @@ def total_free_energy(
     headers = read_headers(atoms, pseudopotentials)
     electrons = float(sum(headers[symbol].valence for symbol in atoms.symbols))
     spectrum = integrate_dos(np.asarray(dos, dtype=np.float64), grid, electrons, temperature_K, broadening_eV)
-    fields = density_energies(atoms, density, pseudopotentials, ecutrho_Ry=ecutrho_Ry, single=single)
+    fields = density_energies(atoms, density, pseudopotentials, ecutrho_Ry=ecutrho_Ry, single=single, comm=comm)
     return assemble(
         fields,
         band=spectrum.band_energy_eV,
@@ -101,23 +109,30 @@ def density_energies(
     *,
     ecutrho_Ry: float,
     single: bool = False,
+    comm: "Comm | None" = None,
 ) -> DensityEnergies:
     """Hartree, exchange-correlation and ion energy; arguments as for `total_free_energy`."""
     headers = read_headers(atoms, pseudopotentials)
     charges = {element: header.valence for element, header in headers.items()}
     cores = {element: read_core_charge(pseudopotentials[element]) for element in headers}
-    grid = FourierGrid(np.asarray(atoms.cell), tuple(density.shape), ecutrho_Ry, single)
-    check_density(density, grid.volume, float(sum(charges[symbol] for symbol in atoms.symbols)))
-    valence = grid.coefficients(density)
-    total = core_coefficients(atoms, cores, grid)
-    if total is None:
-        total = valence
-    else:
-        total += valence
-    xc = xc_terms(valence, total, grid, functional_of(headers))
-    hartree = hartree_energy(valence, grid)
-    del valence, total  # room for the mesh of the ions
-    return DensityEnergies(hartree=hartree, xc=xc.energy, xc_potential=xc.potential, ion=ion_energy(atoms, charges))
+    functional = functional_of(headers)
+    electrons = float(sum(charges[symbol] for symbol in atoms.symbols))
+
+    def energies(comm: "Comm | None") -> tuple[float, XcTerms]:
+        grid = FourierGrid(np.asarray(atoms.cell), tuple(density.shape), ecutrho_Ry, single, comm)
+        check_density(density, grid, electrons)
+        valence = grid.coefficients(density)
+        total = core_coefficients(atoms, cores, grid)
+        if total is None:
+            total = valence
+        else:
+            total += valence
+        return hartree_energy(valence, grid), xc_terms(valence, total, grid, functional)
+
+    # the fields are gone when the mesh of the ions comes
+    hartree, xc = on_first_ranks(comm, min(density.shape[:2], default=1), energies)
+    ion = on_rank_0(comm, lambda: ion_energy(atoms, charges))
+    return DensityEnergies(hartree=hartree, xc=xc.energy, xc_potential=xc.potential, ion=ion)
 
 
 def assemble(
@@ -162,15 +177,22 @@ def functional_of(headers: Mapping) -> str:
     return found.pop()
 
 
-def check_density(density: np.ndarray, volume_A3: float, electrons: float) -> None:
+def check_density(density: np.ndarray, grid: FourierGrid, electrons: float) -> None:
     """Raise InputError unless a density is finite, not negative beyond rounding and of the given electrons."""
-    voxel = volume_A3 / np.prod(density.shape)
-    found = negative = 0.0
-    for plane in (np.asarray(density[i], dtype=np.float64) for i in range(density.shape[0])):
-        if not np.isfinite(plane).all():
-            raise InputError("density: expected finite numbers in 1/Å³, got NaN or infinity.")
-        found += float(plane.sum()) * voxel
-        negative -= float(plane[plane < 0].sum()) * voxel
+    voxel = grid.volume / grid.points
+    wrong, sums, negatives = 0, [], []
+    for i in grid.own_x:
+        plane = np.asarray(density[i], dtype=np.float64)
+        if not (finite := np.isfinite(plane)).all():
+            wrong += int(plane.size - finite.sum())
+            plane = np.where(finite, plane, 0.0)
+        sums.append(float(plane.sum()))
+        negatives.append(-float(np.minimum(plane, 0.0).sum()))
+    # every rank learns of an error on any of them
+    wrong = grid.sum(wrong)
+    found, negative = (grid.sum(fsum(parts)) * voxel for parts in (sums, negatives))
+    if wrong:
+        raise InputError(f"density: expected finite numbers in 1/Å³, got NaN or infinity at {wrong} points.")
     if negative > NEGATIVE_TOLERANCE * electrons:
         raise InputError(
             f"density: expected no negative values beyond rounding, got {negative:.3g} of {electrons:g} electrons in "

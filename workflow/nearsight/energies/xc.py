@@ -48,8 +48,9 @@ def xc_terms(valence: np.ndarray, total: np.ndarray, grid: FourierGrid, function
     """
     evaluate = FUNCTIONALS[functional]
     with_core = total is not valence
-    squared = np.zeros(grid.shape, dtype=grid.real)  # |∇n|²
-    mixed = np.zeros(grid.shape, dtype=grid.real) if with_core else squared  # ∇n·∇n_val
+    own = (len(grid.own_x), *grid.shape[1:])
+    squared = np.zeros(own, dtype=grid.real)  # |∇n|²
+    mixed = np.zeros(own, dtype=grid.real) if with_core else squared  # ∇n·∇n_val
     if functional != "LDA":
         for axis in range(3):
             streams = [grid.planes(field, axis) for field in ((total, valence) if with_core else (total,))]
@@ -68,7 +69,7 @@ def xc_terms(valence: np.ndarray, total: np.ndarray, grid: FourierGrid, function
             + float(np.sum(2 * by_gradient * np.sign(n) * mixed[i]) * to_gradient)
         )
     unit = units.HARTREE_eV * grid.volume / units.BOHR_A**3 / grid.points
-    return XcTerms(energy=fsum(energies) * unit, potential=fsum(potentials) * unit)
+    return XcTerms(energy=grid.sum(fsum(energies)) * unit, potential=grid.sum(fsum(potentials)) * unit)
 
 
 def lda(n: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

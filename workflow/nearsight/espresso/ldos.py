@@ -117,9 +117,9 @@ def check_cube_energy(path: Path, energy_eV: float, broadening_eV: float) -> Non
     if not path.is_file():
         raise InputError(f"{path}: expected the LDOS at {energy_eV:.4f} eV, found no file. Run run_ldos again.")
     with open(path, encoding="utf-8", errors="replace") as handle:
-        handle.readline()
-        comment = handle.readline()
-    match = re.search(r"Energy =\s*(\S+) eV, broadening =\s*(\S+) eV", comment)
+        handle.readline(1000)
+        comment = handle.readline(1000)
+    match = re.search(r"Energy =\s*([-+.\d]{1,30}) eV, broadening =\s*([-+.\d]{1,30}) eV", comment)
     if (
         match is None
         or abs(float(match.group(1)) - energy_eV) > 1.01e-4

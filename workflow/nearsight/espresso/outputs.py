@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
+from xml.parsers import expat
 
 import numpy as np
 from ase import Atoms
@@ -11,6 +12,13 @@ from ase import Atoms
 from nearsight import units
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.espresso.workspace import PREFIX, SAVE
+from nearsight.files import read_regular
+
+#: Bytes of the largest XML file that is read: dynamics of a thousand atoms over a thousand steps.
+LARGEST_XML = 1 << 30
+
+#: In atomic units no number of a crystal comes near this; squares and products of such numbers still are numbers.
+LARGEST_NUMBER = 1e100
 
 _FORCE_eV_A = units.HARTREE_eV / units.BOHR_A
 
@@ -65,19 +73,28 @@ def read_electronic_structure(path: str | Path) -> ElectronicStructure:
         if (total := output.find("total_energy")) is not None:
             energies = _energies(total, path)
         forces = output.find("forces")
-        return ElectronicStructure(
+        result = ElectronicStructure(
             atoms=_atoms(_find(output, "atomic_structure", path), path),
             grid=(int(basis.attrib["nr1"]), int(basis.attrib["nr2"]), int(basis.attrib["nr3"])),
             electrons=_number(bands, "nelec", path),
             fermi_energy=_number(bands, "fermi_energy", path) * units.HARTREE_eV,
             eigenvalues=np.array([_array(state, "eigenvalues", path) for state in states]) * units.HARTREE_eV,
             occupations=np.array([_array(state, "occupations", path) for state in states]),
-            weights=np.array([float(_find(state, "k_point", path).attrib["weight"]) for state in states]),
+            weights=_numbers(" ".join(_find(state, "k_point", path).attrib["weight"] for state in states)),
             energies=energies,
             forces=None if forces is None else _array(output, "forces", path).reshape(-1, 3) * _FORCE_eV_A,
         )
     except (ValueError, KeyError) as error:
         raise InputError(f"{path}: expected numbers of Quantum ESPRESSO, got {error!r}. Run it again.") from None
+    states = result.eigenvalues.shape
+    if len(states) != 2 or 0 in states or result.occupations.shape != states or result.weights.shape != states[:1]:
+        raise InputError(
+            f"{path}: expected eigenvalues, occupations and weights of the same k-points and bands, got the shapes "
+            f"{states}, {result.occupations.shape} and {result.weights.shape}. Run it again."
+        )
+    if min(result.grid) < 1 or (result.forces is not None and result.forces.shape != result.atoms.positions.shape):
+        raise InputError(f"{path}: expected a grid of points and a force per atom, got {result.grid} and others.")
+    return result
 
 
 def read_md_steps(path: str | Path) -> list[MdStep]:
@@ -87,14 +104,17 @@ def read_md_steps(path: str | Path) -> list[MdStep]:
     for number, step in enumerate(root.iter("step"), start=1):
         if (step.findtext("scf_conv/convergence_achieved") or "").strip() != "true":
             raise ConvergenceError(f"{path}: step {number}: expected a converged SCF, got one that is not.")
-        atoms = _atoms(_find(step, "atomic_structure", path), path)
-        steps.append(
-            MdStep(
-                positions=atoms.positions,
-                forces=_array(step, "forces", path).reshape(-1, 3) * _FORCE_eV_A,
-                total_free_energy=_number(step, "total_energy/etot", path) * units.HARTREE_eV,
-            )
-        )
+        try:
+            positions = _atoms(_find(step, "atomic_structure", path), path).positions
+            forces = _array(step, "forces", path).reshape(positions.shape) * _FORCE_eV_A
+            energy = _number(step, "total_energy/etot", path) * units.HARTREE_eV
+        except (ValueError, KeyError) as error:
+            raise InputError(
+                f"{path}: step {number}: expected numbers of Quantum ESPRESSO, got {error!r}. Run it again."
+            ) from None
+        steps.append(MdStep(positions=positions, forces=forces, total_free_energy=energy))
+    if len({len(step.positions) for step in steps}) > 1:
+        raise InputError(f"{path}: expected steps of the same atoms, got different numbers of them. Run it again.")
     return steps
 
 
@@ -132,25 +152,34 @@ def text_energies(text: str) -> dict[str, float]:
         "entropy_energy": r"smearing contrib\. \(-TS\)\s+=\s*(\S+) Ry",
     }
     found = {name: re.findall(pattern, text, re.MULTILINE) for name, pattern in patterns.items()}
-    return {name: float(values[-1]) * units.RYDBERG_eV for name, values in found.items() if values}
+    try:
+        return {name: float(_numbers(values[-1])[0]) * units.RYDBERG_eV for name, values in found.items() if values}
+    except ValueError as error:
+        raise InputError(f"pw.x's output: expected energies in Ry, got {str(error)[:80]}. Run it again.") from None
 
 
 def _energies(total: ElementTree.Element, path: str | Path) -> dict[str, float]:
     """QE's energy terms in eV; the one-electron term is what the others leave of the total."""
     names = {"etot": "total_free_energy", "ehart": "hartree_energy", "etxc": "xc_energy", "ewald": "ewald_energy"}
     energies = {name: _number(total, tag, path) * units.HARTREE_eV for tag, name in names.items()}
-    energies["entropy_energy"] = float(total.findtext("demet") or 0.0) * units.HARTREE_eV
+    demet = total.find("demet")
+    energies["entropy_energy"] = 0.0 if demet is None else _number(total, "demet", path) * units.HARTREE_eV
     energies["one_electron_energy"] = 2 * energies["total_free_energy"] - sum(energies.values())
     return energies
 
 
 def _parse(path: str | Path) -> ElementTree.Element:
+    content = read_regular(path, "Quantum ESPRESSO's XML file", "Run the job again.", LARGEST_XML)
     try:
-        return ElementTree.parse(path).getroot()
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected Quantum ESPRESSO's XML file, found none. Run the job again.") from None
-    except ElementTree.ParseError as error:
+        # QE declares no document type; one can hold entities that stand for more than any memory
+        guard = expat.ParserCreate()
+        guard.StartDoctypeDeclHandler = _refuse_doctype
+        guard.Parse(content, True)
+        root = ElementTree.fromstring(content)
+    # LookupError: of an encoding that does not exist
+    except (ElementTree.ParseError, expat.ExpatError, ValueError, LookupError) as error:
         raise InputError(f"{path}: expected a whole XML file of Quantum ESPRESSO, got {error}. Run it again.") from None
+    return root
 
 
 def _find(element: ElementTree.Element, tag: str, path: str | Path) -> ElementTree.Element:
@@ -160,19 +189,36 @@ def _find(element: ElementTree.Element, tag: str, path: str | Path) -> ElementTr
     return found
 
 
+def _refuse_doctype(*_: object) -> None:
+    raise ValueError("a document type declaration, which Quantum ESPRESSO never writes")
+
+
+def _numbers(text: str) -> np.ndarray:
+    """Numbers of a text. Raises ValueError for others, and for those beyond LARGEST_NUMBER, which would overflow."""
+    values = np.array(text.split(), dtype=float)
+    if not (np.abs(values) < LARGEST_NUMBER).all():
+        raise ValueError(f"NaN, infinity, or a number beyond {LARGEST_NUMBER:g}")
+    return values
+
+
 def _number(element: ElementTree.Element, tag: str, path: str | Path) -> float:
-    return float(_find(element, tag, path).text or "")
+    (value,) = _array(element, tag, path)
+    return float(value)
 
 
 def _array(element: ElementTree.Element, tag: str, path: str | Path) -> np.ndarray:
-    return np.array((_find(element, tag, path).text or "").split(), dtype=float)
+    return _numbers(_find(element, tag, path).text or "")
 
 
 def _atoms(element: ElementTree.Element, path: str | Path) -> Atoms:
     rows = _find(element, "atomic_positions", path).findall("atom")
+    cell = np.array([_array(element, f"cell/a{i}", path) for i in (1, 2, 3)])
+    positions = np.array([_numbers(row.text or "") for row in rows])
+    if cell.shape != (3, 3) or positions.shape != (len(rows), 3) or not rows:
+        raise ValueError("a structure without three lattice vectors and atoms")
     return Atoms(
         symbols=[row.attrib["name"].strip() for row in rows],
-        positions=np.array([(row.text or "").split() for row in rows], dtype=float) * units.BOHR_A,
-        cell=np.array([_array(element, f"cell/a{i}", path) for i in (1, 2, 3)]) * units.BOHR_A,
+        positions=positions * units.BOHR_A,
+        cell=cell * units.BOHR_A,
         pbc=True,
     )

@@ -181,9 +181,9 @@ def _check_ranks(text: str, program: str, launch: Launch) -> None:
 def _reason(crash: Path, text: str) -> str:
     """The message of QE's CRASH file in one line, or the message of Fortran or MPI."""
     source = crash.read_text(encoding="utf-8", errors="replace") if crash.exists() else text
-    match = re.search(r"%{20,}\s*(.*?)\s*%{20,}", source, re.DOTALL)
-    if match:
-        return "It says: " + " ".join(match.group(1).split()) + "."
+    parts = re.split(r"%{20,}", source, maxsplit=2)
+    if len(parts) == 3:
+        return "It says: " + " ".join(parts[1].split()) + "."
     lines = [line.strip() for line in text.splitlines() if re.search(r"error|not enough slots", line, re.IGNORECASE)]
     return f"It says: {lines[0]}." if lines else "It gives no reason."
 

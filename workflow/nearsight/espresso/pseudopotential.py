@@ -1,17 +1,28 @@
 """Pseudopotentials: made by QE's ld1.x, or a given UPF file that is what it claims to be."""
 
+import hashlib
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.espresso.programs import Launch, run_program
 from nearsight.espresso.workspace import scratch_folder
-from nearsight.files import sha256_of, write_whole
+from nearsight.files import read_regular, write_whole
+
+#: Bytes of the largest UPF file that is read: those with all projectors and waves of a heavy element have 5 MB.
+LARGEST_UPF = 64 << 20
+
+#: A deck of ld1.x has some hundred lines.
+LARGEST_DECK = 1 << 20
+
+#: Bytes of the largest header: QE's own, with its input deck inside of <PP_INFO>, before it.
+LARGEST_HEADER = 20_000
 
 #: Where ld1.x writes the day: an attribute of the header, and a line of the comment.
 _DATE = re.compile(rb'(?<=\bdate=")[^"]*(?=")|(?<=Generation date:)[^\n]*')
@@ -43,19 +54,14 @@ def read_upf(path: str | Path) -> PseudopotentialHeader:
 
     Only the header is read, by its own tags: the input deck inside many files makes them no valid XML.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: expected a pseudopotential (UPF), found no file. Check `pseudopotentials` in the configuration."
-        ) from None
-    if match := re.search(r"<PP_HEADER\s([^>]*?)/?>", text):
-        attributes = {key: value.strip() for key, value in re.findall(r'(\w+)\s*=\s*"([^"]*)"', match.group(1))}
+    text = _read_text(path)
+    if match := re.search(rf"<PP_HEADER\s([^>]{{0,{LARGEST_HEADER}}}?)/?>", text):
+        attributes = {key: value.strip() for key, value in re.findall(r'\b(\w+)\s*=\s*"([^"]*)"', match.group(1))}
         element, valence = attributes.get("element"), attributes.get("z_valence")
         functional = attributes.get("functional", "")
         end = "</UPF>"
-    elif match := re.search(r"<PP_HEADER>(.*?)</PP_HEADER>", text, re.DOTALL):
-        lines = match.group(1).splitlines()
+    elif header := _element(text, "PP_HEADER"):
+        lines = header.splitlines()
         element = next((line.split()[0] for line in lines if "Element" in line), None)
         valence = next((line.split()[0] for line in lines if "Z valence" in line), None)
         functional = next((line.split("Exch")[0].strip() for line in lines if "Exchange-Corr" in line), "")
@@ -66,7 +72,10 @@ def read_upf(path: str | Path) -> PseudopotentialHeader:
         raise InputError(f"{path}: PP_HEADER: expected element and z_valence, got none.")
     if end not in text:
         raise InputError(f"{path}: expected a whole UPF file, got none of its end ({end}): truncated. Get it again.")
-    return PseudopotentialHeader(element, _numbers(valence)[0], functional)
+    charge = _numbers(valence, path, "PP_HEADER: z_valence")
+    if charge.size != 1 or not 0 < charge[0] < len(chemical_symbols):
+        raise InputError(f"{path}: PP_HEADER: z_valence: expected a number of valence electrons, got {valence[:80]!r}.")
+    return PseudopotentialHeader(element, float(charge[0]), functional)
 
 
 def read_core_charge(path: str | Path) -> CoreCharge | None:
@@ -75,7 +84,7 @@ def read_core_charge(path: str | Path) -> CoreCharge | None:
     Raises InputError where the header promises a core charge and the file holds none, or one of another length.
     """
     read_upf(path)  # is it a whole UPF file?
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    text = _read_text(path)
     promised = re.search(r'core_correction\s*=\s*"\s*\.?([tTfF])', text) or re.search(
         r"^\s*\.?([tTfF])\S*\s+Nonlinear Core Correction", text, re.MULTILINE | re.IGNORECASE
     )
@@ -83,23 +92,45 @@ def read_core_charge(path: str | Path) -> CoreCharge | None:
         return None
     columns = {}
     for tag in ("PP_R", "PP_RAB", "PP_NLCC"):
-        match = re.search(rf"<{tag}(?:\s[^>]*)?>(.*?)</{tag}>", text, re.DOTALL)
-        if match is None:
+        column = _element(text, tag)
+        if column is None:
             raise InputError(
                 f"{path}: {tag}: expected it, since the header announces a core charge, found none. Get the file again."
             )
-        columns[tag] = np.array(_numbers(match.group(1)))
+        columns[tag] = _numbers(column, path, tag)
     lengths = {tag: column.size for tag, column in columns.items()}
-    if len(set(lengths.values())) != 1:
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise InputError(f"{path}: expected PP_R, PP_RAB and PP_NLCC of one length, got {lengths}. Get the file again.")
     return CoreCharge(
         columns["PP_R"] * units.BOHR_A, columns["PP_RAB"] * units.BOHR_A, columns["PP_NLCC"] / units.BOHR_A**3
     )
 
 
-def _numbers(text: str) -> list[float]:
-    """Numbers as Fortran writes them."""
-    return [float(word) for word in text.upper().replace("D", "E").split()]
+def _read_text(path: str | Path) -> str:
+    advice = "Check `pseudopotentials` in the configuration."
+    return read_regular(path, "a pseudopotential (UPF)", advice, LARGEST_UPF).decode("utf-8", errors="replace")
+
+
+def _element(text: str, tag: str) -> str | None:
+    """What stands between the first <tag ...> and the next </tag>; no pattern, which many open tags would keep busy."""
+    start = text.find(f"<{tag}>")
+    if start < 0:
+        match = re.search(rf"<{tag}\s", text)
+        start = match.start() if match else -1
+    begin = text.find(">", start) if start >= 0 else -1
+    end = text.find(f"</{tag}>", begin) if begin >= 0 else -1
+    return text[begin + 1 : end] if end >= 0 else None
+
+
+def _numbers(text: str, path: str | Path, name: str) -> np.ndarray:
+    """Finite numbers as Fortran writes them."""
+    try:
+        values = np.array([float(word) for word in text.upper().replace("D", "E").split()])
+    except ValueError as error:
+        raise InputError(f"{path}: {name}: expected numbers, got {str(error)[:80]}. Get the file again.") from None
+    if not np.isfinite(values).all():
+        raise InputError(f"{path}: {name}: expected finite numbers, got NaN or infinity. Get the file again.")
+    return values
 
 
 def require_element(path: str | Path, element: str) -> PseudopotentialHeader:
@@ -115,13 +146,9 @@ def generate_pseudopotential(deck: str | Path, element: str, output: str | Path)
 
     The deck names its product in `file_pseudopw`. Raises InputError where it does not, or makes another element's.
     """
-    try:
-        text = Path(deck).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(
-            f"{deck}: expected an input of ld1.x for {element}, found no file. "
-            f"Check pseudopotentials.{element}.ld1_input in the configuration."
-        ) from None
+    advice = f"Check pseudopotentials.{element}.ld1_input in the configuration."
+    text = read_regular(deck, f"an input of ld1.x for {element}", advice, LARGEST_DECK).decode("utf-8", "replace")
+    check_deck(text, deck)
     match = re.search(r"file_pseudopw\s*=\s*['\"]([^'\"]+)['\"]", text)
     if match is None:
         raise InputError(f"{deck}: expected `file_pseudopw = 'NAME'` in &inputp, found none.")
@@ -138,17 +165,33 @@ def generate_pseudopotential(deck: str | Path, element: str, output: str | Path)
     return header
 
 
+def check_deck(text: str, deck: str | Path) -> None:
+    """Raise InputError where a deck names a file outside of the folder that ld1.x runs in.
+
+    ld1.x reads and writes under any name that a deck gives it. A path needs a slash; otherwise a slash only ends a
+    namelist, as the last character of a line.
+    """
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.lstrip().startswith("!") and re.search(r"/(?!\s*$)|\S/", line):
+            raise InputError(
+                f"{deck}: line {number}: expected file names without folders, since ld1.x runs in a folder of its "
+                f"own, got {line.strip()[:80]!r}. Name files without a slash; a namelist's own stands on a line alone."
+            )
+
+
 def install_pseudopotential(source: str | Path, sha256: str, element: str, output: str | Path) -> PseudopotentialHeader:
     """Copy a given UPF file to `output` if it is the one that was meant; raises InputError if it is not."""
     header = require_element(source, element)
-    found = sha256_of(source)
+    # read once, so that what is checked is what is copied
+    content = read_regular(source, "a pseudopotential (UPF)", "Check `pseudopotentials`.", LARGEST_UPF)
+    found = hashlib.sha256(content).hexdigest()
     if found != sha256.lower():
         raise InputError(
             f"{source}: expected the SHA-256 {sha256}, got {found}. Use the file that was meant, or correct "
             f"pseudopotentials.{element}.sha256 in the configuration."
         )
     with write_whole(output) as path:
-        shutil.copyfile(source, path)
+        path.write_bytes(content)
     return header
 
 

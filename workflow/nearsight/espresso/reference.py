@@ -15,12 +15,16 @@ from nearsight.espresso.cube import Cube, read_cube
 from nearsight.espresso.inputs import LdosSettings
 from nearsight.espresso.ldos import check_cube_energy, cube_name
 from nearsight.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
+from nearsight.files import read_regular
 from nearsight.jobs import show_progress
 
 logger = logging.getLogger("nearsight")
 
 #: Largest deviation of an integral of the LDOS or the density that counts as rounding of the cube files.
 ELECTRONS_TOLERANCE = 1e-4
+
+#: Bytes of the largest text of pw.x that is read: that of an SCF of thousands of atoms has some MB.
+LARGEST_TEXT = 256 << 20
 
 
 def collect_variables(
@@ -137,10 +141,8 @@ def elements_of(atoms: Atoms) -> list[str]:
 
 def _check_text(result: ElectronicStructure, path: str | Path) -> None:
     """The text and the XML must be of the same run."""
-    try:
-        printed = text_energies(Path(path).read_text(encoding="utf-8", errors="replace"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected pw.x's output of the SCF, found none. Run run_scf again.") from None
+    content = read_regular(path, "pw.x's output of the SCF", "Run run_scf again.", LARGEST_TEXT)
+    printed = text_energies(content.decode("utf-8", errors="replace"))
     for name, value in result.energies.items():
         if name in printed and abs(printed[name] - value) > 1e-6 * units.RYDBERG_eV:
             raise InputError(

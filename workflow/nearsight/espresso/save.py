@@ -4,11 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft
-from scipy.io import FortranFile
 
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.espresso.workspace import require_save
+from nearsight.files import read_regular
+
+#: Bytes of the largest density that is read: 28 for each plane wave.
+LARGEST_DENSITY = 16 << 30
+
+NO_HDF5 = (
+    "A Quantum ESPRESSO built with HDF5 writes charge-density.hdf5, which is not read; take run_density's cube file."
+)
 
 
 def read_save_density(scf: str | Path, grid: tuple[int, int, int]) -> np.ndarray:
@@ -18,24 +25,19 @@ def read_save_density(scf: str | Path, grid: tuple[int, int, int]) -> np.ndarray
     Γ alone. Raises InputError where the file is missing, damaged, spin-polarised, or does not fit on the grid.
     """
     path = require_save(scf) / "charge-density.dat"
+    content = read_regular(path, "the density in Fortran's binary format", NO_HDF5, LARGEST_DENSITY)
     try:
-        with FortranFile(path) as file:
-            gamma_only, count, spins = file.read_ints(np.int32)
-            file.read_reals()  # reciprocal lattice vectors
-            miller = file.read_ints(np.int32).reshape(count, 3)
-            values = file.read_record(np.complex128)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: expected the density in Fortran's binary format, found none. A Quantum ESPRESSO built with HDF5 "
-            "writes charge-density.hdf5, which is not read; use the cube file of run_density."
-        ) from None
-    except Exception as error:  # scipy raises a different type for every kind of damage
-        raise InputError(
-            f"{path}: expected Quantum ESPRESSO's density, got {type(error).__name__}: {error}. Run run_scf again."
-        ) from None
+        header, _, miller, values, *_ = fortran_records(content)  # the second: reciprocal lattice vectors
+        gamma_only, count, spins = np.frombuffer(header, np.int32).tolist()
+        miller = np.frombuffer(miller, np.int32).reshape(count, 3).astype(np.int64)
+        values = np.frombuffer(values, np.complex128)
+    except ValueError as error:
+        raise InputError(f"{path}: expected Quantum ESPRESSO's density, got {error}. Run run_scf again.") from None
     if spins != 1 or values.shape != (count,):
         raise InputError(f"{path}: expected {count} coefficients without spin, got {values.size} and {spins} spins.")
-    if (2 * np.abs(miller).max(axis=0) >= np.array(grid)).any():
+    if not np.isfinite(values).all():
+        raise InputError(f"{path}: expected finite coefficients, got NaN or infinity. Run run_scf again.")
+    if count < 1 or (2 * np.abs(miller).max(axis=0) >= np.array(grid)).any():
         raise InputError(
             f"{path}: expected Miller indices that fit on the grid {tuple(grid)}, got up to "
             f"{tuple(np.abs(miller).max(axis=0).tolist())}. Is it another structure's density?"
@@ -45,3 +47,21 @@ def read_save_density(scf: str | Path, grid: tuple[int, int, int]) -> np.ndarray
         coefficients[tuple(-miller.T)] = values.conj()
     coefficients[tuple(miller.T)] = values
     return scipy.fft.ifftn(coefficients, norm="forward").real / units.BOHR_A**3
+
+
+def fortran_records(content: bytes) -> list[memoryview]:
+    """The records of an unformatted Fortran file, each between two marks with its length in bytes (int32).
+
+    Raises ValueError where a mark is wrong or the file ends inside a record.
+    """
+    view, records, place = memoryview(content), [], 0
+    while place < len(view):
+        if place + 8 > len(view):
+            raise ValueError(f"the end of the file inside record {len(records) + 1}")
+        length = int.from_bytes(view[place : place + 4], "little", signed=True)
+        end = place + 4 + length
+        if length < 0 or end + 4 > len(view) or view[place : place + 4] != view[end : end + 4]:
+            raise ValueError(f"record {len(records) + 1} of {length} bytes, which the file does not hold")
+        records.append(view[place + 4 : end])
+        place = end + 4
+    return records

@@ -1,21 +1,22 @@
 """The plan of a prediction: its batches and tiles, and a first Fermi level from a pre-pass.
 
-The pre-pass predicts the LDOS on every third point along each axis (of a small grid, on more of them). Its Fermi
+The pre-pass predicts the LDOS on a grid that is three times coarser along each axis (less for small grids). Its Fermi
 level μ0 is close to the final one, so that the main pass can write n(r; μ0) and dn/dμ instead of an LDOS: that of a
 large cell is never stored.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from math import prod
 
-import numpy as np
-import xarray as xr
 from ase import Atoms
 
-from nearsight.datasets import atoms_of, settings_of
+from nearsight.descriptors.bricks import Region
 from nearsight.errors import InputError
 from nearsight.files import read_json
-from nearsight.inference.tiles import Block, choose_tile_shape, plan_batches
+from nearsight.inference.fitness import check_fitness, judge_fitness
+from nearsight.inference.predict import prepare_predictor
+from nearsight.inference.tiles import choose_tile_points, plan_batches
 from nearsight.ldos import find_fermi_level
 from nearsight.model.bundle import ModelBundle
 
@@ -28,95 +29,128 @@ FEWEST_POINTS = 20_000
 
 
 @dataclass(frozen=True)
+class PredictionSettings:
+    """How a prediction is computed.
+
+    backend: of the descriptors; precision: float64, float32 or bfloat16; batches: jobs, one file each; memory_GiB: of
+    one job; threads: of one process; keep_ldos: whether batches store the LDOS (small cells); largest_stride: of the
+    pre-pass; accept_unfit: whether a structure that is far from the training set is predicted all the same.
+    """
+
+    backend: str = "native"
+    precision: str = "float32"
+    batches: int = 1
+    memory_GiB: float = 4.0
+    threads: int = 1
+    keep_ldos: bool = False
+    largest_stride: int = LARGEST_STRIDE
+    accept_unfit: bool = False
+
+
+@dataclass(frozen=True)
 class PredictionPlan:
     """Everything that the batches of one prediction share.
 
-    shape: the grid's; batches: one Block each; fermi_level_eV: μ0 of the pre-pass;
-    electrons: of the structure; model_sha256 and descriptors_sha256: the files the plan was made from.
+    shape: the grid's; batches: one region each; tile_points: grid points of one tile; fermi_level_eV: μ0;
+    electrons: of the structure; prepass_stride: 1 if μ0 is that of the whole grid; backend, precision: as in
+    PredictionSettings; descriptor_score, rdf_score: how far the structure is from the training set (1: as far as the
+    validation set); model_sha256 and structure_sha256: of the files that the plan was made from.
     """
 
     shape: tuple[int, int, int]
-    batches: list[Block]
-    tile_shape: tuple[int, int, int]
+    batches: list[Region]
+    tile_points: int
     fermi_level_eV: float
     electrons: float
     prepass_stride: int
+    backend: str
+    precision: str
+    keep_ldos: bool
+    descriptor_score: float
+    rdf_score: float
     model_sha256: str
-    descriptors_sha256: str
+    structure_sha256: str
 
     def to_json(self) -> dict:
         """The plan as plain JSON."""
         return asdict(self)
+
+    def at_level(self, fermi_level_eV: float) -> "PredictionPlan":
+        """The same plan around another Fermi level."""
+        return replace(self, fermi_level_eV=fermi_level_eV)
 
     @classmethod
     def from_file(cls, path: str) -> "PredictionPlan":
         """Read a plan. Raises InputError where a key is missing."""
         content = read_json(path)
         try:
-            content["batches"] = [Block(tuple(batch["start"]), tuple(batch["stop"])) for batch in content["batches"]]
-            content["shape"], content["tile_shape"] = tuple(content["shape"]), tuple(content["tile_shape"])
-            return cls(**content)
-        except (KeyError, TypeError) as error:
+            content["batches"] = [tuple((int(a), int(b)) for a, b in region) for region in content["batches"]]
+            content["shape"] = tuple(int(n) for n in content["shape"])
+            plan = cls(**content)
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{path}: expected a plan made by plan_tiles, got {error}. Delete it and run again."
             ) from None
+        if len(plan.shape) != 3 or any(len(region) != 3 for region in plan.batches):
+            raise InputError(f"{path}: expected a plan of a three-dimensional grid. Delete it and run again.")
+        return plan
 
 
 def count_valence_electrons(atoms: Atoms, model: ModelBundle) -> float:
-    """Number of valence electrons of a structure. Raises InputError for an element that the model does not know."""
-    unknown = sorted(set(atoms.symbols) - set(model.electrons_per_element))
-    if unknown:
-        raise InputError(
-            f"structure: expected the model's elements ({', '.join(model.elements)}), got {', '.join(unknown)}. Train "
-            f"a model on these elements first."
-        )
+    """Number of valence electrons of a structure whose elements the model knows."""
     return float(sum(model.electrons_per_element[symbol] for symbol in atoms.symbols))
 
 
 def make_plan(
     model: ModelBundle,
-    descriptors: xr.Dataset,
+    atoms: Atoms,
+    shape: tuple[int, int, int],
+    settings: PredictionSettings,
     *,
-    batches: int,
-    tile_points: int,
     model_sha256: str,
-    descriptors_sha256: str,
+    structure_sha256: str,
+    progress: Callable[[Iterable], Iterable] = iter,
 ) -> PredictionPlan:
-    """Check that the descriptors fit the model, run the pre-pass and cut the grid.
+    """Check that model, structure and memory fit together, run the pre-pass and cut the grid.
 
-    descriptors: an open descriptor dataset (bispectrum of shape (nx, ny, nz, components) and the geometry).
+    Raises InputError where the structure is too far from the training set and `settings` do not accept that.
     """
-    model.check_fits(settings_of(descriptors))
-    atoms = atoms_of(descriptors)
-    shape = tuple(descriptors["bispectrum"].shape[:3])
+    stride = choose_stride(shape, settings.largest_stride)
+    coarse = tuple(-(-n // stride) for n in shape)
+    predictor = prepare_predictor(
+        model, atoms, coarse, backend=settings.backend, precision=settings.precision, threads=settings.threads
+    )
     electrons = count_valence_electrons(atoms, model)
-    stride = choose_stride(shape)
-    dos = prepass_dos(model, descriptors, stride, atoms.get_volume())
+    tile_points = choose_tile_points(
+        settings.memory_GiB,
+        settings.threads,
+        model.network_settings.inputs,
+        model.energy_grid.count,
+        len(atoms),
+        keep_ldos=settings.keep_ldos,
+    )
+    batches = plan_batches(shape, settings.batches)
+    fitness = judge_fitness(model, atoms, shape)
+    check_fitness(fitness, accept_unfit=settings.accept_unfit)
+    dos = predictor.predict_dos(tile_points, progress)
     return PredictionPlan(
         shape=shape,
-        batches=plan_batches(shape, batches),
-        tile_shape=choose_tile_shape(shape, tile_points),
+        batches=batches,
+        tile_points=tile_points,
         fermi_level_eV=find_fermi_level(dos, model.energy_grid, electrons, model.temperature_K, model.broadening_eV),
         electrons=electrons,
         prepass_stride=stride,
+        backend=settings.backend,
+        precision=settings.precision,
+        keep_ldos=settings.keep_ldos,
+        descriptor_score=fitness.descriptor_score,
+        rdf_score=fitness.rdf_score,
         model_sha256=model_sha256,
-        descriptors_sha256=descriptors_sha256,
+        structure_sha256=structure_sha256,
     )
 
 
-def choose_stride(shape: tuple[int, int, int]) -> int:
-    """The largest stride, up to LARGEST_STRIDE, that leaves FEWEST_POINTS points of the grid; 1 for small grids."""
-    fitting = [s for s in range(1, LARGEST_STRIDE + 1) if prod(-(-n // s) for n in shape) >= FEWEST_POINTS]
+def choose_stride(shape: tuple[int, int, int], largest: int = LARGEST_STRIDE) -> int:
+    """The largest stride, up to `largest`, that leaves FEWEST_POINTS points of the grid; 1 for small grids."""
+    fitting = [s for s in range(1, largest + 1) if prod(-(-n // s) for n in shape) >= FEWEST_POINTS]
     return max(fitting, default=1)
-
-
-def prepass_dos(model: ModelBundle, descriptors: xr.Dataset, stride: int, volume_A3: float) -> np.ndarray:
-    """DOS in 1/eV from every `stride`-th point along each axis, one plane of points in memory at a time."""
-    total, points = np.zeros(model.energy_grid.count), 0
-    field = descriptors["bispectrum"]
-    for i in range(0, field.shape[0], stride):
-        plane = field[i, ::stride, ::stride].values
-        ldos = model.predict_ldos(plane.reshape(-1, plane.shape[-1]))
-        total += ldos.sum(axis=0, dtype=np.float64)
-        points += ldos.shape[0]
-    return total * volume_A3 / points

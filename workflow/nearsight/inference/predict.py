@@ -1,54 +1,175 @@
-"""The main pass: a batch of tiles to density, dn/dμ and DOS at the pre-pass's Fermi level."""
+"""From atoms to DOS, density and dn/dμ on a part of the grid: descriptors, network and reduction, chunk by chunk."""
 
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
-import xarray as xr
+from ase import Atoms
 
-from nearsight.inference.tiles import Block, iterate_tiles
-from nearsight.ldos import FermiWeights, dos_from_ldos
+from nearsight.descriptors.bispectrum import check_backend, compute_region
+from nearsight.descriptors.bricks import Region, lengths_of
+from nearsight.descriptors.settings import BispectrumSettings
+from nearsight.errors import InputError, NearsightError
+from nearsight.inference.network import FoldedNetwork, fold_network
+from nearsight.inference.tiles import CHUNK_POINTS, cut, origin_of, points_of, slices_of
 from nearsight.model.bundle import ModelBundle
+from nearsight.structures.checks import check_structure
+
+#: (atoms near the region, region) -> descriptors of its points, shape (*lengths of region, components)
+DescriptorSource = Callable[[Atoms, Region], np.ndarray]
+
+
+@dataclass
+class StageSeconds:
+    """Seconds of all threads together, by stage; `network` includes the reduction."""
+
+    descriptors: float = 0.0
+    network: float = 0.0
+
+    def add(self, other: "StageSeconds") -> None:
+        """Include another's."""
+        self.descriptors += other.descriptors
+        self.network += other.network
 
 
 @dataclass(frozen=True)
-class BatchPrediction:
-    """One batch: DOS share in 1/eV, shape (energies,); density at μ0 in 1/Å³ and dn/dμ in 1/(eV Å³) on the block.
+class TilePrediction:
+    """What is known of a region: its share of the DOS in 1/eV, shape (energies,), and its fields, all in float64.
 
-    ldos: shape (*block, energies) in 1/(eV Å³) where it was asked for, else None.
+    fields: shape (*lengths of region, k), integrals of the LDOS over energy with k weight vectors; ldos: shape
+    (*lengths of region, energies) in 1/(eV Å³), float32, where it was asked for.
     """
 
-    block: Block
+    region: Region
     dos: np.ndarray
-    density: np.ndarray
-    density_slope: np.ndarray
-    ldos: np.ndarray | None
+    fields: np.ndarray
+    ldos: np.ndarray | None = None
+    seconds: StageSeconds = field(default_factory=StageSeconds)
 
 
-def predict_batch(
-    model: ModelBundle,
-    descriptors: xr.Dataset,
-    block: Block,
-    tile_shape: tuple[int, int, int],
-    weights: FermiWeights,
-    voxel_volume_A3: float,
-    *,
-    keep_ldos: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
-) -> BatchPrediction:
-    """Predict a block of the grid tile by tile; memory is set by the tile (and by the LDOS only if it is kept)."""
-    count = model.energy_grid.count
-    dos = np.zeros(count)
-    density, slope = np.empty(block.shape), np.empty(block.shape)
-    kept = np.empty((*block.shape, count), dtype=np.float32) if keep_ldos else None
-    projection = np.stack([weights.count, weights.count_slope], axis=1)
-    for tile in progress(list(iterate_tiles(block, tile_shape))):
-        features = descriptors["bispectrum"][tile.slices].values
-        ldos = model.predict_ldos(features.reshape(-1, features.shape[-1]))
-        inside = tile.slices_within(block)
-        values = (ldos @ projection).reshape(*tile.shape, 2)
-        density[inside], slope[inside] = values[..., 0], values[..., 1]
-        dos += dos_from_ldos(ldos, voxel_volume_A3)
-        if kept is not None:
-            kept[inside] = ldos.reshape(*tile.shape, count)
-    return BatchPrediction(block, dos, density, slope, kept)
+@dataclass(frozen=True)
+class StructurePredictor:
+    """A model and a structure on a grid of `shape`, ready to predict any region of it on `threads` threads.
+
+    reach_A: the largest cutoff of the structure's elements.
+    """
+
+    network: FoldedNetwork
+    source: DescriptorSource
+    atoms: Atoms
+    shape: tuple[int, int, int]
+    reach_A: float
+    threads: int
+
+    def predict(self, region: Region, projection: np.ndarray, *, keep_ldos: bool = False) -> TilePrediction:
+        """Predict a region; projection: weight vectors of its fields, shape (energies, k).
+
+        Bitwise the same fields whatever regions the grid is cut into. Raises NearsightError where a number is not
+        finite.
+        """
+        near = atoms_near(self.atoms, self.shape, region, self.reach_A)
+        lengths, origin = lengths_of(region), origin_of(region)
+        fields = np.empty((*lengths, projection.shape[1]))
+        ldos = np.empty((*lengths, self.network.energies), dtype=np.float32) if keep_ldos else None
+
+        def predict_chunk(part: Region) -> tuple[np.ndarray, StageSeconds]:
+            started = time.perf_counter()
+            rows = self.source(near, part)
+            rows = rows.reshape(-1, rows.shape[-1])
+            described = time.perf_counter()
+            sums = self.network.reduce(rows, projection)
+            if not np.isfinite(sums.total).all():
+                raise NearsightError(
+                    f"prediction: expected finite numbers, got NaN or infinity in the block of grid points {part}: "
+                    "two atoms in one place, or a damaged model."
+                )
+            inside = slices_of(part, origin)
+            fields[inside] = sums.values.reshape(*lengths_of(part), -1)
+            if ldos is not None:
+                ldos[inside] = self.network.ldos(rows).reshape(*lengths_of(part), -1)
+            return sums.total, StageSeconds(described - started, time.perf_counter() - described)
+
+        total, seconds = np.zeros(self.network.width), StageSeconds()
+        with ThreadPoolExecutor(self.threads) as pool:
+            for chunk_total, chunk_seconds in pool.map(predict_chunk, cut(region, CHUNK_POINTS)):
+                total += chunk_total
+                seconds.add(chunk_seconds)
+        voxel = self.atoms.get_volume() / np.prod(self.shape)
+        return TilePrediction(region, self.network.dos(total, points_of(region), voxel), fields, ldos, seconds)
+
+    def predict_dos(self, tile_points: int, progress: Callable[[Iterable], Iterable] = iter) -> np.ndarray:
+        """DOS of the whole grid in 1/eV, shape (energies,)."""
+        no_fields = np.zeros((self.network.energies, 0))
+        tiles = cut(tuple((0, n) for n in self.shape), tile_points)
+        return np.sum([self.predict(tile, no_fields).dos for tile in progress(tiles)], axis=0)
+
+
+def prepare_predictor(
+    model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], *, backend: str, precision: str, threads: int
+) -> StructurePredictor:
+    """Check that the structure suits the model, fold the network, choose the source of descriptors.
+
+    precision: float64, float32 or bfloat16, of the network; descriptors are in float64 for the first, else float32.
+    Raises InputError for an element that the model does not know or a structure that cannot be a crystal.
+    """
+    check_structure(atoms)
+    check_backend(backend)
+    settings = BispectrumSettings.from_dict(model.descriptor_settings)
+    unknown = sorted(set(atoms.symbols) - set(model.elements))
+    if unknown:
+        raise InputError(
+            f"structure: expected the model's elements ({', '.join(model.elements)}), got {', '.join(unknown)}. Train "
+            f"a model on these elements first."
+        )
+    components = settings.number_of_components(len(set(atoms.numbers.tolist())))
+    if components != model.network_settings.inputs:
+        raise InputError(
+            f"structure: expected all of the model's elements ({', '.join(model.elements)}), since its descriptors "
+            f"are one bispectrum per triple of them, got {', '.join(sorted(set(atoms.symbols)))}."
+        )
+    network = fold_network(model, precision)
+    return StructurePredictor(
+        network=network,
+        source=make_source(atoms, shape, settings, backend, network.input_dtype),
+        atoms=atoms,
+        shape=shape,
+        reach_A=float(settings.cutoffs_of(set(atoms.symbols)).max()),
+        threads=threads,
+    )
+
+
+def make_source(
+    atoms: Atoms, shape: tuple[int, int, int], settings: BispectrumSettings, backend: str, dtype: np.dtype
+) -> DescriptorSource:
+    """How chunks get their descriptors. LAMMPS computes whole grids alone: one array is held in memory then."""
+    components = settings.number_of_components(len(set(atoms.numbers.tolist())))
+    if backend == "lammps":
+        whole = np.empty((*shape, components), dtype=dtype)
+        compute_region(atoms, shape, settings, tuple((0, n) for n in shape), whole, backend=backend)
+        return lambda _, region: np.ascontiguousarray(whole[slices_of(region)])
+
+    def compute(near: Atoms, region: Region) -> np.ndarray:
+        out = np.empty((*lengths_of(region), components), dtype=dtype)
+        return compute_region(near, shape, settings, region, out, backend=backend)
+
+    return compute
+
+
+def atoms_near(atoms: Atoms, shape: tuple[int, int, int], region: Region, reach_A: float) -> Atoms:
+    """The atoms of which some periodic image may be within `reach_A` of a grid point of the region, in their order.
+
+    Compares distances between lattice planes along each axis: some more atoms than needed, none too few.
+    """
+    cell = np.asarray(atoms.cell)
+    # distances between opposite faces of the cell
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    near = np.ones(len(atoms), dtype=bool)
+    scaled = atoms.get_scaled_positions(wrap=False)
+    for axis, ((start, stop), n) in enumerate(zip(region, shape, strict=True)):
+        margin = reach_A / heights[axis] + 1e-9
+        length = (stop - 1 - start) / n
+        # the way from the lower end of the interval, less the margin, upwards around the cell
+        near &= np.mod(scaled[:, axis] - (start / n - margin), 1.0) <= length + 2 * margin
+    return atoms[near]

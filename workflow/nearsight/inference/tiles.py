@@ -1,65 +1,68 @@
-"""How a grid is cut: batches are slabs along x (one job, one file each), tiles are blocks inside a slab."""
+"""How a grid is cut: batches (one job, one file each) into tiles (what a stopped job loses) into chunks (one core)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise, product
+from math import prod
 
+from nearsight.descriptors.bricks import Region, lengths_of, split_evenly
 from nearsight.errors import InputError
 
+#: Most points of a tile: some seconds of one core.
+LARGEST_TILE = 1 << 20
 
-@dataclass(frozen=True)
-class Block:
-    """A box of grid points, `start` included and `stop` excluded along x, y and z."""
+#: Most points of a chunk, a compact block: few points at its faces share their neighbours with another chunk.
+CHUNK_POINTS = 1 << 15
 
-    start: tuple[int, int, int]
-    stop: tuple[int, int, int]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Numbers of points along x, y and z."""
-        return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """The block as an index into an array of the whole grid."""
-        return tuple(slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
-
-    def slices_within(self, outer: "Block") -> tuple[slice, slice, slice]:
-        """The block as an index into an array of `outer`, which contains it."""
-        return tuple(
-            slice(start - origin, stop - origin)
-            for start, stop, origin in zip(self.start, self.stop, outer.start, strict=True)
-        )
+#: What Python, its libraries and the model take, in bytes.
+BASE_BYTES = 600 << 20
 
 
-def split_evenly(length: int, parts: int) -> list[tuple[int, int]]:
-    """`parts` runs (start, stop) that cover 0..length in order and differ by one at most."""
-    edges = [length * i // parts for i in range(parts + 1)]
-    return list(pairwise(edges))
+def points_of(region: Region) -> int:
+    """Number of grid points."""
+    return prod(lengths_of(region))
 
 
-def plan_batches(shape: tuple[int, int, int], batches: int) -> list[Block]:
-    """Cut the grid into slabs along x, one per batch. Raises InputError if there are more batches than planes."""
-    if not 1 <= batches <= shape[0]:
+def slices_of(region: Region, origin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
+    """The region as an index into an array that begins at `origin` of the grid."""
+    return tuple(slice(start - first, stop - first) for (start, stop), first in zip(region, origin, strict=True))
+
+
+def origin_of(region: Region) -> tuple[int, int, int]:
+    """The region's first point."""
+    return tuple(start for start, _ in region)
+
+
+def plan_batches(shape: tuple[int, int, int], batches: int) -> list[Region]:
+    """Cut the grid into `batches` blocks. Raises InputError if there are more batches than points."""
+    parts = split_evenly(tuple((0, n) for n in shape), batches) if batches >= 1 else []
+    if not parts or min(map(points_of, parts)) == 0:
         raise InputError(
-            f"inference.batches: expected between 1 and {shape[0]} (the grid's planes along x), got {batches}."
+            f"inference.batches: expected at least 1 and no more than a grid of {'x'.join(map(str, shape))} can be cut "
+            f"into, got {batches}."
         )
-    return [Block((start, 0, 0), (stop, *shape[1:])) for start, stop in split_evenly(shape[0], batches)]
+    return parts
 
 
-def choose_tile_shape(shape: tuple[int, int, int], tile_points: int) -> tuple[int, int, int]:
-    """The largest block of whole rows along z, then y, then x, with at most `tile_points` points (at least 1)."""
-    nz = min(shape[2], max(tile_points, 1))
-    ny = min(shape[1], max(tile_points // nz, 1))
-    nx = min(shape[0], max(tile_points // (nz * ny), 1))
-    return nx, ny, nz
+def cut(region: Region, largest: int) -> list[Region]:
+    """Compact parts of at most `largest` points, or a little more where cuts are aligned."""
+    return [part for part in split_evenly(region, -(-points_of(region) // largest)) if points_of(part) > 0]
 
 
-def iterate_tiles(region: Block, tile_shape: tuple[int, int, int]) -> Iterator[Block]:
-    """The tiles of a region, in the order of memory; those at the upper faces are smaller."""
-    axes = [
-        [(start, min(start + size, stop)) for start in range(first, stop, size)]
-        for first, stop, size in zip(region.start, region.stop, tile_shape, strict=True)
-    ]
-    for runs in product(*axes):
-        yield Block(tuple(start for start, _ in runs), tuple(stop for _, stop in runs))
+def choose_tile_points(
+    memory_GiB: float, threads: int, components: int, energies: int, atoms: int, *, keep_ldos: bool
+) -> int:
+    """Points of a tile that a job's memory holds. Raises InputError where there is too little of it.
+
+    Each thread holds a chunk of descriptors (and its LDOS where it is kept); the tile holds density and dn/dμ, and
+    the LDOS where it is kept.
+    """
+    per_thread = CHUNK_POINTS * (8 * components + 4 * energies * keep_ldos)
+    # positions, their copies and the selection of those near a tile
+    fixed = BASE_BYTES + threads * per_thread + 200 * atoms
+    per_point = 32 + 8 * energies * keep_ldos
+    largest = int(memory_GiB * 2**30 - fixed) // per_point
+    if largest < min(CHUNK_POINTS, LARGEST_TILE):
+        needed = (fixed + CHUNK_POINTS * per_point) / 2**30
+        raise InputError(
+            f"inference.memory_GiB: expected at least {needed:.2f} GiB for {threads} threads and {atoms} atoms, got "
+            f"{memory_GiB:g}."
+        )
+    return min(largest, LARGEST_TILE)

@@ -1,12 +1,14 @@
 """The model bundle: safetensors with weights and scalings, JSON with all else. No pickle anywhere.
 
-The JSON carries the SHA-256 of the safetensors file, and sizes, types and names are checked before a network is built:
-a file from a stranger can be wrong, but it cannot run code.
+The JSON carries the SHA-256 of the safetensors file and of its own content, and sizes, types and names are checked
+before a network is built: a file from a stranger can be wrong, but it cannot run code.
 """
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +17,26 @@ import safetensors.torch
 import torch
 
 from nearsight.errors import InputError
-from nearsight.files import read_json, sha256_of, write_json, write_whole
+from nearsight.files import read_json, read_regular, sha256_of, write_json, write_whole
 from nearsight.ldos.grid import EnergyGrid
-from nearsight.model.data import NEUTRAL_KEYS
+from nearsight.model.domain import TrainingDomain
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.model.scaling import Scaling
+from nearsight.provenance import hash_settings
 
 FORMAT = "nearsight model bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 3
 
 #: Tensors of the safetensors file beside the network's own.
 SCALINGS = ("descriptors.mean", "descriptors.scale", "ldos.mean", "ldos.scale")
+DOMAIN_ARRAYS = ("mean", "components", "references", "rdf")
+
+#: Most numbers along an axis of the domain's arrays.
+LARGEST_DOMAIN = 1 << 20
+
+#: Bytes of the largest weights that are read, and of the names and shapes before them.
+LARGEST_WEIGHTS = 4 << 30
+LARGEST_HEADER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,8 @@ class ModelBundle:
     """A trained model with everything that is needed to use it, and to refuse data that does not fit.
 
     descriptor_settings: as in the descriptor datasets, without backend and elements; broadening_eV: s of the Gaussian
-    exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons.
+    exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons; pseudopotentials: element -> text
+    of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like.
     """
 
     network: torch.nn.Sequential
@@ -46,6 +58,9 @@ class ModelBundle:
     temperature_K: float
     elements: list[str]
     electrons_per_element: dict[str, float]
+    pseudopotentials: dict[str, str]
+    ecutrho_Ry: float
+    domain: TrainingDomain
     training: dict
     provenance: dict
 
@@ -55,6 +70,7 @@ class ModelBundle:
             "network.inputs and descriptor scaling": (self.network_settings.inputs, self.descriptor_scaling.mean.size),
             "network.outputs and LDOS scaling": (self.network_settings.outputs, self.ldos_scaling.mean.size),
             "network.outputs and energies": (self.network_settings.outputs, self.energy_grid.count),
+            "network.inputs and domain": (self.network_settings.inputs, self.domain.mean.size),
         }
         for what, (one, other) in sizes.items():
             if one != other:
@@ -75,27 +91,6 @@ class ModelBundle:
             scaled = self.network(torch.from_numpy(self.descriptor_scaling.apply(descriptors))).numpy()
         return self.ldos_scaling.invert(scaled)
 
-    def check_fits(self, settings: dict, elements: list[str] | None = None, name: str | Path = "descriptors") -> None:
-        """Raise InputError unless descriptors of these settings and elements are those that the model was trained on.
-
-        settings: as stored in a descriptor dataset; elements: taken from there where left out; name: the file's.
-        """
-        elements = list(settings.get("elements", [])) if elements is None else list(elements)
-        ignored = (*NEUTRAL_KEYS, "elements")
-        given = {key: value for key, value in settings.items() if key not in ignored}
-        for key in sorted(given | self.descriptor_settings):
-            expected, got = self.descriptor_settings.get(key), given.get(key)
-            if expected != got:
-                raise InputError(
-                    f"{name}: {key}: expected {expected} as in the model, got {got}. Compute the descriptors with the "
-                    "model's settings, or train a model with these."
-                )
-        if elements != self.elements:
-            raise InputError(
-                f"{name}: elements: expected {', '.join(self.elements)} as in the model, got "
-                f"{', '.join(elements) or 'none'}. Train a model on these elements first."
-            )
-
 
 def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | Path) -> None:
     """Write both files, each whole; the JSON last, because it names the hash of the other."""
@@ -107,6 +102,8 @@ def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | 
         bundle.ldos_scaling.scale,
     )
     tensors |= {name: torch.from_numpy(value) for name, value in zip(SCALINGS, values, strict=True)}
+    domain = bundle.domain
+    tensors |= {f"domain.{name}": torch.from_numpy(getattr(domain, name)) for name in DOMAIN_ARRAYS}
     with write_whole(weights_path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata={"format": FORMAT})
     content = {
@@ -124,10 +121,20 @@ def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | 
         "temperature_K": bundle.temperature_K,
         "elements": bundle.elements,
         "electrons_per_element": bundle.electrons_per_element,
+        "pseudopotentials": bundle.pseudopotentials,
+        "ecutrho_Ry": bundle.ecutrho_Ry,
+        "domain": {
+            "components": domain.components.shape[1],
+            "references": len(domain.references),
+            "bins": len(domain.rdf),
+            "distance": domain.distance,
+            "rdf_cutoff_A": domain.rdf_cutoff_A,
+            "rdf_distance": domain.rdf_distance,
+        },
         "training": bundle.training,
         "provenance": bundle.provenance,
     }
-    write_json(json_path, content)
+    write_json(json_path, {**content, "content_sha256": hash_settings(content)})
 
 
 def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
@@ -138,12 +145,11 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
             f"{json_path}: format: expected {FORMAT!r}, version {FORMAT_VERSION}, got {content.get('format')!r}, "
             f"version {content.get('format_version')!r}. Train the model again with this version of Nearsight."
         )
-    if not Path(weights_path).is_file():
-        raise InputError(f"{weights_path}: expected the model's weights, found no file. Run the rule train_model.")
-    if (found := sha256_of(weights_path)) != content.get("weights_sha256"):
+    stated = content.pop("content_sha256", None)
+    if stated != (found := hash_settings(content)):
         raise InputError(
-            f"{weights_path}: expected the weights that {json_path} names (SHA-256 {content.get('weights_sha256')}), "
-            f"got SHA-256 {found}. The file is damaged or of another training: train again, or restore both files."
+            f"{json_path}: content_sha256: expected the SHA-256 of the file's content, {found}, got {stated}. The file "
+            "is damaged or was changed by hand: train again, or restore it."
         )
     read = _Reader(json_path, content)
     hidden = read.value("network", "hidden", kind=list)
@@ -171,7 +177,14 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
     }
     if not elements or not all(isinstance(e, str) and e in electrons for e in elements):
         raise InputError(f"{json_path}: elements: expected elements with valence electrons, got {elements}.")
-    tensors = _read_tensors(Path(weights_path), settings)
+    texts = read.value("pseudopotentials", kind=dict)
+    pseudopotentials = {element: read.value("pseudopotentials", element, kind=str) for element in texts}
+    if set(pseudopotentials) != set(elements):
+        raise InputError(f"{json_path}: pseudopotentials: expected one per element, got {sorted(pseudopotentials)}.")
+    sizes = [read.value("domain", key, kind=int) for key in ("components", "references", "bins")]
+    if not all(0 < size <= LARGEST_DOMAIN for size in sizes):
+        raise InputError(f"{json_path}: domain: expected sizes of 1 to {LARGEST_DOMAIN}, got {sizes}.")
+    tensors = _read_tensors(Path(weights_path), settings, sizes, json_path, read.value("weights_sha256", kind=str))
     network = build_network(settings)
     network.load_state_dict({name: tensors[f"network.{name}"] for name in settings.tensor_shapes()})
     network.eval().requires_grad_(False)
@@ -189,21 +202,49 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
             temperature_K=read.number("temperature_K", positive=True),
             elements=elements,
             electrons_per_element=electrons,
+            pseudopotentials=pseudopotentials,
+            ecutrho_Ry=read.number("ecutrho_Ry", positive=True),
+            domain=TrainingDomain(
+                **{name: tensors[f"domain.{name}"].numpy() for name in DOMAIN_ARRAYS},
+                **{
+                    key: read.number("domain", key, positive=True)
+                    for key in ("distance", "rdf_cutoff_A", "rdf_distance")
+                },
+            ),
             training=read.value("training", kind=dict),
             provenance=read.value("provenance", kind=dict),
         ),
     )
 
 
-def _read_tensors(path: Path, settings: NetworkSettings) -> dict[str, torch.Tensor]:
-    """All tensors, with the names, shapes and types that the settings call for."""
+def _read_tensors(
+    path: Path, settings: NetworkSettings, domain_sizes: list[int], json_path: str | Path, sha256: str
+) -> dict[str, torch.Tensor]:
+    """All tensors of the file with this SHA-256, with the names, shapes and types that the settings call for."""
     expected = {f"network.{name}": (torch.float32, shape) for name, shape in settings.tensor_shapes().items()}
     sizes = (settings.inputs, settings.inputs, settings.outputs, settings.outputs)
     expected |= {name: (torch.float64, (size,)) for name, size in zip(SCALINGS, sizes, strict=True)}
+    inputs, (components, references, bins) = settings.inputs, domain_sizes
+    expected |= {
+        "domain.mean": (torch.float64, (inputs,)),
+        "domain.components": (torch.float64, (inputs, components)),
+        "domain.references": (torch.float32, (references, components)),
+        "domain.rdf": (torch.float64, (bins,)),
+    }
+    needed = sum(dtype.itemsize * prod(shape) for dtype, shape in expected.values())
+    if needed > LARGEST_WEIGHTS:
+        raise InputError(f"{json_path}: network: expected at most {LARGEST_WEIGHTS} bytes of weights, got {needed}.")
+    # read once, so that what is checked is what is used
+    content = read_regular(path, "the model's weights", "Run the rule train_model.", needed + LARGEST_HEADER)
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise InputError(
+            f"{path}: expected the weights that {json_path} names (SHA-256 {sha256}), got SHA-256 {found}. The file is "
+            "damaged or of another training: train again, or restore both files."
+        )
     try:
-        tensors = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path}: expected a whole safetensors file, got {error}. Train the model again.") from error
+        tensors = safetensors.torch.load(content)
+    except Exception as error:  # a type that torch has no name for is a KeyError, and so on
+        raise InputError(f"{path}: expected a whole safetensors file, got {error!r}. Train the model again.") from error
     if set(tensors) != set(expected):
         difference = sorted(set(tensors) ^ set(expected))
         raise InputError(f"{path}: expected the tensors of the network, missing or unknown: {', '.join(difference)}.")

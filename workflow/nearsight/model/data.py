@@ -18,6 +18,7 @@ from nearsight.datasets import atoms_of, open_dataset, require, settings_of
 from nearsight.errors import InputError
 from nearsight.ldos.grid import EnergyGrid
 from nearsight.model.scaling import Moments, Scaling
+from nearsight.structures.correlation import radial_distribution
 
 #: Grid points of one block, the unit of reading (a whole chunk of the files, or more).
 BLOCK_POINTS = 4096
@@ -28,6 +29,9 @@ MEMORY_BYTES = 2 << 30
 #: Smallest scale of an energy, relative to the largest, and of a descriptor component.
 LDOS_SCALE_FLOOR = 1e-3
 DESCRIPTOR_SCALE_FLOOR = 0.0
+
+#: Planes of a snapshot that are read for a sample of its points.
+SAMPLED_PLANES = 16
 
 #: Å; positions in text files have eight decimals.
 POSITION_TOLERANCE_A = 1e-6
@@ -61,6 +65,7 @@ class DataDescription:
     descriptor_settings: dict
     elements: list[str]
     electrons_per_element: dict[str, float]
+    ecutrho_Ry: float
 
 
 def describe_snapshots(
@@ -89,6 +94,7 @@ def describe_snapshots(
         descriptor_settings=first["descriptors"],
         elements=first["elements"],
         electrons_per_element=first["valence"],
+        ecutrho_Ry=float(first["ecutrho_Ry"]),
     )
 
 
@@ -104,6 +110,30 @@ def measure_scalings(snapshots: Sequence[Snapshot], components: int, energies: i
                 x.add(descriptors)
                 y.add(ldos)
     return Scaling.from_moments(x, DESCRIPTOR_SCALE_FLOOR), Scaling.from_moments(y, LDOS_SCALE_FLOOR)
+
+
+def sample_descriptors(snapshots: Sequence[Snapshot], points: int, seed: int) -> np.ndarray:
+    """Descriptors of about `points` random grid points, shape (points, components), float64; few planes are read."""
+    generator = np.random.default_rng(seed)
+    share = max(points // len(snapshots), 1)
+    rows = []
+    for snapshot in snapshots:
+        nx, ny, nz = snapshot.shape
+        planes = np.sort(generator.permutation(nx)[:SAMPLED_PLANES])
+        with h5py.File(snapshot.descriptors, "r") as file:
+            for x in planes:
+                plane = file["bispectrum"][x].reshape(ny * nz, -1)
+                rows.append(plane[generator.permutation(ny * nz)[: -(-share // len(planes))]])
+    return np.concatenate(rows).astype(np.float64)
+
+
+def radial_distributions(snapshots: Sequence[Snapshot], cutoff_A: float) -> np.ndarray:
+    """g(r) of each snapshot up to the cutoff, shape (snapshots, bins)."""
+    distributions = []
+    for snapshot in snapshots:
+        with open_dataset(snapshot.reference) as dataset:
+            distributions.append(radial_distribution(atoms_of(dataset), cutoff_A)[1])
+    return np.stack(distributions)
 
 
 def blocks_of(shape: tuple[int, int, int], points: int = BLOCK_POINTS) -> list[tuple[int, int, int]]:
@@ -270,6 +300,7 @@ def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
             "energies": [round(float(e), 9) for e in ours["energy"].values],
             "ldos.broadening_eV": _key(settings, "ldos", "broadening_eV", path=reference),
             "temperature_K": _key(settings, "temperature_K", path=reference),
+            "ecutrho_Ry": _key(settings, "dft", "ecutrho_Ry", path=reference),
             "valence": _key(settings, "valence", path=reference),
             "elements": list(_key(described, "elements", path=descriptors)),
             "descriptors": {k: v for k, v in described.items() if k not in (*NEUTRAL_KEYS, "elements")},

@@ -15,6 +15,9 @@ from nearsight.structures.io import read_structure
 #: Entry of `Atoms.info` with the grid (nx, ny, nz) of all fields of a structure.
 GRID_SHAPE = "grid_shape"
 
+#: Points along an axis: at a tenth of an Å from point to point, a cell of ten micrometres.
+LARGEST_GRID = 100_000
+
 
 def hcp_orthorhombic(element: str, density_g_cm3: float, c_over_a: float) -> Atoms:
     """Hexagonal close packing in its orthorhombic cell of four atoms, edges a, a√3, c.
@@ -77,12 +80,14 @@ def build_supercell(atoms: Atoms, repeat: Sequence[int]) -> Atoms:
 def grid_of(atoms: Atoms, source: str | Path = "structure") -> tuple[int, int, int]:
     """The grid (nx, ny, nz) of a structure's fields. Raises InputError where it has none; `source` is its file."""
     shape = atoms.info.get(GRID_SHAPE)
-    if shape is None or np.shape(shape) != (3,) or min(shape) < 1:
+    values = np.asarray(shape)
+    good = values.shape == (3,) and values.dtype.kind in "iu" and values.min() >= 1 and values.max() <= LARGEST_GRID
+    if not good:
         raise InputError(
-            f"{source}: {GRID_SHAPE}: expected three whole numbers in the structure's info, got {shape}. "
-            "Make the file with select_snapshots, build_structure or build_supercell."
+            f"{source}: {GRID_SHAPE}: expected three whole numbers from 1 to {LARGEST_GRID} in the structure's info, "
+            f"got {str(shape)[:80]}. Make the file with select_snapshots, build_structure or build_supercell."
         )
-    nx, ny, nz = (int(n) for n in shape)
+    nx, ny, nz = values.tolist()
     return nx, ny, nz
 
 

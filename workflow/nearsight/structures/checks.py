@@ -13,6 +13,12 @@ from nearsight.errors import InputError
 #: temperatures of condensed matter comes that near, a doubled atom or a wrong unit does.
 OVERLAP_FRACTION = 0.5
 
+#: Å; a longer lattice vector or position is a damaged number.
+LONGEST_A = 1e5
+
+#: Images of the cell that the search for overlaps may look at: 27 for any cell but a flat or a very skewed one.
+MOST_IMAGES = 10_000
+
 
 def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
     """Raise InputError unless `atoms` is a crystal: atoms that exist, a periodic right-handed cell, no overlap.
@@ -29,6 +35,8 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
     if (atoms.numbers < 1).any():
         first = int(np.flatnonzero(atoms.numbers < 1)[0])
         raise InputError(f"{source}: expected chemical elements, got the unknown element X at atom {first}.")
+    if not (np.abs(atoms.cell).max() < LONGEST_A and np.abs(atoms.positions).max() < LONGEST_A):
+        raise InputError(f"{source}: expected lengths below {LONGEST_A:g} Å, got longer ones. Check their unit (Å).")
     volume = np.linalg.det(atoms.cell)
     if not abs(volume) > 1e-6:
         raise InputError(
@@ -45,6 +53,13 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
             f'{source}: pbc: expected periodicity along all three vectors, got {atoms.pbc.tolist()}. Set pbc="T T T".'
         )
     radii = OVERLAP_FRACTION * covalent_radii[atoms.numbers]
+    heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell), axis=0)
+    if np.prod(2 * np.ceil(2 * radii.max() / heights) + 1) > MOST_IMAGES:
+        raise InputError(
+            f"{source}: cell: expected lattice planes at least some tenths of an Å apart, got "
+            f"{', '.join(f'{height:.3g}' for height in heights)} Å. Reduce the cell, or check its unit (Å)."
+        )
+    _expect_one_per_cube(atoms, 2 * radii.min(), source)
     first, second, distances = neighbor_list("ijd", atoms, cutoff=radii)
     if len(distances):
         worst = int(np.argmin(distances))
@@ -53,4 +68,21 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
         raise InputError(
             f"{source}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) overlap: expected at least "
             f"{limit:.2f} Å between them, got {distances[worst]:.3f} Å. Check positions, cell and their unit (Å)."
+        )
+
+
+def _expect_one_per_cube(atoms: Atoms, distance_A: float, source: str | Path) -> None:
+    """Raise InputError where two atoms share a cube with an edge of half the smallest distance allowed.
+
+    Their distance is below √3/2 of it. Beyond this test atoms are so thin that the search for overlaps is O(N): that of
+    a hundred thousand atoms in one place would look at all pairs.
+    """
+    cubes = np.floor(atoms.get_positions(wrap=True) / (distance_A / 2)).astype(np.int64)
+    _, index, counts = np.unique(cubes, axis=0, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        first = int(index[int(np.argmax(counts))])
+        raise InputError(
+            f"{source}: atoms around atom {first} ({atoms.symbols[first]}) overlap: expected at least "
+            f"{distance_A:.2f} Å between atoms, got {int(counts.max())} within {0.87 * distance_A:.3f} Å. Check "
+            "positions, cell and their unit (Å)."
         )

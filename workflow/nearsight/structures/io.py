@@ -1,19 +1,27 @@
 """Structures on disk, through ASE; whatever is read is checked."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import ase.io
 from ase import Atoms
-from ase.io.formats import filetype, ioformats
+from ase.io.formats import filetype
 
 from nearsight.errors import InputError
-from nearsight.files import write_whole
+from nearsight.files import open_regular, write_whole
 from nearsight.structures.checks import check_structure
+
+#: Formats that are read: plain text, by readers of ASE that parse numbers and no more. Others of its eighty start
+#: programs, open further files that the first one names, or hold objects.
+FORMATS = ("extxyz", "cif", "vasp", "espresso-in", "xsf")
+
+#: Bytes of the largest file: a trajectory of a hundred thousand atoms over some hundred steps.
+LARGEST_STRUCTURE = 4 << 30
 
 
 def read_structure(path: str | Path) -> Atoms:
-    """The last structure of a file in any format that ASE knows, checked.
+    """The last structure of a file in one of FORMATS, checked.
 
     Raises InputError where the file is missing or unreadable or the structure cannot be a crystal.
     """
@@ -22,22 +30,21 @@ def read_structure(path: str | Path) -> Atoms:
 
 def read_frames(path: str | Path) -> list[Atoms]:
     """All structures of a file, each checked. Raises InputError as read_structure does."""
-    if not Path(path).is_file():
-        raise InputError(
-            f"{path}: expected a structure file, found none. Check the path, or run the rule that makes it."
-        )
-    # an object, not the name: in a name ASE would read '@' and '*' as an index and a pattern
-    try:
-        file_format = filetype(str(path))
-        mode = "rb" if ioformats[file_format].isbinary else "r"
-        with open(path, mode, encoding=None if mode == "rb" else "utf-8") as handle:
+    advice = "Check the path, or run the rule that makes it."
+    with open_regular(path, "a structure file", advice, LARGEST_STRUCTURE) as handle:
+        try:
+            file_format = filetype(str(path))
+            if file_format not in FORMATS:
+                raise ValueError(f"the format {file_format}, which is not read from others' files")
+            # an object, not the name: in a name ASE would read '@' and '*' as an index and a pattern
+            text = io.TextIOWrapper(handle, encoding="utf-8")
             # parallel=False: under MPI, ASE would make this a collective call, and one rank alone may be reading
-            frames = ase.io.read(handle, index=":", format=file_format, parallel=False)
-    except Exception as error:  # every reader of ASE raises errors of its own
-        raise InputError(
-            f"{path}: expected a structure in a format that ASE reads, got {type(error).__name__}: {error}. "
-            "Check the file and its suffix."
-        ) from error
+            frames = ase.io.read(text, index=":", format=file_format, parallel=False)
+        except Exception as error:  # every reader of ASE raises errors of its own
+            raise InputError(
+                f"{path}: expected a structure in a format that ASE reads ({', '.join(FORMATS)}), got "
+                f"{type(error).__name__}: {str(error)[:500]}. Check the file and its suffix."
+            ) from error
     if not frames:
         raise InputError(f"{path}: expected a structure, got an empty file. Run the rule that makes it again.")
     for frame in frames:

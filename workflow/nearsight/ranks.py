@@ -18,16 +18,24 @@ logger = logging.getLogger("nearsight")
 
 Result = TypeVar("Result")
 
+INSTALL = "Install it with `pip install mpi4py mpich`, or with `conda install -c conda-forge mpi4py mpich`."
+
 
 def world() -> "Comm":
     """All ranks of this job. Raises MissingProgramError where mpi4py or its MPI library is missing."""
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
-        from nearsight.descriptors.lammps import INSTALL
-
         raise MissingProgramError(f"mpi4py with an MPI library: expected, not found ({error}). {INSTALL}") from error
     return MPI.COMM_WORLD
+
+
+def alone() -> "Comm":
+    """This process as the only rank. Raises MissingProgramError as `world` does."""
+    world()
+    from mpi4py import MPI
+
+    return MPI.COMM_SELF
 
 
 def check_ranks(comm: "Comm", promised: int) -> None:
@@ -42,11 +50,13 @@ def check_ranks(comm: "Comm", promised: int) -> None:
         raise InputError(f"--ranks: expected {promised} MPI ranks, got {comm.size}. Start as many as are promised.")
 
 
-def on_rank_0(comm: "Comm", function: Callable[[], Result]) -> Result:
-    """Call `function` on rank 0 alone and give every rank its result, for reading files.
+def on_rank_0(comm: "Comm | None", function: Callable[[], Result]) -> Result:
+    """Call `function` on rank 0 alone and give every rank its result, for reading files (None: one process).
 
     A NearsightError is raised on rank 0; the other ranks leave without a message of their own.
     """
+    if comm is None:
+        return function()
     result, error = None, None
     if comm.rank == 0:
         try:
@@ -59,6 +69,30 @@ def on_rank_0(comm: "Comm", function: Callable[[], Result]) -> Result:
             raise error
         sys.exit(1)
     return comm.bcast(result, root=0)
+
+
+def on_first_ranks(comm: "Comm | None", count: int, function: Callable[["Comm | None"], Result]) -> Result:
+    """Call `function` on the first `count` ranks with their communicator, and give every rank rank 0's result.
+
+    For work that cannot be cut into as many parts as there are ranks. A NearsightError that all of them meet is raised
+    on all ranks.
+    """
+    if comm is None or comm.size <= count:
+        return function(comm)
+    busy = comm.rank < count
+    part = comm.Split(0 if busy else 1, comm.rank)
+    outcome: Result | NearsightError | None = None
+    try:
+        if busy:
+            outcome = function(part)
+    except NearsightError as error:
+        outcome = error
+    finally:
+        part.Free()
+    outcome = comm.bcast(outcome, root=0)
+    if isinstance(outcome, NearsightError):
+        raise outcome
+    return outcome
 
 
 def run_parallel_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:

@@ -1,0 +1,102 @@
+"""Energies from files to a file: what the job compute_energies and the command `nearsight predict` share."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from nearsight.datasets import atoms_of, open_dataset, require, settings_of
+from nearsight.energies.total import FreeEnergy, density_energies, total_free_energy
+from nearsight.files import write_json
+from nearsight.ldos import EnergyGrid, FermiWeights, density_from_ldos, fermi_weights, find_fermi_level
+from nearsight.provenance import collect_provenance
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
+
+logger = logging.getLogger("nearsight")
+
+#: From this number of grid points on fields are stored in float32, half the memory, about 30,000 atoms: the total free
+#: energy then changes by less than 1e-6 eV/atom (docs/performance.md).
+SINGLE_FROM_POINTS = 1 << 27
+
+
+def write_energies(
+    fields: Path, pseudopotentials: Mapping[str, Path], ecutrho_Ry: float, output: Path, comm: "Comm"
+) -> FreeEnergy:
+    """Compute all terms of a prediction (density, DOS) or of a snapshot dataset (LDOS), and write them as JSON.
+
+    For a snapshot, those of DFT's own density are written too. Every rank of `comm` calls this; each reads and
+    transforms its own planes of the density. Returns the terms, the same on all ranks.
+    """
+    with open_dataset(fields) as dataset:
+        require(dataset, "density", "dos", "energy", path=fields)
+        settings = settings_of(dataset)
+        atoms = atoms_of(dataset)
+        # a snapshot dataset holds the settings of its LDOS in a section
+        broadening = settings["ldos"]["broadening_eV"] if "ldos" in settings else settings["broadening_eV"]
+        conditions = {"temperature_K": settings["temperature_K"], "broadening_eV": broadening}
+        density = dataset["density"]
+        single = density.size >= SINGLE_FROM_POINTS
+        options = {"pseudopotentials": pseudopotentials, "ecutrho_Ry": ecutrho_Ry, "single": single}
+        options["comm"] = comm
+        further = {}
+        if "ldos" in dataset:
+            energies = energies_of_ldos(dataset, conditions, options)
+            further["density_energies_eV_of_dft_density"] = asdict(density_energies(atoms, density, **options))
+        else:
+            energies = total_free_energy(
+                atoms, density, dataset["dos"].values, dataset["energy"].values, **conditions, **options
+            )
+    if comm.rank > 0:
+        return energies
+    terms = asdict(energies)
+    level, electrons = terms.pop("fermi_energy"), terms.pop("electrons")
+    settings = {**conditions, "ecutrho_Ry": ecutrho_Ry, "fields": "float32" if single else "float64"}
+    inputs = {"fields": fields}
+    inputs |= {f"pseudopotential {element}": path for element, path in pseudopotentials.items()}
+    write_json(
+        output,
+        {
+            "atoms": len(atoms),
+            "grid_shape": list(density.shape),
+            "energies_eV": terms,
+            "total_free_energy_eV_per_atom": energies.total / len(atoms),
+            "fermi_energy_eV": level,
+            "electrons": electrons,
+            **further,
+            "provenance": collect_provenance("energies", settings, inputs),
+        },
+    )
+    logger.info("%d atoms: total free energy %.6f eV/atom", len(atoms), energies.total / len(atoms))
+    return energies
+
+
+@dataclass(frozen=True)
+class DensityOfLdos:
+    """The density of an LDOS, computed when a plane of it is asked for; shape (nx, ny, nz), 1/Å³."""
+
+    ldos: xr.DataArray
+    weights: FermiWeights
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the grid."""
+        return self.ldos.shape[:3]
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Plane i of x, read from the file."""
+        return density_from_ldos(self.ldos[i].values, self.weights)
+
+
+def energies_of_ldos(dataset: xr.Dataset, conditions: dict, options: dict) -> FreeEnergy:
+    """The total free energy of a reference LDOS: its DOS, and the density that it has at its own Fermi level."""
+    grid = EnergyGrid.from_energies(dataset["energy"].values)
+    dos = dataset["dos"].values
+    level = find_fermi_level(dos, grid, float(dataset["electrons"]), **conditions)
+    density = DensityOfLdos(dataset["ldos"], fermi_weights(grid, level, **conditions))
+    return total_free_energy(atoms_of(dataset), density, dos, dataset["energy"].values, **conditions, **options)

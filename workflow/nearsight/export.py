@@ -1,0 +1,95 @@
+"""The density in the formats of other programs: Gaussian cube, XCrySDen's XSF, VASP's CHGCAR."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from ase import Atoms
+
+from nearsight import units
+from nearsight.datasets import atoms_of, open_dataset, require
+from nearsight.errors import InputError
+from nearsight.files import write_whole
+
+#: Values of one line.
+COLUMNS = {"cube": 6, "xsf": 6, "chgcar": 5}
+
+
+def export_density(source: Path, output: Path, kind: str) -> None:
+    """Write the density of a dataset as `kind`: cube (1/bohr³), xsf (1/Å³) or chgcar (density times the cell's volume).
+
+    One plane of the density is in memory at a time for cube, all of it for the others, which have x as the fastest axis.
+    Raises InputError for another kind or a dataset without a density.
+    """
+    if kind not in WRITERS:
+        raise InputError(f"--format: expected one of {', '.join(WRITERS)}, got {kind!r}.")
+    with open_dataset(source) as dataset:
+        require(dataset, "density", "cell", "positions", "atomic_numbers", path=source)
+        with write_whole(output) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            WRITERS[kind](file, atoms_of(dataset), dataset["density"])
+
+
+def write_cube(file: TextIO, atoms: Atoms, density: np.ndarray) -> None:
+    """Gaussian cube: bohr, density in 1/bohr³, z fastest."""
+    nx, ny, nz = density.shape
+    file.write("electronic density in 1/bohr^3\nwritten by nearsight export\n")
+    file.write(f"{len(atoms):5d} {0.0:18.12f} {0.0:18.12f} {0.0:18.12f}\n")
+    for n, vector in zip((nx, ny, nz), np.asarray(atoms.cell), strict=True):
+        file.write(f"{n:5d} " + " ".join(f"{x / n / units.BOHR_A:18.12f}" for x in vector) + "\n")
+    for number, position in zip(atoms.numbers, atoms.positions, strict=True):
+        words = " ".join(f"{x / units.BOHR_A:18.12f}" for x in position)
+        file.write(f"{number:5d} {float(number):12.6f} {words}\n")
+    for i in range(nx):
+        plane = np.asarray(density[i], dtype=float) * units.BOHR_A**3
+        for row in plane:
+            file.write(in_columns(row, COLUMNS["cube"]))
+
+
+def write_xsf(file: TextIO, atoms: Atoms, density: np.ndarray) -> None:
+    """XSF: Å, density in 1/Å³ on the general grid, whose last planes repeat the first, x fastest."""
+    vectors = "".join(" ".join(f"{x:18.12f}" for x in vector) + "\n" for vector in np.asarray(atoms.cell))
+    file.write(f"CRYSTAL\nPRIMVEC\n{vectors}PRIMCOORD\n{len(atoms)} 1\n")
+    for number, position in zip(atoms.numbers, atoms.positions, strict=True):
+        file.write(f"{number:4d} " + " ".join(f"{x:18.12f}" for x in position) + "\n")
+    nx, ny, nz = density.shape
+    file.write("BEGIN_BLOCK_DATAGRID_3D\nelectronic_density_in_1/A^3\nBEGIN_DATAGRID_3D_density\n")
+    file.write(f"{nx + 1} {ny + 1} {nz + 1}\n0.0 0.0 0.0\n{vectors}")
+    values = np.asarray(density, dtype=float)
+    for k in [*range(nz), 0]:
+        plane = values[:, :, k]
+        file.write(in_columns(np.pad(plane, ((0, 1), (0, 1)), mode="wrap").T.ravel(), COLUMNS["xsf"]))
+    file.write("END_DATAGRID_3D\nEND_BLOCK_DATAGRID_3D\n")
+
+
+def write_chgcar(file: TextIO, atoms: Atoms, density: np.ndarray) -> None:
+    """CHGCAR: positions by element, density times the cell's volume, x fastest."""
+    elements = list(dict.fromkeys(atoms.symbols))
+    file.write("electronic density by nearsight\n   1.0\n")
+    for vector in np.asarray(atoms.cell):
+        file.write(" ".join(f"{x:18.12f}" for x in vector) + "\n")
+    counts = [int((atoms.symbols == element).sum()) for element in elements]
+    file.write(" ".join(elements) + "\n" + " ".join(map(str, counts)) + "\nDirect\n")
+    scaled = atoms.get_scaled_positions()
+    for element in elements:
+        for position in scaled[atoms.symbols == element]:
+            file.write(" ".join(f"{x:18.12f}" for x in position) + "\n")
+    nx, ny, nz = density.shape
+    file.write(f"\n{nx:5d}{ny:5d}{nz:5d}\n")
+    values = np.asarray(density, dtype=float) * atoms.get_volume()
+    step = 4 * COLUMNS["chgcar"]  # planes that fill whole lines
+    for start in range(0, nz, step):
+        file.write(in_columns(values[:, :, start : start + step].transpose(2, 1, 0).ravel(), COLUMNS["chgcar"]))
+
+
+def in_columns(values: np.ndarray, columns: int) -> str:
+    """Numbers in lines of `columns`."""
+    words = [f"{value: .9E}" for value in values]
+    return "".join(" ".join(words[start : start + columns]) + "\n" for start in range(0, len(words), columns))
+
+
+WRITERS: dict[str, Callable[[TextIO, Atoms, np.ndarray], None]] = {
+    "cube": write_cube,
+    "xsf": write_xsf,
+    "chgcar": write_chgcar,
+}

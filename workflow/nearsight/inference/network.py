@@ -1,0 +1,134 @@
+"""The model's network made ready for streaming: descriptors in, integrals of the LDOS out.
+
+The scalings are folded into the first and the last layer. The last layer is linear, d = W h + b, so that an integral of
+the LDOS over energy with weights w is n = h·(Wᵀ w) + b·w, and one over space is W Σ h + N b: the LDOS of a large cell
+is never formed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nearsight.errors import InputError
+from nearsight.model.bundle import ModelBundle
+
+#: Rows of one micro-batch: the activations of a layer stay in the cache, and since every product of matrices has this
+#: shape (the last one is padded), a row's result does not depend on how the grid was cut.
+MICRO_BATCH = 512
+
+#: Precision of the network -> type of its products. bfloat16 keeps the weights' eight leading bits; it is fast on
+#: processors with AMX alone.
+PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class HiddenSums:
+    """What remains of some rows: `total` Σ h, shape (width,), of `rows` rows; `values` h·V + c, shape (rows, k)."""
+
+    total: np.ndarray
+    rows: int
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class FoldedNetwork:
+    """A network whose scalings are part of its weights.
+
+    shift: mean of the descriptors, shape (components,), subtracted first: folded into the bias, it would cost float32
+    most of its digits. layers: weight (inputs, outputs) and bias of the hidden layers, in the network's precision.
+    last_weight, last_bias: the linear last layer to the LDOS in 1/(eV Å³), shapes (width, energies) and (energies,),
+    float64. input_dtype: precision that the descriptors should have.
+    """
+
+    shift: torch.Tensor
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    activation: torch.nn.Module
+    last_weight: np.ndarray
+    last_bias: np.ndarray
+
+    @property
+    def input_dtype(self) -> np.dtype:
+        """Type of numbers of the descriptors."""
+        return np.dtype("float64" if self.shift.dtype == torch.float64 else "float32")
+
+    @property
+    def energies(self) -> int:
+        """Number of LDOS energies."""
+        return self.last_bias.size
+
+    @property
+    def width(self) -> int:
+        """Units of the last hidden layer."""
+        return len(self.last_weight)
+
+    def dos(self, sums_total: np.ndarray, rows: int, voxel_volume_A3: float) -> np.ndarray:
+        """DOS in 1/eV, shape (energies,), of `rows` grid points with Σ h = sums_total."""
+        return (sums_total @ self.last_weight + rows * self.last_bias) * voxel_volume_A3
+
+    def hidden(self, descriptors: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Activations of the last hidden layer, micro-batch by micro-batch, with the rows that they belong to.
+
+        descriptors: shape (rows, components). The tensor, shape (rows of the slice, width), is valid until the next.
+        """
+        rows = torch.from_numpy(descriptors)
+        kind = self.layers[0][0].dtype
+        padded = torch.zeros(MICRO_BATCH, rows.shape[1], dtype=self.shift.dtype)
+        for start in range(0, len(rows), MICRO_BATCH):
+            part = rows[start : start + MICRO_BATCH]
+            torch.sub(part, self.shift, out=padded[: len(part)])
+            values = padded.to(kind)
+            for weight, bias in self.layers:
+                values = self.activation(torch.addmm(bias, values, weight))
+            yield slice(start, start + len(part)), values[: len(part)]
+
+    def reduce(self, descriptors: np.ndarray, projection: np.ndarray) -> HiddenSums:
+        """Σ h of some rows and their integrals over energy; float64.
+
+        projection: weights of the integrals, shape (energies, k), such as those of `fermi_weights`.
+        """
+        weights = torch.from_numpy(self.last_weight @ projection)
+        constant = torch.from_numpy(self.last_bias @ projection)
+        total = torch.zeros(self.width, dtype=torch.float64)
+        values = np.empty((len(descriptors), projection.shape[1]))
+        with torch.inference_mode():
+            for rows, hidden in self.hidden(descriptors):
+                hidden = hidden.to(torch.float64)
+                total += hidden.sum(0)
+                values[rows] = torch.addmm(constant, hidden, weights).numpy()
+        return HiddenSums(total.numpy(), len(descriptors), values)
+
+    def ldos(self, descriptors: np.ndarray) -> np.ndarray:
+        """LDOS in 1/(eV Å³), shape (rows, energies), float32."""
+        kind = self.shift.dtype
+        weight, bias = (torch.from_numpy(values).to(kind) for values in (self.last_weight, self.last_bias))
+        result = np.empty((len(descriptors), self.energies), dtype=np.float32)
+        with torch.inference_mode():
+            for rows, hidden in self.hidden(descriptors):
+                result[rows] = torch.addmm(bias, hidden.to(kind), weight).numpy()
+        return result
+
+
+def fold_network(model: ModelBundle, precision: str) -> FoldedNetwork:
+    """The network of a model with its scalings folded in. Raises InputError for an unknown precision."""
+    if precision not in PRECISIONS:
+        raise InputError(f"inference.precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    kind = PRECISIONS[precision]
+    linear = [module for module in model.network if isinstance(module, torch.nn.Linear)]
+    weights = [module.weight.detach().double().T.clone() for module in linear]
+    biases = [module.bias.detach().double() for module in linear]
+    weights[0] /= torch.from_numpy(model.descriptor_scaling.scale)[:, None]
+    activation = model.network[1]
+    return FoldedNetwork(
+        shift=torch.from_numpy(model.descriptor_scaling.mean).to(
+            torch.float64 if kind == torch.float64 else torch.float32
+        ),
+        layers=tuple(
+            (weight.to(kind).contiguous(), bias.to(kind))
+            for weight, bias in zip(weights[:-1], biases[:-1], strict=True)
+        ),
+        activation=type(activation)(inplace=True) if hasattr(activation, "inplace") else activation,
+        last_weight=weights[-1].numpy() * model.ldos_scaling.scale,
+        last_bias=biases[-1].numpy() * model.ldos_scaling.scale + model.ldos_scaling.mean,
+    )

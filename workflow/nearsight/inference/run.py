@@ -1,0 +1,207 @@
+"""A whole prediction from a model and a structure, without a workflow; what the command `nearsight predict` runs.
+
+It goes through the same steps and files as the workflow does: plan, one batch (resumable by tile), joined prediction,
+energies. All ranks of an MPI job take part.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+
+from nearsight.datasets import create_field_file, variables_of_atoms
+from nearsight.descriptors.bispectrum import check_region
+from nearsight.descriptors.bricks import Region, lengths_of
+from nearsight.descriptors.gridded import warn_of_touching_atoms
+from nearsight.energies.report import write_energies
+from nearsight.energies.total import FreeEnergy
+from nearsight.errors import ConvergenceError, InputError
+from nearsight.espresso.grid import fft_shape
+from nearsight.files import sha256_of, write_json, write_text
+from nearsight.inference.batch import predict_batch
+from nearsight.inference.gather import LevelTooFar, gather_batches
+from nearsight.inference.plan import PredictionPlan, PredictionSettings, make_plan
+from nearsight.inference.predict import prepare_predictor
+from nearsight.inference.tiles import cut, origin_of, slices_of
+from nearsight.model.bundle import ModelBundle, load_bundle
+from nearsight.provenance import collect_provenance
+from nearsight.ranks import on_rank_0
+from nearsight.structures.builders import GRID_SHAPE, grid_of
+from nearsight.structures.io import write_structure
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
+
+logger = logging.getLogger("nearsight")
+
+#: How often the Fermi level of the pre-pass is replaced by the one that follows from it.
+MOST_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The two files of a bundle."""
+
+    bundle: Path
+    weights: Path
+
+    @classmethod
+    def find(cls, path: Path) -> "ModelFiles":
+        """The files of a model that is given by its folder or its JSON file."""
+        bundle = path / "model.json" if path.is_dir() else path
+        return cls(bundle, bundle.with_suffix(".safetensors"))
+
+    def load(self, temperature_K: float | None) -> ModelBundle:
+        """The model, at another temperature of the electrons where one is given."""
+        model = load_bundle(self.bundle, self.weights)
+        return model if temperature_K is None else replace(model, temperature_K=float(temperature_K))
+
+
+def choose_grid(atoms: Atoms, model: ModelBundle, shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    """The grid that is asked for, else the structure's own, else the one that Quantum ESPRESSO would take."""
+    if shape is not None:
+        return tuple(int(n) for n in shape)
+    return grid_of(atoms) if GRID_SHAPE in atoms.info else fft_shape(np.asarray(atoms.cell), model.ecutrho_Ry)
+
+
+def predict_structure(
+    files: ModelFiles,
+    atoms: Atoms,
+    folder: Path,
+    settings: PredictionSettings,
+    comm: "Comm",
+    *,
+    shape: tuple[int, int, int] | None = None,
+    temperature_K: float | None = None,
+    ldos: Region | str | None = None,
+    progress: Callable[[Iterable, str], Iterable] = lambda items, _: items,
+) -> FreeEnergy:
+    """Predict a structure and write everything into `folder`; a stopped prediction goes on where it was.
+
+    Writes prediction.h5 (density, DOS, observables), dos.csv, observables.json, energies.json, structure.extxyz,
+    plan.json, the model's pseudopotentials and, for the region `ldos` of the grid, ldos.h5. shape: of the grid;
+    temperature_K: of the electrons, the model's where it is None; ldos: a region, or 'all'; progress: wraps (items, what they are).
+    """
+    model = files.load(temperature_K)
+    shape = choose_grid(atoms, model, shape)
+    plan_file, structure = folder / "plan.json", folder / "structure.extxyz"
+
+    def start() -> PredictionPlan:
+        warn_of_touching_atoms(atoms, shape, structure)
+        placed = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+        placed.info = {GRID_SHAPE: list(shape)}
+        write_structure(structure, placed)
+        plan = make_plan(
+            model,
+            atoms,
+            shape,
+            settings,
+            model_sha256=sha256_of(files.weights),
+            structure_sha256=sha256_of(structure),
+            progress=lambda tiles: progress(tiles, "pre-pass"),
+        )
+        write_json(plan_file, plan.to_json())
+        return plan
+
+    plan = on_rank_0(comm, start)
+    batch = folder / "batch-0.h5"
+    for _ in range(MOST_REPEATS):
+        inputs = {"plan": plan_file, "model": files.bundle, "weights": files.weights}
+        predict_batch(
+            plan,
+            0,
+            model,
+            atoms,
+            batch,
+            plan_sha256=on_rank_0(comm, lambda: sha256_of(plan_file)),
+            provenance=lambda record, inputs=inputs: collect_provenance("inference", record, inputs),
+            threads=settings.threads,
+            comm=comm,
+            progress=lambda tiles: progress(tiles, "tiles"),
+        )
+        farther = on_rank_0(comm, lambda: _gather(plan_file, batch, folder))
+        if farther is None:
+            break
+        plan = plan.at_level(farther)
+        on_rank_0(comm, lambda plan=plan: write_json(plan_file, plan.to_json()))
+    else:
+        raise ConvergenceError(
+            f"Fermi level: expected it to settle in {MOST_REPEATS} passes, it did not. The spectrum is too sparse at "
+            f"{model.temperature_K:g} K: predict at a higher temperature, or train with more k-points."
+        )
+    pseudopotentials = on_rank_0(comm, lambda: write_pseudopotentials(model, folder))
+    energies = write_energies(
+        folder / "prediction.h5", pseudopotentials, model.ecutrho_Ry, folder / "energies.json", comm
+    )
+    if ldos is not None:
+        region = check_region(None if ldos == "all" else ldos, shape)
+        on_rank_0(comm, lambda: write_ldos(model, atoms, plan, settings, region, folder / "ldos.h5", progress))
+    on_rank_0(comm, lambda: batch.unlink())
+    return energies
+
+
+def parse_region(text: str) -> Region | str:
+    """A region from 'x0:x1,y0:y1,z0:z1', or 'all'. Raises InputError otherwise."""
+    if text == "all":
+        return text
+    try:
+        pairs = tuple(tuple(int(number) for number in part.split(":")) for part in text.split(","))
+    except ValueError:
+        pairs = ()
+    if len(pairs) != 3 or any(len(pair) != 2 for pair in pairs):
+        raise InputError(f"--ldos: expected grid points as in 0:10,0:10,5:6, or all, got {text!r}.")
+    return pairs
+
+
+def _gather(plan_file: Path, batch: Path, folder: Path) -> float | None:
+    """Join the batch; the new Fermi level where the plan's is too far from it."""
+    try:
+        gather_batches(
+            plan_file,
+            [batch],
+            folder / "prediction.h5",
+            dos=folder / "dos.csv",
+            observables=folder / "observables.json",
+        )
+    except LevelTooFar as error:
+        logger.warning("%s; repeating with the new Fermi level", error)
+        return error.fermi_level_eV
+    return None
+
+
+def write_pseudopotentials(model: ModelBundle, folder: Path) -> dict[str, Path]:
+    """Write the model's pseudopotentials into a folder; element -> file."""
+    paths = {element: folder / f"{element}.upf" for element in model.pseudopotentials}
+    for element, text in model.pseudopotentials.items():
+        write_text(paths[element], text)
+    return paths
+
+
+def write_ldos(
+    model: ModelBundle,
+    atoms: Atoms,
+    plan: PredictionPlan,
+    settings: PredictionSettings,
+    region: Region,
+    output: Path,
+    progress: Callable[[Iterable, str], Iterable],
+) -> None:
+    """Write the LDOS of a region of the grid, one tile in memory at a time."""
+    predictor = prepare_predictor(
+        model, atoms, plan.shape, backend=plan.backend, precision=plan.precision, threads=settings.threads
+    )
+    record = {"region": region, "grid_shape": plan.shape, **asdict(settings)}
+    variables = {"energy": model.energy_grid.energies_eV, **variables_of_atoms(atoms)}
+    no_fields = np.zeros((model.energy_grid.count, 0))
+    fields = {"ldos": (*lengths_of(region), model.energy_grid.count)}
+    provenance = collect_provenance("inference", record, {})
+    with create_field_file(output, fields, variables, record, provenance) as targets:
+        # the plan's tiles hold two numbers a point, these a spectrum
+        points = max(plan.tile_points // model.energy_grid.count, 1)
+        for tile in progress(cut(region, points), "LDOS"):
+            inside = slices_of(tile, origin_of(region))
+            targets["ldos"][inside] = predictor.predict(tile, no_fields, keep_ldos=True).ldos

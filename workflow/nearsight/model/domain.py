@@ -1,0 +1,119 @@
+"""What a model was trained on, so that a prediction can say whether a structure is like it.
+
+Two questions, each answered by a number that is 1 for the model's own validation snapshots: How far are the structure's
+descriptors from the nearest training points? And how far is its radial distribution function from the training set's?
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from nearsight.errors import InputError
+
+#: Training points that are kept.
+REFERENCES = 4096
+
+#: Grid points of a structure, or of the validation set, that are compared with them.
+SAMPLES = 8192
+
+#: Principal components of the standardised descriptors whose variance is below this share of the total are left out:
+#: they are noise, and distances along them say nothing.
+VARIANCE_FLOOR = 1e-3
+
+#: A structure beyond the first score is warned of, beyond the second it is refused.
+WARNING_SCORE = 3.0
+REFUSAL_SCORE = 10.0
+
+
+@dataclass(frozen=True)
+class TrainingDomain:
+    """Descriptors and radial distribution of a training set.
+
+    mean, components: shapes (n,) and (n, k), from raw descriptors to whitened principal components; references: shape
+    (m, k), training points there; distance: the mean distance of validation points to the nearest reference;
+    rdf: shape (bins,), mean g(r) of the training snapshots, bins from 0 to rdf_cutoff_A; rdf_distance: the mean
+    |g - rdf| of the validation snapshots.
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    references: np.ndarray
+    distance: float
+    rdf: np.ndarray
+    rdf_cutoff_A: float
+    rdf_distance: float
+
+    def __post_init__(self) -> None:
+        """Raise InputError unless sizes fit together and all is finite."""
+        n, k = self.components.shape if self.components.ndim == 2 else (0, 0)
+        shapes = self.mean.shape == (n,) and self.references.shape == (len(self.references), k) and self.rdf.ndim == 1
+        arrays = (self.mean, self.components, self.references, self.rdf)
+        if not (shapes and k and len(self.references) and len(self.rdf) and all(np.isfinite(a).all() for a in arrays)):
+            raise InputError(
+                f"domain: expected finite arrays that fit together, got {[a.shape for a in arrays]}. Train again."
+            )
+
+    def descriptor_score(self, descriptors: np.ndarray) -> float:
+        """Mean distance of descriptors, shape (points, n), to the nearest training point, in that of validation."""
+        return mean_distance(self.transform(descriptors), self.references) / self.distance
+
+    def rdf_score(self, rdf: np.ndarray) -> float:
+        """Mean distance of a radial distribution, shape (bins,), from the training set's, in that of validation."""
+        return float(np.abs(rdf - self.rdf).mean()) / self.rdf_distance
+
+    def transform(self, descriptors: np.ndarray) -> np.ndarray:
+        """Whitened principal components, shape (points, k)."""
+        return (np.asarray(descriptors, dtype=np.float64) - self.mean) @ self.components
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """Scores of a structure; both 1 where it is as far from the training set as the validation snapshots are."""
+
+    descriptor_score: float
+    rdf_score: float
+
+    @property
+    def score(self) -> float:
+        """The larger of the two."""
+        return max(self.descriptor_score, self.rdf_score)
+
+
+def measure_domain(
+    training: np.ndarray,
+    validation: np.ndarray,
+    training_rdfs: np.ndarray,
+    validation_rdfs: np.ndarray,
+    rdf_cutoff_A: float,
+    seed: int,
+) -> TrainingDomain:
+    """The domain of a training set.
+
+    training, validation: descriptors of sampled points, shape (points, n); *_rdfs: shape (snapshots, bins).
+    """
+    mean, deviation = training.mean(axis=0), training.std(axis=0)
+    scaled = np.where(deviation > 1e-12 * np.abs(mean), deviation, np.inf)
+    standard = (training - mean) / scaled
+    variances, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
+    kept = variances > VARIANCE_FLOOR * variances.sum()
+    components = np.ascontiguousarray(vectors[:, kept] / np.sqrt(variances[kept]) / scaled[:, None])
+    chosen = np.random.default_rng(seed).permutation(len(training))[:REFERENCES]
+    references = ((training[chosen] - mean) @ components).astype(np.float32)
+    rdf = training_rdfs.mean(axis=0)
+    return TrainingDomain(
+        mean=mean,
+        components=components,
+        references=references,
+        distance=mean_distance((validation - mean) @ components, references),
+        rdf=rdf,
+        rdf_cutoff_A=rdf_cutoff_A,
+        # one snapshot of few atoms has noise of its own, whether it is of the training set or not
+        rdf_distance=float(np.abs(np.concatenate([validation_rdfs, training_rdfs]) - rdf).mean()),
+    )
+
+
+def mean_distance(points: np.ndarray, references: np.ndarray) -> float:
+    """Mean distance of points, shape (n, k), to the nearest of references, shape (m, k)."""
+    distances, _ = cKDTree(references).query(points)
+    return float(distances.mean())
