@@ -2,6 +2,7 @@
 
 
 rule build_supercell:
+    """A larger structure: one snapshot, repeated."""
     input:
         module=script("build_supercell"),
         structure=lambda wildcards: f"{RESULTS}/structures/{STUDY.supercells[wildcards.supercell].snapshot}.extxyz",
@@ -11,7 +12,6 @@ rule build_supercell:
         f"{RESULTS}/logs/build_supercell/{{supercell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/build_supercell/{{supercell}}.tsv"
-    """A larger structure: one snapshot, repeated."""
     localrule: True
     conda:
         "../envs/nearsight.yaml"

@@ -2,6 +2,7 @@
 
 
 rule plot_dos:
+    """Density of states: DFT and prediction of the held-out snapshots, prediction of the larger structures."""
     input:
         module=script("plot_dos"),
         predictions=prediction_files(DRAWN),
@@ -19,7 +20,6 @@ rule plot_dos:
         f"{RESULTS}/logs/plot_dos/dos.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_dos/dos.tsv"
-    """Density of states: DFT and prediction of the held-out snapshots, prediction of the larger structures."""
     localrule: True
     conda:
         "../envs/nearsight.yaml"
@@ -36,6 +36,7 @@ rule plot_dos:
 
 
 rule plot_density_slice:
+    """Electronic density in a plane of one held-out snapshot, and the prediction's error."""
     input:
         module=script("plot_density_slice"),
         prediction=f"{RESULTS}/predictions/{{snapshot}}/prediction.h5",
@@ -53,7 +54,6 @@ rule plot_density_slice:
         f"{RESULTS}/logs/plot_density_slice/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_density_slice/{{snapshot}}.tsv"
-    """Electronic density in a plane of one held-out snapshot, and the prediction's error."""
     localrule: True
     conda:
         "../envs/nearsight.yaml"
@@ -70,6 +70,7 @@ rule plot_density_slice:
 
 
 rule plot_training:
+    """Errors on train and validation snapshots, epoch by epoch."""
     input:
         module=script("plot_training"),
         history=f"{RESULTS}/model/history.csv",
@@ -86,7 +87,6 @@ rule plot_training:
         f"{RESULTS}/logs/plot_training/training.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_training/training.tsv"
-    """Errors on train and validation snapshots, epoch by epoch."""
     localrule: True
     conda:
         "../envs/nearsight.yaml"
@@ -102,6 +102,7 @@ rule plot_training:
 
 
 rule plot_band_energy_parity:
+    """Predicted band energies against those of DFT."""
     input:
         module=script("plot_band_energy_parity"),
         evaluations=evaluation_files(),
@@ -118,7 +119,6 @@ rule plot_band_energy_parity:
         f"{RESULTS}/logs/plot_band_energy_parity/band-energy.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_band_energy_parity/band-energy.tsv"
-    """Predicted band energies against those of DFT."""
     localrule: True
     conda:
         "../envs/nearsight.yaml"
@@ -134,6 +134,7 @@ rule plot_band_energy_parity:
 
 
 rule write_summary:
+    """Errors and times of the whole study, for people and for programs."""
     input:
         module=script("write_summary"),
         evaluations=evaluation_files(),
@@ -151,7 +152,6 @@ rule write_summary:
         f"{RESULTS}/logs/write_summary/summary.log",
     benchmark:
         f"{RESULTS}/benchmarks/write_summary/summary.tsv"
-    """Errors and times of the whole study, for people and for programs."""
     localrule: True
     conda:
         "../envs/nearsight.yaml"

@@ -29,6 +29,7 @@ rule make_pseudopotential:
 
 
 rule build_structure:
+    """The cell of the DFT-MD, from a lattice or from a file, with the grid of all its fields."""
     input:
         source=structure_source,
         module=script("build_structure"),
@@ -38,7 +39,6 @@ rule build_structure:
         f"{RESULTS}/logs/build_structure/reference.log",
     benchmark:
         f"{RESULTS}/benchmarks/build_structure/reference.tsv"
-    """The cell of the DFT-MD, from a lattice or from a file, with the grid of all its fields."""
     localrule: True
     conda:
         "../envs/nearsight.yaml"
@@ -56,6 +56,7 @@ rule build_structure:
 
 
 rule start_dft_md:
+    """Random velocities for one trajectory."""
     input:
         module=script("start_dft_md"),
         structure=f"{RESULTS}/structures/reference.extxyz",
@@ -65,7 +66,6 @@ rule start_dft_md:
         f"{RESULTS}/logs/start_dft_md/{{trajectory}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/start_dft_md/{{trajectory}}.tsv"
-    """Random velocities for one trajectory."""
     localrule: True
     conda:
         "../envs/nearsight.yaml"
@@ -116,6 +116,7 @@ rule run_dft_md:
 
 
 rule collect_dft_md:
+    """One trajectory from its segments."""
     input:
         module=script("collect_dft_md"),
         segments=segment_files,
@@ -125,7 +126,6 @@ rule collect_dft_md:
         f"{RESULTS}/logs/collect_dft_md/{{trajectory}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect_dft_md/{{trajectory}}.tsv"
-    """One trajectory from its segments."""
     localrule: True
     conda:
         "../envs/nearsight.yaml"
