@@ -1,6 +1,7 @@
 # make quickstart   set up, then the whole pipeline on config/quickstart.yaml and its report
 # make test         set up, then lint and all quick tests
 # make test-all     the slow tests too
+# make stress       the long ones: every fault on the cluster, the whole chain through it
 # make bench        the bispectrum kernel against LAMMPS, and the energies up to 131,072 atoms (15 minutes and 14 GiB for
 #                   that one): tables, figures and CSV in bench/results
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -11,7 +12,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := quickstart
-.PHONY: quickstart test test-all bench sanitize lint format programs setup
+.PHONY: quickstart test test-all stress bench sanitize lint format programs test-programs setup
 
 CORES ?= 2
 PYTHON ?= python3
@@ -34,6 +35,9 @@ setup: programs $(STAMP) $(VENV)/.kernel
 programs:
 	@tools/setup.sh programs
 
+test-programs:
+	@tools/setup.sh tests
+
 $(STAMP): requirements.lock requirements-source.lock requirements-torch.lock pyproject.toml tools/setup.sh
 	@tools/setup.sh python
 	@touch $@
@@ -44,11 +48,14 @@ $(VENV)/.kernel: $(STAMP) $(KERNEL_SOURCES)
 	@touch $@
 
 # lint first: it takes seconds; pytest last: its closing line says how many tests passed
-test: setup lint
-	$(BIN)/python -m pytest -m "not slow and not slurm and not gpu"
+test: setup test-programs lint
+	$(BIN)/python -m pytest -rs -m "not slow and not stress and not gpu"
 
-test-all: setup lint
-	$(BIN)/python -m pytest
+test-all: setup test-programs lint
+	$(BIN)/python -m pytest -rs -m "not stress"
+
+stress: setup test-programs
+	$(BIN)/python -m pytest -rs -m "stress"
 
 bench: setup
 	$(BIN)/python bench/bispectrum.py --output bench/results

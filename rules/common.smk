@@ -23,6 +23,9 @@ PSEUDOPOTENTIAL_OPTIONS = [
 # a profile can replace them. Only with several ranks is a run an MPI job for the cluster.
 ESPRESSO_MPI = {"mpi": STUDY.dft.launcher} if STUDY.dft.ranks > 1 else {}
 
+# The training asks the cluster for a GPU where the study does.
+TRAINING_GPU = {"gpu": 1} if STUDY.training.device == "cuda" else {}
+
 # One process needs no launcher; Slurm refuses an MPI job of one task.
 INFERENCE_MPI = {"mpi": "mpiexec"} if STUDY.inference.ranks > 1 else {}
 INFERENCE_LAUNCHER = "{resources.mpi} -n {resources.tasks} " if STUDY.inference.ranks > 1 else ""

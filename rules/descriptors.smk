@@ -12,6 +12,7 @@ rule build_supercell:
         f"{RESULTS}/logs/build_supercell/{{supercell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/build_supercell/{{supercell}}.tsv"
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1

@@ -20,6 +20,7 @@ rule plot_dos:
         f"{RESULTS}/logs/plot_dos/dos.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_dos/dos.tsv"
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -53,6 +54,7 @@ rule plot_density_slice:
         f"{RESULTS}/logs/plot_density_slice/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_density_slice/{{snapshot}}.tsv"
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -85,6 +87,7 @@ rule plot_training:
         f"{RESULTS}/logs/plot_training/training.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_training/training.tsv"
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -116,6 +119,7 @@ rule plot_band_energy_parity:
         f"{RESULTS}/logs/plot_band_energy_parity/band-energy.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_band_energy_parity/band-energy.tsv"
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -148,6 +152,7 @@ rule write_summary:
         f"{RESULTS}/logs/write_summary/summary.log",
     benchmark:
         f"{RESULTS}/benchmarks/write_summary/summary.tsv"
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1

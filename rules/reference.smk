@@ -39,6 +39,7 @@ rule build_structure:
         f"{RESULTS}/logs/build_structure/reference.log",
     benchmark:
         f"{RESULTS}/benchmarks/build_structure/reference.tsv"
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -65,6 +66,7 @@ rule start_dft_md:
         f"{RESULTS}/logs/start_dft_md/{{trajectory}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/start_dft_md/{{trajectory}}.tsv"
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -124,6 +126,7 @@ rule collect_dft_md:
         f"{RESULTS}/logs/collect_dft_md/{{trajectory}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect_dft_md/{{trajectory}}.tsv"
+    localrule: True
     conda:
         "../envs/nearsight.yaml"
     threads: 1
@@ -152,6 +155,7 @@ for trajectory in STUDY.trajectories:
             f"{RESULTS}/logs/select_snapshots/{trajectory}.log",
         benchmark:
             f"{RESULTS}/benchmarks/select_snapshots/{trajectory}.tsv"
+        localrule: True
         conda:
             "../envs/nearsight.yaml"
         threads: 1

@@ -22,6 +22,7 @@ rule train_model:
         "../envs/nearsight.yaml"
     threads: STUDY.training.threads
     resources:
+        **TRAINING_GPU,
         mem_mb=growing(8000),
         runtime=growing(480),
     params:

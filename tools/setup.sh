@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Set up what Nearsight needs: `tools/setup.sh programs`, then `python`, then `package`. The Makefile calls all three.
+# Set up what Nearsight needs: `tools/setup.sh programs`, then `python`, then `package`; `tests` for its tests. The
+# Makefile calls all of them.
 #
 # programs: Quantum ESPRESSO, BLAS, Open MPI, FFTW and a C++ compiler from Debian, where they are missing and this is
 #           root.
 # python:   the virtual environment $VENV (.venv) with the locked packages.
 # package:  Nearsight itself in that environment; compiles the bispectrum kernel.
+# tests:    Slurm, munge and bindfs from Debian, for the test cluster, where they are missing and this is root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
 debian_packages="quantum-espresso libopenblas0-pthread openmpi-bin libfftw3-dev g++"
+# libpmix-dev has the name libpmix.so, which Slurm's plugin for `srun --mpi=pmix` opens
+test_packages="slurm-wlm munge libpmix-dev bindfs"
 
 set_up_programs() {
     local missing=()
@@ -75,12 +79,32 @@ set_up_package() {
         --no-deps --no-build-isolation --editable .
 }
 
+set_up_tests() {
+    local missing=()
+    for program in slurmctld slurmd munged srun bindfs; do
+        PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null || missing+=("$program")
+    done
+    compgen -G "/usr/lib/*/pmix2/lib/libpmix.so" >/dev/null || missing+=("libpmix.so")
+    [ ${#missing[@]} -eq 0 ] && return
+
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo "Installing Slurm for its tests (${missing[*]} not found)"
+        apt-get update -qq
+        # the tests start daemons of their own: keep the packages from starting theirs
+        # shellcheck disable=SC2086  # one word per package
+        RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $test_packages
+    else
+        echo "The tests on a Slurm cluster will be skipped (not root, or no apt-get); not found: ${missing[*]}"
+    fi
+}
+
 case "${1:-}" in
 programs) set_up_programs ;;
 python) set_up_python ;;
 package) set_up_package ;;
+tests) set_up_tests ;;
 *)
-    echo "usage: tools/setup.sh programs|python|package" >&2
+    echo "usage: tools/setup.sh programs|python|package|tests" >&2
     exit 2
     ;;
 esac

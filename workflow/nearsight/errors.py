@@ -20,5 +20,9 @@ class MissingProgramError(NearsightError):
     """A program or library that has to be installed first."""
 
 
+class StorageError(NearsightError):
+    """A file that the machine does not let us write: a full disk, a quota, a read-only folder."""
+
+
 class ConvergenceError(NearsightError):
     """A self-consistent field or a root search that did not converge."""

@@ -1,15 +1,34 @@
 """Files appear only whole: written under a temporary name beside the target, then renamed."""
 
+import errno
+import glob
 import hashlib
 import json
 import os
+import shutil
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from nearsight.errors import InputError
+from nearsight.errors import InputError, NearsightError, StorageError
+
+#: When this process began, in seconds since the epoch.
+PROCESS_START = time.time()
+
+#: What to do where the machine refuses to write.
+ADVICE = {
+    errno.ENOSPC: "Free space on that disk, or move the working directory to a larger one",
+    errno.EDQUOT: "Free space within your quota, or move the working directory",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or use a file system that knows large files",
+    errno.EROFS: "The file system is mounted read-only: run in a folder that can be written, or have it mounted again",
+    errno.EACCES: "Run in a folder that you may write, or have its permissions changed (chmod u+w)",
+    errno.EPERM: "Run in a folder that you may write, or have its permissions changed (chmod u+w)",
+    errno.EIO: "The disk or its server failed: ask its administrator",
+    errno.ESTALE: "The file server lost the file, or another job removed it",
+}
 
 #: Bytes of the largest JSON file that is read: plans and summaries of thousands of structures are far smaller.
 LARGEST_JSON = 64 << 20
@@ -20,21 +39,84 @@ def write_whole(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the target's folder; rename it to `target` if the block succeeds.
 
     The temporary name keeps the target's suffix, because writers choose a format by it. On any error the
-    temporary file is removed and the target stays as it was.
+    temporary file is removed and the target stays as it was; what a killed job left is removed by the next one.
+    Raises StorageError where the machine refuses to write.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.part-{os.getpid()}{target.suffix}")
-    # made anew and exclusively: a link that somebody put in this place would be followed
-    temporary.unlink(missing_ok=True)
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    try:
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, target)
-    finally:
+    with explain_storage(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target, "part", target.suffix)
+        temporary = target.with_name(f".{target.stem}.part-{os.getpid()}{target.suffix}")
+        # made anew and exclusively: a link that somebody put in this place would be followed
         temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            yield temporary
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(target: Path, kind: str, suffix: str = "") -> None:
+    """Remove the temporary files and folders that killed jobs left beside `target`: `.stem.kind-*suffix`.
+
+    Only what is older than this process: an abandoned job that still runs on another node, because Snakemake was killed
+    and started again, keeps the file that it writes now, and its target is the same.
+    """
+    name = target.stem if suffix else target.name
+    for path in target.parent.glob(f".{glob.escape(name)}.{kind}-*{glob.escape(suffix)}"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime >= PROCESS_START:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+@contextmanager
+def explain_storage(target: str | Path) -> Iterator[None]:
+    """Turn the machine's refusal to write `target` into a StorageError that says what to do."""
+    try:
+        yield
+    except NearsightError:
+        raise
+    except Exception as error:
+        number = _refusal(error)
+        if number is None or _is_elsewhere(error, Path(target)):
+            raise
+        free = ""
+        if number == errno.ENOSPC:
+            free = f" ({shutil.disk_usage(_existing(Path(target))).free / 2**20:.1f} MiB free)"
+        raise StorageError(
+            f"{target}: expected to write this file, got: {os.strerror(number)}{free}. {ADVICE[number]}; then run "
+            "again: all that is whole is kept."
+        ) from error
+
+
+def _refusal(error: BaseException) -> int | None:
+    """The errno behind an error of writing, also where a library (HDF5, safetensors) gives it in words only."""
+    if isinstance(error, OSError) and error.errno in ADVICE:
+        return error.errno
+    text = str(error)
+    return next((number for number in ADVICE if os.strerror(number) in text), None)
+
+
+def _is_elsewhere(error: BaseException, target: Path) -> bool:
+    """True where the error names a file outside of the target's folder and of those above it: one that was read."""
+    # an error of copying names both files
+    name = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    if not isinstance(name, str | os.PathLike):
+        return False
+    path, folder = Path(name).absolute(), target.absolute().parent
+    return not (path.is_relative_to(folder) or folder.is_relative_to(path))
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
 
 
 def write_text(target: str | Path, text: str) -> None:

@@ -3,15 +3,27 @@
 import argparse
 import json
 import logging
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from tqdm import tqdm
 
 from nearsight.errors import NearsightError
+from nearsight.files import explain_storage
 
 logger = logging.getLogger("nearsight")
+
+#: Exit status of a job that was told to stop, as shells have it.
+STOPPED_STATUS = 128 + signal.SIGTERM
+
+
+class Stopped(BaseException):
+    """The job was told to stop (SIGTERM): by the cluster at the time limit, or by Snakemake."""
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -37,7 +49,8 @@ def show_progress(items: Iterable, description: str, total: int | None = None, u
 def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
     """Run `main(arguments)` with the log configured; an error goes to log and terminal and exits with 1.
 
-    A NearsightError is printed as its message alone, any other with its traceback, because it is a defect.
+    A NearsightError is printed as its message alone, any other with its traceback, because it is a defect. A job
+    that is told to stop removes its temporary files and exits with 143.
     """
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -46,17 +59,22 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
     terminal.setLevel(logging.WARNING)
     terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [terminal]
-    if arguments.log is not None:
-        arguments.log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(arguments.log, mode="w", encoding="utf-8"))
-        handlers[-1].setFormatter(formatter)
-    for handler in handlers:
-        logger.addHandler(handler)
+    logger.addHandler(terminal)
     try:
-        main(arguments)
+        if arguments.log is not None:
+            with explain_storage(arguments.log):
+                arguments.log.parent.mkdir(parents=True, exist_ok=True)
+                handlers.append(logging.FileHandler(arguments.log, mode="w", encoding="utf-8"))
+            handlers[-1].setFormatter(formatter)
+            logger.addHandler(handlers[-1])
+        with _stop_on_sigterm():
+            main(arguments)
     except NearsightError as error:
         logger.error("%s", error)
         sys.exit(1)
+    except Stopped as stopped:
+        logger.error("%s", stopped)
+        sys.exit(STOPPED_STATUS)
     except Exception:
         logger.exception("a defect of Nearsight, or a failure of the machine:")
         sys.exit(1)
@@ -64,3 +82,20 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Raise Stopped at SIGTERM, which by itself would end Python at once, with temporary files left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        raise Stopped("stopped from outside (SIGTERM: the time limit, or a cancelled job); the next run goes on.")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from nearsight.errors import InputError, MissingProgramError, NearsightError
-from nearsight.jobs import run_job
+from nearsight.jobs import Stopped, run_job
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -117,10 +117,10 @@ def run_parallel_job(main: Callable[[argparse.Namespace], None], arguments: argp
     def guarded(arguments: argparse.Namespace) -> None:
         try:
             main(arguments)
-        except Exception as error:
+        except (Exception, Stopped) as error:
             if comm.rank > 0:
                 time.sleep(2.0)  # where all ranks meet the same error, rank 0 tells it for all
-            text = str(error) if isinstance(error, NearsightError) else traceback.format_exc()
+            text = str(error) if isinstance(error, NearsightError | Stopped) else traceback.format_exc()
             message = f"rank {comm.rank} of {comm.size}: {text}"
             logger.error("%s", message)
             if comm.rank > 0 and log is not None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from nearsight.descriptors.bricks import Region
-from nearsight.files import write_json
+from nearsight.errors import StorageError
+from nearsight.files import explain_storage, write_json
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,26 @@ class PartialField:
         return self.folder / "field.h5"
 
     def write(self, block: Region, values: np.ndarray) -> None:
-        """Write the numbers of a block, shape (*lengths of block, components), to the disk."""
+        """Write the numbers of a block, shape (*lengths of block, components), to the disk.
+
+        Raises StorageError where the machine refuses to write.
+        """
+        with explain_storage(self.path):
+            self._write(block, values)
+
+    def _write(self, block: Region, values: np.ndarray) -> None:
         (x0, x1), (y0, y1), (z0, z1) = block
         values = np.ascontiguousarray(values, dtype=self.dtype)
         _, ny, nz, components = self.shape
         size = components * values.dtype.itemsize
         whole_rows = (z0, z1) == (0, nz)
-        handle = os.open(self.path, os.O_WRONLY)
+        try:
+            handle = os.open(self.path, os.O_WRONLY)
+        except FileNotFoundError:
+            raise StorageError(
+                f"{self.path}: expected the unfinished file, found none: another job finished it. Is one of an earlier "
+                "run still in the queue (squeue --me)? Run again when it has ended."
+            ) from None
         try:
             if whole_rows and (y0, y1) == (0, ny):
                 _write_all(handle, values, self.place + x0 * ny * nz * size)
@@ -56,7 +70,8 @@ class PartialField:
 
     def mark(self, block: Region, rank: int) -> None:
         """Note that a block is on the disk."""
-        with open(self.folder / f"done-{rank}", "a", encoding="utf-8") as handle:
+        path = self.folder / f"done-{rank}"
+        with explain_storage(path), open(path, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(block) + "\n")
 
     def finished(self) -> set[Region]:
@@ -87,9 +102,10 @@ def open_partial(
             return PartialField(folder, known["place"], shape, dtype)
     except (OSError, json.JSONDecodeError, KeyError):
         pass
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    partial = PartialField(folder, reserve(folder / "field.h5"), shape, dtype)
+    with explain_storage(target):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        partial = PartialField(folder, reserve(folder / "field.h5"), shape, dtype)
     write_json(folder / "job.json", {"fingerprint": fingerprint, "place": partial.place})
     return partial
 

@@ -1,14 +1,18 @@
 """Quantum ESPRESSO's programs: started, watched, and checked for what they promised."""
 
+import ctypes
 import logging
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from nearsight.errors import InputError, MissingProgramError, NearsightError
 
@@ -27,8 +31,18 @@ INSTALL_LAUNCHER = (
 #: their core away, because on a busy machine a rank that spins keeps the one it waits for from running.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
 
+#: What tells a program that a cluster started it as one rank of several. A program that we start ourselves, without a
+#: launcher, must not see it: Open MPI would look for the others and stop.
+CLUSTER_VARIABLES = ("SLURM_", "PMI_", "PMIX_")
+
 #: Lines of a failed program's output that go to the log.
 TAIL_LINES = 40
+
+#: A disk with less space than this is taken for the reason of a failure.
+LITTLE_SPACE_BYTES = 1 << 20
+
+#: Seconds that a program gets to end its ranks after SIGTERM.
+GRACE_S = 10.0
 
 
 class ProgramError(NearsightError):
@@ -37,7 +51,10 @@ class ProgramError(NearsightError):
 
 @dataclass(frozen=True)
 class Launch:
-    """How programs are started: `launcher` as one string, split like a shell would, and the number of ranks."""
+    """How programs are started: `launcher` as one string, split like a shell would, and the number of ranks.
+
+    One rank needs no launcher and gets none.
+    """
 
     launcher: str = ""
     ranks: int = 1
@@ -50,14 +67,14 @@ class Launch:
             raise MissingProgramError(
                 f"{program}: program of Quantum ESPRESSO not found on the PATH; {INSTALL_ESPRESSO}"
             )
+        if self.ranks == 1:
+            return [program]  # inside of a cluster's job a launcher would wait for a place of its own
         words = shlex.split(self.launcher)
         if not words:
-            if self.ranks > 1:
-                raise InputError(
-                    f"dft.launcher: expected a launcher for {self.ranks} ranks, got an empty one. "
-                    "Name one, for example `mpirun.openmpi --bind-to none`."
-                )
-            return [program]
+            raise InputError(
+                f"dft.launcher: expected a launcher for {self.ranks} ranks, got an empty one. "
+                "Name one, for example `mpirun.openmpi --bind-to none`."
+            )
         if shutil.which(words[0]) is None:
             raise MissingProgramError(f"{words[0]}: launcher of MPI programs not found on the PATH; {INSTALL_LAUNCHER}")
         if os.geteuid() == 0 and _is_open_mpi(words[0]) and "--allow-run-as-root" not in words:
@@ -85,15 +102,7 @@ def run_program(
     output_path = folder / f"{name}.out"
     logger.info("running %s (%d ranks)", program, launch.ranks)
     with open(output_path, "wb") as output:
-        status = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **ENVIRONMENT},
-            check=False,
-        ).returncode
+        status = _run(command, folder, output, launch)
     text = output_path.read_text(encoding="utf-8", errors="replace")
     _check_ranks(text, program, launch)
     if explain is not None:
@@ -106,9 +115,39 @@ def run_program(
         raise ProgramError(
             f"{program}: expected exit status 0 and the line 'JOB DONE', got exit status {status}"
             f"{'' if complete else ' without that line'}. "
-            f"{_reason(crash, text)} The end of its output is in the job's log."
+            f"{_reason(crash, text)}{_full_disk(folder)} The end of its output is in the job's log."
         )
     return text
+
+
+def _run(command: list[str], folder: Path, output: BinaryIO, launch: Launch) -> int:
+    """Exit status of the command; it never outlives this process, whatever ends that."""
+    environment = {**os.environ, **ENVIRONMENT}
+    if launch.ranks == 1:
+        environment = {key: value for key, value in environment.items() if not key.startswith(CLUSTER_VARIABLES)}
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+    ) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()  # a launcher then ends its ranks; after SIGKILL they would go on
+            try:
+                process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when the parent dies, even by SIGKILL: else pw.x would go on, and write."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def version_of(text: str) -> str:
@@ -147,6 +186,14 @@ def _reason(crash: Path, text: str) -> str:
         return "It says: " + " ".join(parts[1].split()) + "."
     lines = [line.strip() for line in text.splitlines() if re.search(r"error|not enough slots", line, re.IGNORECASE)]
     return f"It says: {lines[0]}." if lines else "It gives no reason."
+
+
+def _full_disk(folder: Path) -> str:
+    """What to do where the run's disk is full: Fortran's own message names neither disk nor reason."""
+    free = shutil.disk_usage(folder).free
+    if free > LITTLE_SPACE_BYTES:
+        return ""
+    return f" The disk of {folder.parent} is full ({free / 2**20:.1f} MiB free): free space on it, then run again."
 
 
 def _is_open_mpi(launcher: str) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nearsight.errors import InputError
+from nearsight.files import explain_storage, remove_leftovers
 
 #: QE's `prefix` in all runs; the folder around it tells the runs apart.
 PREFIX = "nearsight"
@@ -15,16 +16,20 @@ SAVE = f"{PREFIX}.save"
 
 @contextmanager
 def scratch_folder(beside: str | Path) -> Iterator[Path]:
-    """Yield a new folder beside the path `beside`, removed at the end, also after an error."""
+    """Yield a new folder beside the path `beside`, removed at the end, also after an error.
+
+    What a killed job left is removed by the next one. Raises StorageError where the machine refuses to write.
+    """
     beside = Path(beside)
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    folder = beside.with_name(f".{beside.name}.scratch-{os.getpid()}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with explain_storage(beside):
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(beside, "scratch")
+        folder = beside.with_name(f".{beside.name}.scratch-{os.getpid()}")
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from nearsight.descriptors.bricks import Region
-from nearsight.files import write_json, write_whole
+from nearsight.files import explain_storage, write_json, write_whole
 from nearsight.inference.predict import StageSeconds, TilePrediction
 
 
@@ -64,7 +64,8 @@ def open_store(output: Path, identity: dict) -> TileStore:
     except (OSError, ValueError, KeyError, TypeError):
         known = None
     if known != fingerprint:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        with explain_storage(output):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
         write_json(folder / "job.json", {"fingerprint": fingerprint})
     return TileStore(folder)

@@ -1,0 +1,58 @@
+"""The quickstart's chain, smaller, through a real Slurm: every stage's job asks for what the profile and study say."""
+
+import re
+
+import pytest
+from chain import TARGETS
+
+from nearsight.files import read_json
+
+pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.qe]
+
+#: Jobs of the chain on the cluster: two trajectories, three snapshots, two batches of the one that is predicted.
+JOBS = {
+    "make_pseudopotential": 1,
+    "run_dft_md": 2,
+    "run_scf": 3,
+    "run_ldos": 3,
+    "run_density": 3,
+    "collect_reference": 3,
+    "compute_descriptors": 3,
+    "train_model": 1,
+    "plan_tiles": 1,
+    "predict_tiles": 2,
+    "gather_prediction": 1,
+    "compute_energies": 2,
+    "evaluate_prediction": 1,
+}
+
+
+def test_chain_runs_on_the_cluster(finished, cluster):
+    jobs = jobs_of(cluster)
+    assert {name: len(found) for name, found in jobs.items()} == JOBS
+    assert {job["state"] for found in jobs.values() for job in found} == {"COMPLETED"}
+    assert all(job["cpus"] == "2" for name in ("run_scf", "run_ldos", "compute_descriptors") for job in jobs[name])
+    # all of it once: nothing failed and was tried again
+    assert "Trying to restart" not in finished.log.read_text()
+    errors = read_json(finished.results / "evaluation/b-0.json")
+    assert errors
+
+
+def test_mpi_steps_ran_on_two_ranks(finished):
+    text = (finished.results / "reference/b-0/scf.out").read_text()
+    assert re.search(r"running on +2 processors", text)
+    log = (finished.results / "logs/compute_descriptors/b-0.log").read_text()
+    assert "2 ranks" in log
+
+
+def test_nothing_is_left_to_do(finished):
+    assert "Nothing to be done" in finished.run(*TARGETS)
+
+
+def jobs_of(cluster):
+    """The cluster's jobs by rule."""
+    jobs = {}
+    for job in cluster.jobs():
+        name = re.fullmatch(r"rule_(\w+?)(_wildcards_.*)?", job["comment"])[1]
+        jobs.setdefault(name, []).append(job)
+    return jobs

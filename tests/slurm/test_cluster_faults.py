@@ -1,0 +1,167 @@
+"""Faults on the cluster, each while a training writes its checkpoints: the study ends as an undisturbed one does."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.numpy
+from cluster import wait_for
+
+pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.qe]
+
+MODEL = "results/small/model/model.json"
+
+
+class Training:
+    """A finished study whose model is made again, and the training that makes it."""
+
+    def __init__(self, workflow, finished, cluster) -> None:
+        self.workflow, self.finished, self.cluster = workflow, finished, cluster
+        self.folder = workflow.results / "model"
+        self.checkpoint = self.folder / "checkpoint.safetensors"
+        for path in self.folder.iterdir():
+            path.unlink()
+        self.last = max(int(job["id"]) for job in cluster.jobs())
+
+    def jobs(self) -> list[dict[str, str]]:
+        """The cluster's jobs since the fault was prepared."""
+        return [job for job in self.cluster.jobs() if int(job["id"]) > self.last]
+
+    def wait_until_it_writes(self) -> None:
+        """Return while a checkpoint after the first one is being written: its temporary file is there."""
+        wait_for(
+            lambda: self.checkpoint.exists() and any(self.folder.glob(".checkpoint.part-*")),
+            120,
+            "the training to write a checkpoint",
+            lambda: self.workflow.log.read_text()[-3000:],
+            step=0.001,
+        )
+
+    def log(self) -> str:
+        """The log of the last attempt."""
+        return (self.workflow.results / "logs/train_model/model.log").read_text()
+
+    def check_model(self) -> None:
+        """Assert that the model is the one of the undisturbed run, and that nothing else is left."""
+        found = safetensors.numpy.load_file(self.folder / "model.safetensors")
+        expected = safetensors.numpy.load_file(self.finished.results / "model/model.safetensors")
+        assert found.keys() == expected.keys()
+        assert all((found[name] == expected[name]).all() for name in expected)
+        assert {path.name for path in self.folder.iterdir()} == {"model.json", "model.safetensors", "history.csv"}
+        epochs = (self.folder / "history.csv").read_text().splitlines()[1:]
+        assert [int(line.partition(",")[0]) for line in epochs] == list(range(1, 101))
+
+    def check_resumed(self) -> None:
+        """Assert that the last attempt went on from a checkpoint, so that no finished epoch was repeated."""
+        assert int(re.search(r"resumed from \S+ after epoch (\d+)", self.log())[1]) >= 1
+
+
+@pytest.fixture
+def training(workflow, finished, cluster) -> Training:
+    return Training(workflow, finished, cluster)
+
+
+def test_killed_job_is_run_again(training, cluster):
+    snakemake = training.workflow.start(MODEL)
+    training.wait_until_it_writes()
+    (job,) = training.jobs()
+    cluster.ask("scancel", "--full", "--signal=KILL", job["id"])
+    output = training.workflow.finish(snakemake)
+    assert "Trying to restart job" in output
+    first, second = training.jobs()
+    assert (first["state"], second["state"]) == ("FAILED", "COMPLETED")
+    assert (megabytes(second), minutes(second)) == (2 * megabytes(first), 2 * minutes(first))  # it grows
+    training.check_resumed()
+    training.check_model()
+
+
+def test_snakemake_killed_and_started_again(training):
+    """Its job goes on in the queue; the second Snakemake's job of the same name takes no harm from it."""
+    snakemake = training.workflow.start(MODEL)
+    training.wait_until_it_writes()
+    os.killpg(snakemake.pid, signal.SIGKILL)
+    snakemake.wait()
+    assert "--unlock" in training.workflow.run(MODEL, fails=True)
+    training.workflow.run("--unlock")
+    training.workflow.run(MODEL)
+    assert [job["comment"] for job in training.jobs()] == ["rule_train_model"] * 2  # nothing that was finished
+    assert "resumed from" in training.log() or training.jobs()[0]["state"] == "COMPLETED"
+    training.check_model()
+
+
+def test_two_snakemakes_on_one_directory(training):
+    first = training.workflow.start(MODEL)
+    training.wait_until_it_writes()
+    before = len(training.jobs())
+    output = training.workflow.run(MODEL, fails=True)
+    assert "Directory cannot be locked" in output
+    assert "no other Snakemake process is trying to create the same files" in output
+    assert len(training.jobs()) == before == 1
+    training.workflow.finish(first)
+    training.check_model()
+
+
+def test_node_drained_and_resumed(training, cluster):
+    plan = "results/small/predictions/b-0/plan.json"
+    snakemake = training.workflow.start(plan)
+    training.wait_until_it_writes()
+    cluster.ask("scontrol", "update", f"NodeName={cluster.host}", "State=DRAIN", "Reason=test")
+    try:
+        wait_for(lambda: len(training.jobs()) == 2, 180, "the job after the training", cluster.logs)
+        assert cluster.node_state() == "IDLE+DRAIN"
+        time.sleep(3)
+        assert [job["state"] for job in training.jobs()] == ["COMPLETED", "PENDING"]
+    finally:
+        cluster.ask("scontrol", "update", f"NodeName={cluster.host}", "State=RESUME")
+    training.workflow.finish(snakemake)
+    assert [job["state"] for job in training.jobs()] == ["COMPLETED"] * 2
+    training.check_model()
+
+
+@pytest.mark.stress
+def test_job_past_its_time_limit(training, cluster):
+    """One minute at first, then two: Slurm's clock has no finer step, and looks every half minute."""
+    training.workflow.study({"training.epochs": 100, "training.patience": 100, "training.threads": 1})
+    snakemake = training.workflow.start(MODEL, "--set-resources", "train_model:runtime=attempt")
+    training.wait_until_it_writes()
+    pids = [int(path.parent.name) for path in Path("/proc").glob("*/cmdline") if is_training(path, training.checkpoint)]
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)  # in the midst of writing: slower than it was thought to be
+    try:
+        wait_for(lambda: training.jobs()[0]["state"] == "TIMEOUT", 180, "the time limit", cluster.logs)
+    finally:
+        for pid in pids:
+            if Path(f"/proc/{pid}").exists():
+                os.kill(pid, signal.SIGCONT)
+    output = training.workflow.finish(snakemake)
+    assert "Trying to restart job" in output
+    first, second = training.jobs()
+    assert (minutes(first), minutes(second)) == (1, 2)
+    training.check_resumed()
+    training.check_model()
+
+
+def is_training(command: Path, checkpoint: Path) -> bool:
+    """True for the process that writes this checkpoint, and not for the shell around it."""
+    try:
+        words = command.read_bytes().split(b"\0")
+        folder = Path(os.readlink(command.parent / "cwd"))
+    except OSError:
+        return False
+    return words[0].endswith(b"python") and b"--checkpoint" in words and checkpoint.is_relative_to(folder)
+
+
+def megabytes(job: dict[str, str]) -> int:
+    """Memory that a job asked for."""
+    return int(job["memory"].removesuffix("M"))
+
+
+def minutes(job: dict[str, str]) -> int:
+    """Time limit of a job; squeue writes [days-][hours:]minutes:seconds."""
+    days, _, rest = job["limit"].rpartition("-")
+    hours, minutes, _ = ([0, 0, *map(int, rest.split(":"))])[-3:]
+    return 24 * 60 * int(days or 0) + 60 * hours + minutes
