@@ -1,6 +1,7 @@
 # make quickstart   set up, then the whole pipeline on config/quickstart.yaml and its report
 # make test         set up, then lint and all quick tests
 # make test-all     the slow tests too
+# make stress       the long ones: every fault on the cluster, the whole chain through it, hostile files for an hour
 # make bench        the bispectrum kernel against LAMMPS, and the energies up to 131,072 atoms (15 minutes and 14 GiB for
 #                   that one): tables, figures and CSV in bench/results
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -11,7 +12,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := quickstart
-.PHONY: quickstart test test-all bench sanitize lint format programs setup
+.PHONY: quickstart test test-all stress bench sanitize lint format programs setup
 
 CORES ?= 2
 PYTHON ?= python3
@@ -45,10 +46,13 @@ $(VENV)/.kernel: $(STAMP) $(KERNEL_SOURCES)
 
 # lint first: it takes seconds; pytest last: its closing line says how many tests passed
 test: setup lint
-	$(BIN)/python -m pytest -m "not slow and not slurm and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not slurm and not gpu and not stress"
 
 test-all: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not stress"
+
+stress: setup
+	$(BIN)/python -m pytest -m "stress"
 
 bench: setup
 	$(BIN)/python bench/bispectrum.py --output bench/results
