@@ -1,7 +1,7 @@
 # make quickstart   set up, then the whole pipeline on config/quickstart.yaml and its report
 # make test         set up, then lint and all quick tests
 # make test-all     the slow tests too
-# make stress       the long ones: every fault on the cluster, the whole chain through it
+# make stress       the long ones: every fault on the cluster, the whole chain through it, hostile files for an hour
 # make bench        the bispectrum kernel against LAMMPS, and the energies up to 131,072 atoms (15 minutes and 14 GiB for
 #                   that one): tables, figures and CSV in bench/results
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer

@@ -1,0 +1,78 @@
+"""Every reader of others' files under fire: an error, never a crash, a hang, unbounded memory or execution.
+
+Each reader has a process of its own (fuzz_reader.py), two at a time. 20 seconds each here; as long as
+NEARSIGHT_FUZZ_SECONDS says, 600 by default, in `make stress`. The numbers go to docs/reliability.md.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+NAMES = [
+    "HDF5 dataset",
+    "model bundle, JSON",
+    "model bundle, weights",
+    "training checkpoint",
+    "structure",
+    "study file (YAML)",
+    "cube",
+    "UPF, deck of ld1.x",
+    "pw.x, XML",
+    "pw.x, text",
+    "pw.x, charge-density.dat",
+]
+
+
+def fuzz(name: str, seconds: int, folder: Path) -> dict:
+    """Numbers of one reader: files tried, refused and taken, seconds, exit status and the end of the output."""
+    folder.mkdir(parents=True)
+    script = Path(__file__).with_name("fuzz_reader.py")
+    with open(folder / "output", "wb") as output:
+        status = subprocess.run(
+            [sys.executable, str(script), name, str(seconds), str(folder)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+            timeout=2 * seconds + 120,
+        ).returncode
+    counts = json.loads((folder / "counts.json").read_text()) if (folder / "counts.json").exists() else {}
+    return {"reader": name, **counts, "status": status, "end": (folder / "output").read_text(errors="replace")[-3000:]}
+
+
+def fuzz_all(seconds: int, folder: Path) -> None:
+    """Fuzz all readers, two at a time; print a line for each, and fail with the output of those that failed."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        results = list(pool.map(lambda item: fuzz(item[1], seconds, folder / str(item[0])), enumerate(NAMES)))
+    for result in results:
+        print("fuzz:", json.dumps({key: value for key, value in result.items() if key != "end"}))
+    if report := os.environ.get("NEARSIGHT_FUZZ_REPORT"):
+        lines = ["| reader | files tried | refused | taken | s |", "|---|---|---|---|---|"]
+        lines += ["| {reader} | {tried:,} | {refused:,} | {taken:,} | {seconds:.0f} |".format(**r) for r in results]
+        Path(report).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    failed = [f"{result['reader']}: exit status {result['status']}\n{result['end']}" for result in results]
+    failed = [text for text, result in zip(failed, results, strict=True) if result["status"] != 0]
+    assert not failed, "\n\n".join(failed)
+    assert all(result["seconds"] >= seconds and result["refused"] > 10 for result in results), results
+
+
+def test_all_readers_are_fuzzed():
+    """The list here, which needs no torch, is the one of readers.py."""
+    text = (Path(__file__).with_name("readers.py")).read_text(encoding="utf-8")
+    table = text.partition("READERS = {")[2]
+    assert sorted(line.split('"')[1] for line in table.splitlines() if line.startswith('    "')) == sorted(NAMES)
+
+
+def test_readers_survive_twenty_seconds_each(tmp_path, capsys):
+    with capsys.disabled():
+        fuzz_all(20, tmp_path / "fuzz")
+
+
+@pytest.mark.stress
+def test_readers_survive_long(tmp_path, capsys):
+    with capsys.disabled():
+        fuzz_all(int(os.environ.get("NEARSIGHT_FUZZ_SECONDS", "600")), tmp_path / "fuzz")
