@@ -1,8 +1,8 @@
 # make quickstart   set up, then the whole pipeline on config/quickstart.yaml and its report
 # make test         set up, then lint and all quick tests
 # make test-all     the slow tests too
-# make bench        the bispectrum kernel against LAMMPS, and the energies up to 131,072 atoms (15 minutes and 14 GiB for
-#                   that one): tables, figures and CSV in bench/results
+# make bench        the kernel against LAMMPS, the energies against Quantum ESPRESSO (an hour) and their time and memory
+#                   up to 131,072 atoms (14 GiB): tables, figures and CSV in bench/results
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing
 # make lint         lint alone
@@ -53,6 +53,7 @@ test-all: setup lint
 bench: setup
 	$(BIN)/python bench/bispectrum.py --output bench/results
 	$(BIN)/python bench/energies.py --output bench/results
+	$(BIN)/python bench/free_energy.py --output bench/results
 
 sanitize: setup
 	tools/sanitize.sh

@@ -3,8 +3,8 @@
     python bench/free_energy.py --output bench/results
     python bench/free_energy.py --output bench/results --cells two eight
 
-Cells and settings are those of tests/integration/espresso_cells.py; all of them take about an hour on two cores, most of
-it pp.x. What Quantum ESPRESSO leaves is kept and used again, so that an interrupted run goes on.
+Cells and settings are those of tests/integration/espresso_cells.py. All of them take about an hour on two cores, most
+of it pp.x. What Quantum ESPRESSO leaves is kept and used again, so that an interrupted run goes on.
 """
 
 import argparse
@@ -52,7 +52,7 @@ WINDOWS = ((-5.0, 10.9), (-4.0, 10.9), (-3.5, 10.9), (-5.0, 9.6))
 def error_of_eigenvalues(
     result: ElectronicStructure, nscf: ElectronicStructure, grid: EnergyGrid, broadening_eV: float, corrected: bool
 ) -> float | None:
-    """Error of band energy and -TS in meV/atom of the DOS of eigenvalues; None: the corrected level has several roots."""
+    """Error of band energy and -TS of the DOS of eigenvalues, meV/atom; None: the corrected level has several roots."""
     dos = broadened_dos(nscf, grid, broadening_eV)
     try:
         found = integrate_dos(dos, grid, result.electrons, TEMPERATURE_K, broadening_eV if corrected else None)
