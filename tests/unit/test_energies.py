@@ -1,5 +1,7 @@
 """Energy terms against closed forms, exact sums and libxc, on fields made here; QE's own are in tests/integration."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -89,6 +91,11 @@ def test_what_lies_outside_the_sphere_is_cut(grid):
     assert not coefficients[SHAPE[0] // 2].any()  # Nyquist
     again = grid.coefficients(grid.field(coefficients))
     assert again == pytest.approx(coefficients, abs=1e-14)
+
+
+def test_more_ranks_than_planes_are_refused():
+    with pytest.raises(InputError, match=r"comm: expected at most 20 MPI ranks, .* \(20, 24, 25\), got 21"):
+        FourierGrid(SKEWED, SHAPE, ECUTRHO_Ry, comm=SimpleNamespace(size=21))
 
 
 # Hartree
