@@ -2,8 +2,8 @@
 # make test         set up, then lint and all quick tests
 # make test-all     the slow tests too
 # make stress       the long ones: every fault on the cluster, the whole chain through it, hostile files for an hour
-# make bench        the bispectrum kernel against LAMMPS, and the energies up to 131,072 atoms (15 minutes and 14 GiB for
-#                   that one): tables, figures and CSV in bench/results
+# make bench        the kernel against LAMMPS, the energies against Quantum ESPRESSO (an hour) and their time and memory
+#                   up to 131,072 atoms (14 GiB): tables, figures and CSV in bench/results
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing
 # make lint         lint alone
@@ -60,6 +60,7 @@ stress: setup test-programs
 bench: setup
 	$(BIN)/python bench/bispectrum.py --output bench/results
 	$(BIN)/python bench/energies.py --output bench/results
+	$(BIN)/python bench/free_energy.py --output bench/results
 
 sanitize: setup
 	tools/sanitize.sh

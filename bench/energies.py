@@ -199,12 +199,13 @@ def draw(rows: list[dict], path: Path) -> None:
             for name, colour in zip(TERMS, ("C0", "C1", "C2"), strict=True):
                 values = [1e3 * row[f"{name}_seconds"] / row["atoms"] for row in mine]
                 left.plot(x, values, ".-", color=colour, label=name.replace("_", " "))
-    left.set(xscale="log", xlabel="atoms", ylabel="processor time per atom (ms)", ylim=(0, None))
+    top = 1.5 * max(1e3 * row["seconds"] / row["atoms"] for row in rows)  # room for the legend
+    left.set(xscale="log", xlabel="atoms", ylabel="processor time per atom (ms)", ylim=(0, top))
     right.axhline(16, color="C3", linewidth=1, label="16 GiB")
-    right.set(xscale="log", yscale="log", xlabel="atoms", ylabel="peak memory of the process (GiB)")
-    for axes in (left, right):
+    right.set(xscale="log", yscale="log", xlabel="atoms", ylabel="peak memory of the process (GiB)", ylim=(0.2, 60))
+    for axes, columns in ((left, 2), (right, 1)):
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc="upper left", ncols=columns)
     for suffix in (".png", ".svg"):
         figure.savefig(path.with_suffix(suffix), dpi=150)
     plt.close(figure)

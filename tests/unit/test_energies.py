@@ -1,5 +1,7 @@
 """Energy terms against closed forms, exact sums and libxc, on fields made here; QE's own are in tests/integration."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -14,6 +16,7 @@ from nearsight.energies.total import functional_of
 from nearsight.energies.xc import lda, pbe, xc_terms
 from nearsight.errors import InputError
 from nearsight.espresso.pseudopotential import CoreCharge, PseudopotentialHeader, read_core_charge, read_upf
+from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, find_fermi_level
 
 Ry = units.RYDBERG_eV
 SKEWED = np.array([[4.1, 0.3, -0.2], [-1.1, 3.9, 0.4], [0.5, 0.7, 4.6]])
@@ -88,6 +91,11 @@ def test_what_lies_outside_the_sphere_is_cut(grid):
     assert not coefficients[SHAPE[0] // 2].any()  # Nyquist
     again = grid.coefficients(grid.field(coefficients))
     assert again == pytest.approx(coefficients, abs=1e-14)
+
+
+def test_more_ranks_than_planes_are_refused():
+    with pytest.raises(InputError, match=r"comm: expected at most 20 MPI ranks, .* \(20, 24, 25\), got 21"):
+        FourierGrid(SKEWED, SHAPE, ECUTRHO_Ry, comm=SimpleNamespace(size=21))
 
 
 # Hartree
@@ -258,6 +266,39 @@ def test_a_repeated_cell_has_the_same_terms_per_atom(cell):
     assert after[3] == pytest.approx(before[3], abs=1e-6 * len(atoms))
 
 
+def test_an_ldos_has_one_energy_wherever_the_cell_begins_and_however_large_it_is(tmp_path):
+    """Translated by a grid step and repeated 2×2×2, with level, band energy and entropy from the LDOS itself."""
+    lattice = FourierGrid(SKEWED, (16, 15, 18), 25.0)
+    atoms = Atoms("Be2", cell=SKEWED, positions=[[0.3, 0.2, 0.1], [1.9, 2.2, 2.5]], pbc=True)
+    files = {"Be": upf(tmp_path / "Be.upf")}
+    energies = EnergyGrid(-8.0, 0.2, 70)
+    density = smooth_density(lattice, atoms.positions, 2.0)
+    edge = -6 + density / density.max()
+    ldos = 0.01 * np.sqrt(np.maximum(energies.energies_eV - edge[..., None], 0)) * (density / density.mean())[..., None]
+
+    def free_energy(atoms, ldos):
+        dos = dos_from_ldos(ldos, atoms.get_volume() / np.prod(ldos.shape[:3]))
+        conditions = {"temperature_K": 3000.0, "broadening_eV": 0.4}
+        level = find_fermi_level(dos, energies, 2.0 * len(atoms), **conditions)
+        own = density_from_ldos(ldos, fermi_weights(energies, level, **conditions))
+        found = total_free_energy(
+            atoms, own, dos, energies.energies_eV, pseudopotentials=files, ecutrho_Ry=25.0, **conditions
+        )
+        terms = vars(found)
+        return {key: terms[key] / (1 if key == "fermi_energy" else len(atoms)) for key in terms}
+
+    before = free_energy(atoms, ldos)
+    moved = atoms.copy()
+    moved.positions += 3 * SKEWED[0] / 16 + SKEWED[2] / 18
+    for after in (
+        free_energy(moved, np.roll(ldos, (3, 0, 1), axis=(0, 1, 2))),
+        free_energy(atoms.repeat(2), np.tile(ldos, (2, 2, 2, 1))),
+    ):
+        for key, value in before.items():
+            assert after[key] == pytest.approx(value, abs=1e-6 if key in ("ion", "total") else 1e-9), key
+        assert after["total"] - after["ion"] == pytest.approx(before["total"] - before["ion"], abs=1e-9)
+
+
 def test_single_precision_is_good_for_a_microelectronvolt(cell):
     atoms, density, files = cell
     double, single = (all_terms(atoms, density, files, single=flag) for flag in (False, True))
@@ -334,6 +375,14 @@ def test_bad_input_is_refused(cell, changes, message):
 def test_a_bad_density_is_refused(cell, change, message):
     with pytest.raises(InputError, match=message):
         whole(cell, density=change(cell[1]))
+
+
+def test_an_ldos_with_nan_is_refused():
+    weights = fermi_weights(EnergyGrid(-1.0, 0.5, 5), 0.2, 300.0, None)
+    ldos = np.ones((2, 3, 2, 5))
+    ldos[1, 2, 0, 3] = np.nan
+    with pytest.raises(InputError, match="expected finite numbers, got NaN"):
+        density_from_ldos(ldos, weights)
 
 
 def test_a_field_of_another_shape_is_refused(grid):

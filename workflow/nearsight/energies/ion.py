@@ -15,14 +15,13 @@ from nearsight import units
 from nearsight.errors import InputError
 
 #: Cutoffs of the sum in real space to choose from. A longer one has wider Gaussians and a coarser mesh, but more pairs.
-CUTOFFS_A = (8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0)
+CUTOFFS_A = (8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.0)
 
 #: Cutoff in widths σ of the Gaussians: erfc(6.5/√2) leaves 8e-11 of a pair's energy out.
 CUTOFF_PER_SMEARING = 6.5
 
-#: Largest step of the mesh for the sum in reciprocal space, in widths; leaves 3e-8 Ry/atom of BeO
-#: with NODES points.
-STEP_PER_SMEARING = 0.15
+#: Largest step of the mesh for the sum in reciprocal space, in widths; leaves 4e-8 Ry/atom of BeO with NODES points.
+STEP_PER_SMEARING = 0.12
 
 #: Points of Lagrange's interpolation along each axis, the most that torch-pme has.
 NODES = 7
