@@ -60,6 +60,10 @@ def test_count_slope_is_the_derivative_of_the_count(broadening_eV):
     up, down = (fermi_weights(grid, 0.3 + d, 298.0, broadening_eV).count for d in (step, -step))
     slope = fermi_weights(grid, 0.3, 298.0, broadening_eV).count_slope
     np.testing.assert_allclose(slope, (up - down) / (2 * step), atol=1e-7)
+    slopes = [fermi_weights(grid, 0.3 + shift, 298.0, broadening_eV).count_slope for shift in (-1e-4, 1e-4)]
+    curvature = fermi_weights(grid, 0.3, 298.0, broadening_eV).count_curvature
+    scale = np.abs(curvature).max()
+    np.testing.assert_allclose(curvature, (slopes[1] - slopes[0]) / 2e-4, atol=1e-4 * scale)
 
 
 def test_polylogarithms_at_known_values():

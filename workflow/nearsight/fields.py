@@ -28,7 +28,8 @@ FIELDS = {
     "forces": Field(("atom", "direction"), "eV/Å", "forces of the DFT reference"),
     # fields on the grid
     "density": Field(GRID, "1/Å³", "electronic density, summed over spin"),
-    "density_slope": Field(GRID, "1/(eV Å³)", "dn/dμ, the change of the density with the Fermi level"),
+    "density_slope": Field(GRID, "1/(eV Å³)", "dn/dμ, the change of the density with the Fermi level", "float32"),
+    "density_curvature": Field(GRID, "1/(eV² Å³)", "d²n/dμ²", "float32"),
     "ldos": Field((*GRID, "energy"), "1/(eV Å³)", "local density of states, summed over spin", "float32"),
     "bispectrum": Field((*GRID, "component"), "1", "bispectrum components of LAMMPS's sna/grid; float32 on request"),
     # spectra

@@ -1,4 +1,4 @@
-"""Predict one batch of tiles: its density and dn/dμ at the plan's Fermi level, and its share of the DOS.
+"""Predict one batch of tiles: its density and its derivatives in μ at the plan's Fermi level, and its share of the DOS.
 
 On two MPI ranks: mpiexec -n 2 python predict_tiles.py --ranks 2 --plan ... A job that was stopped goes on with the
 missing tiles, on any number of ranks and threads.

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nearsight")
 
+#: The density at the plan's μ0 and its derivatives with respect to μ, as a batch's file stores them.
+TAYLOR_FIELDS = ("density", "density_slope", "density_curvature")
+
 
 def predict_batch(
     plan: PredictionPlan,
@@ -52,7 +55,7 @@ def predict_batch(
     if len(missing) < len(tiles):
         logger.info("%d of %d tiles are there from an earlier run", len(tiles) - len(missing), len(tiles))
     weights = fermi_weights(model.energy_grid, plan.fermi_level_eV, model.temperature_K, model.broadening_eV)
-    projection = np.stack([weights.count, weights.count_slope], axis=1)
+    projection = np.stack([weights.count, weights.count_slope, weights.count_curvature], axis=1)
     predictor = prepare_predictor(
         model, atoms, plan.shape, backend=plan.backend, precision=plan.precision, threads=threads
     )
@@ -102,7 +105,7 @@ def join_tiles(
     }
     spent = StageSeconds()
     dos = np.zeros(model.energy_grid.count)
-    fields = dict.fromkeys(("density", "density_slope"), lengths_of(region))
+    fields = dict.fromkeys(TAYLOR_FIELDS, lengths_of(region))
     if plan.keep_ldos:
         fields["ldos"] = (*lengths_of(region), model.energy_grid.count)
     variables = {"dos": dos, "energy": model.energy_grid.energies_eV, **variables_of_atoms(atoms)}
@@ -110,7 +113,7 @@ def join_tiles(
         for number in tiles:
             tile = store.read(number)
             inside = slices_of(tile.region, origin_of(region))
-            for index, name in enumerate(("density", "density_slope")):
+            for index, name in enumerate(TAYLOR_FIELDS):
                 targets[name][inside] = tile.fields[..., index]
             if plan.keep_ldos:
                 targets["ldos"][inside] = tile.ldos

@@ -12,6 +12,7 @@ import xarray as xr
 from nearsight.datasets import atoms_of, create_field_file, open_dataset, require, settings_of, variables_of_atoms
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.files import sha256_of, write_json, write_whole
+from nearsight.inference.batch import TAYLOR_FIELDS
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.tiles import LARGEST_TILE, cut, origin_of, slices_of
 from nearsight.ldos import DosObservables, EnergyGrid, fermi_weights, integrate_dos
@@ -19,8 +20,8 @@ from nearsight.provenance import collect_provenance
 
 logger = logging.getLogger("nearsight")
 
-#: Largest relative error of the electron count that the densities' linear correction in μ - μ0 may leave.
-LINEARITY_TOLERANCE = 1e-6
+#: Largest relative error of the electron count that the densities' Taylor series in μ - μ0 may leave.
+SERIES_TOLERANCE = 1e-6
 
 #: Largest relative deviation of the density's integral from the number of electrons, as rounding explains it.
 ELECTRON_TOLERANCE = 1e-5
@@ -52,19 +53,20 @@ def solve_level(
 ) -> LevelShift:
     """Observables of the summed DOS. Raises LevelTooFar if μ is too far from the pre-pass's μ0.
 
-    The batches' densities are corrected by dn/dμ (μ - μ0). What that leaves out is known for the whole cell, where
-    the electrons are counted exactly: it has to be below LINEARITY_TOLERANCE.
+    The batches' densities are corrected by n'(μ - μ0) + n''(μ - μ0)²/2. What that leaves out is known for the whole
+    cell, where the electrons are counted exactly: it has to be below SERIES_TOLERANCE.
     """
     observables = integrate_dos(dos, grid, electrons, temperature_K, broadening_eV)
     shift = observables.fermi_energy_eV - first_level_eV
     first = fermi_weights(grid, first_level_eV, temperature_K, broadening_eV)
-    error = abs(float(dos @ (first.count + shift * first.count_slope)) - electrons) / electrons
-    if error > LINEARITY_TOLERANCE:
+    series = first.count + shift * first.count_slope + 0.5 * shift**2 * first.count_curvature
+    error = abs(float(dos @ series) - electrons) / electrons
+    if error > SERIES_TOLERANCE:
         raise LevelTooFar(
             f"Fermi level: expected the pre-pass's {first_level_eV:.5f} eV to be so close to the final "
-            f"{observables.fermi_energy_eV:.5f} eV that a linear correction holds to {LINEARITY_TOLERANCE:.0e} of the "
-            f"electrons, got {error:.1e}. The pre-pass samples this grid too coarsely: set inference.largest_stride "
-            f"to a smaller number (1: every point) and run again.",
+            f"{observables.fermi_energy_eV:.5f} eV that a second-order correction holds to {SERIES_TOLERANCE:.0e} of "
+            f"the electrons, got {error:.1e}. The pre-pass samples this grid too coarsely: set "
+            "inference.largest_stride to a smaller number (1: every point) and run again.",
             observables.fermi_energy_eV,
         )
     return LevelShift(observables, shift)
@@ -117,7 +119,7 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
             for batch, region in zip(batches, plan.batches, strict=True):
                 for part in cut(region, LARGEST_TILE):
                     inside = slices_of(part, origin_of(region))
-                    density = batch["density"][inside].values + level.shift_eV * batch["density_slope"][inside].values
+                    density = expand(*(batch[name][inside].values for name in TAYLOR_FIELDS), level.shift_eV)
                     targets["density"][slices_of(part)] = density
                     counted += float(density.sum())
             counted *= atoms.get_volume() / np.prod(plan.shape)
@@ -143,12 +145,17 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
     return level
 
 
+def expand(density: np.ndarray, slope: np.ndarray, curvature: np.ndarray, shift_eV: float) -> np.ndarray:
+    """The density at μ0 + shift by its Taylor series."""
+    return density + shift_eV * (slope + np.float32(0.5 * shift_eV) * curvature)
+
+
 def check_batches(batches: list[xr.Dataset], paths: list[Path], plan: PredictionPlan, plan_sha256: str) -> None:
     """Raise InputError unless the files are the plan's batches, all of them and in order."""
     if len(batches) != len(plan.batches):
         raise InputError(f"batches: expected {len(plan.batches)} files, as planned, got {len(batches)}.")
     for batch, path, region in zip(batches, paths, plan.batches, strict=True):
-        require(batch, "dos", "energy", "density", "density_slope", path=path)
+        require(batch, "dos", "energy", *TAYLOR_FIELDS, path=path)
         settings = settings_of(batch)
         if settings["plan_sha256"] != plan_sha256 or [tuple(pair) for pair in settings["region"]] != list(region):
             raise InputError(

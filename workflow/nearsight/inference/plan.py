@@ -1,8 +1,8 @@
 """The plan of a prediction: its batches and tiles, and a first Fermi level from a pre-pass.
 
 The pre-pass predicts the LDOS on a grid that is three times coarser along each axis (less for small grids). Its Fermi
-level μ0 is close to the final one, so that the main pass can write n(r; μ0) and dn/dμ instead of an LDOS: that of a
-large cell is never stored.
+level μ0 is close to the final one, so that the main pass can write n(r; μ0) and its derivatives in μ instead of an
+LDOS: that of a large cell is never stored.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""From atoms to DOS, density and dn/dμ on a part of the grid: descriptors, network and reduction, chunk by chunk."""
+"""From atoms to DOS and density on a part of the grid: descriptors, network and reduction, chunk by chunk."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -51,13 +51,13 @@ def choose_tile_points(
 ) -> int:
     """Points of a tile that a job's memory holds. Raises InputError where there is too little of it.
 
-    Each thread holds a chunk of descriptors (and its LDOS where it is kept); the tile holds density and dn/dμ, and
-    the LDOS where it is kept.
+    Each thread holds a chunk of descriptors (and its LDOS where it is kept); the tile holds density and its
+    derivatives in μ, and the LDOS where it is kept.
     """
     per_thread = CHUNK_POINTS * (8 * components + 4 * energies * keep_ldos)
     # positions, their copies and the selection of those near a tile
     fixed = BASE_BYTES + threads * per_thread + 200 * atoms
-    per_point = 32 + 8 * energies * keep_ldos
+    per_point = 48 + 8 * energies * keep_ldos
     largest = int(memory_GiB * 2**30 - fixed) // per_point
     if largest < min(CHUNK_POINTS, LARGEST_TILE):
         needed = (fixed + CHUNK_POINTS * per_point) / 2**30

@@ -29,12 +29,13 @@ class FermiWeights:
     """Weight vectors at one Fermi level and temperature, each of shape (energies,).
 
     With a DOS D in 1/eV or an LDOS d in 1/(eV Å³): `count` gives electrons (or the density in 1/Å³),
-    `count_slope` their derivative with respect to μ (1/eV), `band_energy` ∫ ε D f dε in eV, and
-    `entropy_energy` the term -TS in eV.
+    `count_slope` and `count_curvature` their derivatives with respect to μ (1/eV, 1/eV²), `band_energy` ∫ ε D f dε in
+    eV, and `entropy_energy` the term -TS in eV.
     """
 
     count: np.ndarray
     count_slope: np.ndarray
+    count_curvature: np.ndarray
     band_energy: np.ndarray
     entropy_energy: np.ndarray
 
@@ -63,6 +64,9 @@ def fermi_weights(
     # g, g' = dg/dε, and its first and second integrals from ε to infinity
     count = _Integrand(f, -peak, kT * l1, kT**2 * l2)
     slope = _Integrand(peak, peak * (2 * f - 1) / kT, f, kT * l1)
+    # d/dμ of the slope's integrand is minus its derivative with respect to ε
+    steepness = peak * (2 * f - 1) / kT
+    curvature = _Integrand(-steepness, 2 * peak**2 / kT - steepness * (2 * f - 1) / kT, peak, f)
     first_moment = _Integrand(x * f, f / kT - x * peak, kT * (x * l1 + l2), kT**2 * (x * l2 + 2 * l3))
     entropy = _Integrand(softness, x * peak, -kT * (x * l1 + 2 * l2), -(kT**2) * (x * l2 + 3 * l3))
 
@@ -71,6 +75,7 @@ def fermi_weights(
     return FermiWeights(
         count=w_count,
         count_slope=slope.hat_integrals(spacing, variance),
+        count_curvature=curvature.hat_integrals(spacing, variance),
         # ε = μ + k_B T x
         band_energy=fermi_level_eV * w_count + kT * first_moment.hat_integrals(spacing, variance),
         entropy_energy=kT * entropy.hat_integrals(spacing, variance),

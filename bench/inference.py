@@ -1,0 +1,265 @@
+"""Predictions of 256 k³ beryllium atoms on this machine: time of every stage, µs per grid point and core, memory.
+
+Each size runs stage by stage in processes of their own, and what is finished is kept in the work folder: run the same
+command again to go on. The structures are hcp cells after molecular dynamics (LAMMPS, the SNAP potential for W and Be),
+repeated, with independent displacements added, so that no part repeats; --fault adds a stacking fault.
+"""
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+# the grid of 256 atoms: 4,374 points per atom, 573 million for 131,072 atoms; products of 2 and 3
+GRID = (81, 144, 96)
+CELLS = (4, 4, 4)  # orthorhombic cells of four atoms
+DENSITY_g_cm3, C_OVER_A = 1.896, 1.5797
+TEMPERATURE_K = 298.0
+MD_STEPS = 300
+# added to every atom on its own, Å; the vibrations of the cell that was repeated are five times as large
+INDEPENDENT_A = 0.02
+STAGES = ("structure", "plan", "predict", "gather", "energies")
+COLUMNS = ("atoms", "points", "fault", "threads", "stage", "wall_s", "cpu_s", "peak_GiB", "descriptors_s", "network_s")
+
+
+def main() -> None:
+    """Run the stages that are missing, then write the table and the figure."""
+    arguments = parse_arguments()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    if arguments.stage:
+        run_stage(arguments)
+        return
+    for k in arguments.sizes:
+        for stage in STAGES:
+            record = arguments.work / name_of(k, arguments) / f"{stage}.json"
+            if not record.exists():
+                print(f"{256 * k**3} atoms: {stage}", flush=True)
+                subprocess.run(
+                    [sys.executable, __file__, *sys.argv[1:], "--stage", stage, "--size", str(k)], check=True
+                )
+    write_results(arguments)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("results/bench-model/model"), help="folder of a model")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 3, 4], help="k of 256 k³ atoms")
+    parser.add_argument("--threads", type=int, default=2, help="threads")
+    parser.add_argument("--memory-GiB", type=float, default=4.0, help="memory of the tiles")
+    parser.add_argument("--fault", action="store_true", help="with a stacking fault")
+    parser.add_argument("--work", type=Path, default=Path("bench/work"), help="folder for structures and predictions")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for table and figure")
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def name_of(k: int, arguments: argparse.Namespace) -> str:
+    """Folder of one prediction."""
+    return f"be{256 * k**3}{'-fault' if arguments.fault else ''}"
+
+
+def run_stage(arguments: argparse.Namespace) -> None:
+    """One stage of one size, in this process; writes its record when it has succeeded."""
+    folder = arguments.work / name_of(arguments.size, arguments)
+    folder.mkdir(parents=True, exist_ok=True)
+    started, before = time.perf_counter(), cpu_seconds()
+    further = RUN[arguments.stage](arguments.size, folder, arguments) or {}
+    record = {
+        "atoms": 256 * arguments.size**3,
+        "points": int(np.prod([n * arguments.size for n in GRID])),
+        "fault": arguments.fault,
+        "threads": arguments.threads,
+        "stage": arguments.stage,
+        "wall_s": time.perf_counter() - started,
+        "cpu_s": cpu_seconds() - before,
+        "peak_GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        **further,
+    }
+    temporary = folder / f".{arguments.stage}.json"
+    temporary.write_text(json.dumps(record))
+    os.replace(temporary, folder / f"{arguments.stage}.json")
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process, all threads."""
+    return time.process_time()
+
+
+def build(k: int, folder: Path, arguments: argparse.Namespace) -> None:
+    """The structure: a cell after molecular dynamics, repeated, each atom displaced on its own."""
+    from nearsight.structures.builders import GRID_SHAPE, hcp_orthorhombic
+    from nearsight.structures.io import write_structure
+    from nearsight.structures.large import add_stacking_fault, displace_independently, run_lammps_md
+
+    cell = hcp_orthorhombic("Be", DENSITY_g_cm3, C_OVER_A)
+    inner = 2 if k % 2 == 0 else 1  # molecular dynamics of 2,048 or 256 atoms
+    moved = run_lammps_md(cell.repeat([inner * n for n in CELLS]), TEMPERATURE_K, MD_STEPS, seed=k, time_step_fs=2.0)
+    atoms = displace_independently(moved.repeat(k // inner), INDEPENDENT_A, seed=k)
+    if arguments.fault:
+        a, layer = cell.cell[0, 0], cell.cell[2, 2] / 2
+        atoms = add_stacking_fault(atoms, a, layer, first_layer=CELLS[2] * k)
+    # no atom on a grid point
+    atoms.positions += 0.01
+    atoms.info = {GRID_SHAPE: [n * k for n in GRID]}
+    write_structure(folder / "structure.extxyz", atoms)
+
+
+def load(folder: Path, arguments: argparse.Namespace) -> tuple:
+    """Model, atoms and grid of a prediction."""
+    import torch
+
+    from nearsight.descriptors.gridded import read_gridded_structure
+    from nearsight.inference.run import ModelFiles
+
+    torch.set_num_threads(1)
+    files = ModelFiles.find(arguments.model)
+    return files, files.load(None), *read_gridded_structure(folder / "structure.extxyz")
+
+
+def plan(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
+    """Fitness and pre-pass."""
+    from nearsight.files import sha256_of, write_json
+    from nearsight.inference.plan import PredictionSettings, make_plan
+
+    files, model, atoms, shape = load(folder, arguments)
+    settings = PredictionSettings(threads=arguments.threads, memory_GiB=arguments.memory_GiB, accept_unfit=True)
+    made = make_plan(
+        model,
+        atoms,
+        shape,
+        settings,
+        model_sha256=sha256_of(files.weights),
+        structure_sha256=sha256_of(folder / "structure.extxyz"),
+        progress=lambda tiles: show(tiles, "pre-pass"),
+    )
+    write_json(folder / "prediction-plan.json", made.to_json())
+    return {"descriptor_score": made.descriptor_score, "rdf_score": made.rdf_score}
+
+
+def predict(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
+    """The main pass: one batch, resumable by tile."""
+    from nearsight.files import sha256_of
+    from nearsight.inference.batch import predict_batch
+    from nearsight.inference.plan import PredictionPlan
+    from nearsight.provenance import collect_provenance
+    from nearsight.ranks import alone
+
+    _, model, atoms, _ = load(folder, arguments)
+    file = folder / "prediction-plan.json"
+    spent = predict_batch(
+        PredictionPlan.from_file(file),
+        0,
+        model,
+        atoms,
+        folder / "batch-0.h5",
+        plan_sha256=sha256_of(file),
+        provenance=lambda settings: collect_provenance("inference", settings, {"plan": file}),
+        threads=arguments.threads,
+        comm=alone(),
+        progress=lambda tiles: show(tiles, "tiles"),
+    )
+    return {"descriptors_s": spent.descriptors, "network_s": spent.network}
+
+
+def gather(k: int, folder: Path, arguments: argparse.Namespace) -> None:
+    """Fermi level, density, DOS."""
+    from nearsight.inference.gather import gather_batches
+
+    outputs = {"dos": folder / "dos.csv", "observables": folder / "observables.json"}
+    gather_batches(folder / "prediction-plan.json", [folder / "batch-0.h5"], folder / "prediction.h5", **outputs)
+    (folder / "batch-0.h5").unlink()
+
+
+def energies(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
+    """Total free energy with all terms."""
+    from nearsight.energies.report import write_energies
+    from nearsight.inference.run import write_pseudopotentials
+    from nearsight.ranks import alone
+
+    _, model, atoms, _ = load(folder, arguments)
+    found = write_energies(
+        folder / "prediction.h5",
+        write_pseudopotentials(model, folder),
+        model.ecutrho_Ry,
+        folder / "energies.json",
+        alone(),
+    )
+    (folder / "prediction.h5").unlink()  # the numbers are kept, the fields are not
+    return {"total_eV_per_atom": found.total / len(atoms), "fermi_energy_eV": found.fermi_energy}
+
+
+def show(items: list, what: str):
+    """A progress bar."""
+    from nearsight.jobs import show_progress
+
+    return show_progress(items, what, unit="tile")
+
+
+RUN = dict(zip(STAGES, (build, plan, predict, gather, energies), strict=True))
+
+
+def write_results(arguments: argparse.Namespace) -> None:
+    """The table of all records as CSV, the lines of docs/performance.md, and the figure."""
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    records = [json.loads(path.read_text()) for path in arguments.work.glob("be*/*.json") if path.stem in STAGES]
+    records.sort(key=lambda record: (record["fault"], record["atoms"], STAGES.index(record["stage"])))
+    with open(arguments.output / "inference.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
+        writer.writeheader()
+        writer.writerows(
+            {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in record.items()} for record in records
+        )
+    sizes = sorted({(record["fault"], record["atoms"]) for record in records})
+    print(
+        "| atoms | fault | points (10⁶) | plan (s) | predict (s) | gather (s) | energies (s) | descriptors, network "
+        "(µs per point and core) | CPU of all stages (ms/atom) | peak (GiB) |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for fault, atoms in sizes:
+        rows = {r["stage"]: r for r in records if (r["fault"], r["atoms"]) == (fault, atoms)}
+        if set(rows) != set(STAGES):
+            continue
+        points, main_pass = rows["predict"]["points"], rows["predict"]
+        walls = " | ".join(f"{rows[stage]['wall_s']:.1f}" for stage in STAGES[1:])
+        rates = ", ".join(f"{main_pass[f'{key}_s'] / points * 1e6:.2f}" for key in ("descriptors", "network"))
+        cpu = sum(rows[stage]["cpu_s"] for stage in STAGES[1:]) / atoms * 1e3
+        peak = max(rows[stage]["peak_GiB"] for stage in STAGES[1:])
+        print(
+            f"| {atoms:,} | {'yes' if fault else 'no'} | {points / 1e6:.1f} | {walls} | {rates} | {cpu:.1f} "
+            f"| {peak:.2f} |"
+        )
+    draw(records, arguments.output / "inference.png")
+
+
+def draw(records: list[dict], path: Path) -> None:
+    """CPU time per atom by stage, and peak memory, against the number of atoms."""
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    plain = [record for record in records if not record["fault"]]
+    for stage, marker in zip(STAGES[1:], "osv^", strict=True):
+        rows = [record for record in plain if record["stage"] == stage]
+        atoms = [row["atoms"] for row in rows]
+        left.loglog(atoms, [1e3 * row["cpu_s"] / row["atoms"] for row in rows], marker=marker, label=stage)
+        right.loglog(atoms, [row["peak_GiB"] for row in rows], marker=marker, label=stage)
+    left.set(xlabel="atoms", ylabel="CPU time (ms per atom)", title="Be, 4,374 grid points per atom")
+    right.axhline(16, color="grey", linestyle="--", linewidth=1)
+    right.set(xlabel="atoms", ylabel="peak memory (GiB)", title="dashed: 16 GiB")
+    left.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
