@@ -271,7 +271,7 @@ def test_bad_settings_are_refused(model, atoms, change, message):
 
 def test_a_far_first_level_is_refused(model):
     with pytest.raises(ConvergenceError, match="pre-pass samples this grid too coarsely"):
-        solve_level(np.linspace(0, 2, 61), model.energy_grid, 4.0, 298.0, None, first_level_eV=-4.0)
+        solve_level(1 + np.sin(np.arange(61.0)), model.energy_grid, 6.0, 298.0, None, first_level_eV=-1.0)
 
 
 def test_a_density_with_missing_electrons_is_refused():
