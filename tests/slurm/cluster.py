@@ -47,8 +47,8 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill,UsePss
-# squeue tells the end of a job for so many seconds
-MinJobAge=300
+# squeue tells the end of a job for so many seconds: the tests look back at all of them
+MinJobAge=7200
 # seconds between SIGTERM and SIGKILL at the time limit
 KillWait=5
 ReturnToService=2
