@@ -28,7 +28,7 @@ def run_chain(folder: Path) -> tuple[Workflow, str]:
         cluster.stop()
     version = subprocess.run(["sinfo", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     lines = [
-        f"# {version}, one node: {len(jobs)} jobs of tests/slurm/study.yaml, {seconds:.0f} s (tests/slurm/run_chain.py)",
+        f"# {version}, one node: {len(jobs)} jobs of study.yaml, {seconds:.0f} s (tests/slurm/run_chain.py)",
         f"{'job':<48}{'cores':>6}{'memory':>9}{'limit':>10}{'elapsed':>9}  state",
     ]
     for job in jobs:
