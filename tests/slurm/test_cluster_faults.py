@@ -131,6 +131,7 @@ def test_two_snakemakes_on_one_directory(training):
 
 def test_node_drained_and_resumed(training, cluster):
     plan = "results/small/predictions/b-0/plan.json"
+    (training.workflow.folder / plan).unlink()
     snakemake = training.workflow.start(plan)
     training.wait_until_it_writes()
     cluster.ask("scontrol", "update", f"NodeName={cluster.host}", "State=DRAIN", "Reason=test")
