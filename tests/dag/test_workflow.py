@@ -109,7 +109,6 @@ def test_slurm_profile(repository, workflow):
         found = dict(re.findall(r"(\w+)=(.*?)(?:, (?=\w+=)|$)", block.partition("resources: ")[2].partition("\n")[0]))
         assert resources.items() <= found.items(), rule
     assert re.search(r"^rule train_model:\n(?: +.*\n)* +threads: 6\n", output, re.MULTILINE)
-    assert "localrule write_summary:" in output
 
 
 def test_every_number_of_the_slurm_profile_has_a_rule_and_grows(repository):
