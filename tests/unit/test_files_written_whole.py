@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from nearsight import files
 from nearsight.errors import StorageError
@@ -35,6 +37,16 @@ def test_a_job_that_still_runs_keeps_its_file(tmp_path):
     other.write_text("being written by an older job, after this one began")
     write_text(tmp_path / "a.json", "{}")
     assert other.exists()
+
+
+def test_others_may_read_what_a_library_keeps_to_itself(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with write_whole(tmp_path / "model.safetensors") as path:
+            safetensors.numpy.save_file({"a": np.zeros(3)}, path)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o644
 
 
 def test_leftover_scratch_is_removed(tmp_path):
