@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 RULES = {
@@ -87,10 +88,36 @@ def test_shipped_studies(workflow, study):
 
 
 def test_slurm_profile(repository, workflow):
-    output = workflow.run("--dry-run", "--profile", str(repository / "slurm"))
-    block = output.partition("rule compute_descriptors:")[2].partition("rule ")[0]
-    assert "mpi=srun --mpi=pmi2" in block
-    assert "tasks=2" in block
+    """Ranks and threads come from the study, memory and time from the profile; a GPU where the study asks for one."""
+    name = workflow.study({"dft.ranks": 4, "descriptors.threads": 3, "training.device": "cuda", "training.threads": 6})
+    output = workflow.run("--dry-run", "--cores", "64", "--profile", str(repository / "slurm"), "--configfile", name)
+    wanted = {
+        "run_scf": {
+            "mpi": "mpirun.openmpi --bind-to none",
+            "tasks": "4",
+            "cpus_per_task": "1",
+            "mem_mb_per_cpu": "2000",
+        },
+        "run_dft_md": {"tasks": "4", "mem_mb_per_cpu": "2000", "runtime": "480"},
+        "compute_descriptors": {"mpi": "srun --mpi=pmi2", "tasks": "2", "cpus_per_task": "3", "mem_mb_per_cpu": "1000"},
+        "train_model": {"gpu": "1", "mem_mb": "8000", "runtime": "480"},
+        "predict_tiles": {"runtime": "240"},
+        "compute_energies": {"mpi": "srun --mpi=pmi2", "tasks": "2", "mem_mb_per_cpu": "4000"},
+    }
+    for rule, resources in wanted.items():
+        block = re.search(rf"^rule {rule}:\n(?: +.*\n)+", output, re.MULTILINE)[0]
+        found = dict(re.findall(r"(\w+)=(.*?)(?:, (?=\w+=)|$)", block.partition("resources: ")[2].partition("\n")[0]))
+        assert resources.items() <= found.items(), rule
+    assert re.search(r"^rule train_model:\n(?: +.*\n)* +threads: 6\n", output, re.MULTILINE)
+
+
+def test_every_number_of_the_slurm_profile_has_a_rule_and_grows(repository):
+    profile = yaml.safe_load((repository / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    assert not set(profile["set-resources"]) - set(RULES)
+    amounts = [profile["default-resources"], *profile["set-resources"].values()]
+    for name, value in [item for group in amounts for item in group.items() if item[0] != "mpi"]:
+        assert re.fullmatch(r"attempt \* \d+", value), name
+    assert profile["retries"] == 2
 
 
 def test_links_for_the_command_line_and_the_catalogue(repository, workflow):

@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.numpy
 
 #: Keys of JSON files that tell when and how long, not what.
-CIRCUMSTANCES = ("provenance", "training", "seconds")
+CIRCUMSTANCES = ("provenance", "training", "content_sha256")
 
 
 @dataclass(frozen=True)
@@ -118,37 +118,45 @@ def read_jobs(folder: Path, snakefile: Path, *targets: str) -> list[Job]:
 def stop_while_writing(
     job: Job, is_writing: Callable[[], object], number: int = signal.SIGKILL, *, whole_group: bool = False
 ) -> str:
-    """Send the signal to the running job the moment that `is_writing()` is true; assert that it was. Its messages.
+    """Send the signal to the running job while `is_writing()` is true; assert that it was. Its messages.
 
     whole_group: to all its processes, as Slurm does; else to the first alone, as the kernel out of memory does.
     """
-    process = job.start()
-    deadline = time.monotonic() + 120
-    try:
-        while True:
-            assert process.poll() is None, f"{job.rule} ended before it was seen to write: {job.messages.read_text()}"
-            assert time.monotonic() < deadline, f"{job.rule} was never seen to write"
-            if not is_writing():
-                continue
-            # hold it and look again, so that the signal comes while it writes and not a moment later
-            os.killpg(process.pid, signal.SIGSTOP)
-            while _is_running(process.pid):
-                pass
-            if is_writing():
-                break
-            os.killpg(process.pid, signal.SIGCONT)
-        if whole_group:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
+    for _ in range(5):  # a small file may come and go between two looks
+        process = job.start()
+        try:
+            if _held_while_writing(process, is_writing):
+                if whole_group:
+                    os.killpg(process.pid, number)
+                else:
+                    process.send_signal(number)
+                os.killpg(process.pid, signal.SIGCONT)
+                process.wait(60)
+                assert process.returncode != 0, f"{job.rule} ended well in spite of the signal"
+                return job.messages.read_text()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        assert process.returncode == 0, f"{job.rule} ended before it was seen to write: {job.messages.read_text()}"
+        job.forget_outputs()
+    raise AssertionError(f"{job.rule} was never seen to write")
+
+
+def _held_while_writing(process: subprocess.Popen, is_writing: Callable[[], object]) -> bool:
+    """Stop the process (SIGSTOP) when it writes, and look again so that it is true; False where it ends before."""
+    deadline = time.monotonic() + 240
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "the job neither writes nor ends"
+        if not is_writing():
+            continue
+        os.killpg(process.pid, signal.SIGSTOP)
+        while _is_running(process.pid):
+            pass
+        if is_writing():
+            return True
         os.killpg(process.pid, signal.SIGCONT)
-        process.wait(60)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    assert process.returncode != 0, f"{job.rule} ended well before the signal reached it"
-    return job.messages.read_text()
+    return False
 
 
 def _is_running(number: int) -> bool:
@@ -238,3 +246,14 @@ def assert_same(found: dict[str, object], expected: dict[str, object]) -> None:
             np.testing.assert_array_equal(found[name], value, err_msg=name)
         else:
             assert found[name] == value, name
+
+
+def assert_nothing_half(job: Job, expected: dict[str, object]) -> None:
+    """Assert that not all outputs are there, and that those that are there are whole.
+
+    Apart from history.csv, the training's diary, which is whole after every epoch.
+    """
+    present = [path for path in job.outputs if path.exists() and path.name != "history.csv"]
+    assert len(present) < len(job.outputs)
+    found = contents(present)
+    assert_same(found, {name: expected[name] for name in found})

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from chain import TARGETS
+from run_chain import run_chain
 
 from nearsight.files import read_json
 
@@ -17,7 +18,7 @@ JOBS = {
     "run_ldos": 3,
     "run_density": 3,
     "collect_reference": 3,
-    "compute_descriptors": 3,
+    "compute_descriptors": 2,
     "train_model": 1,
     "plan_tiles": 1,
     "predict_tiles": 2,
@@ -41,7 +42,7 @@ def test_chain_runs_on_the_cluster(finished, cluster):
 def test_mpi_steps_ran_on_two_ranks(finished):
     text = (finished.results / "reference/b-0/scf.out").read_text()
     assert re.search(r"running on +2 processors", text)
-    log = (finished.results / "logs/compute_descriptors/b-0.log").read_text()
+    log = (finished.results / "logs/compute_descriptors/a-0.log").read_text()
     assert "2 ranks" in log
 
 
@@ -56,3 +57,12 @@ def jobs_of(cluster):
         name = re.fullmatch(r"rule_(\w+?)(_wildcards_.*)?", job["comment"])[1]
         jobs.setdefault(name, []).append(job)
     return jobs
+
+
+@pytest.mark.stress
+def test_whole_study_runs_on_the_cluster(cluster, tmp_path):
+    workflow, table = run_chain(tmp_path)
+    assert (workflow.results / "summary.md").is_file()
+    assert (workflow.results / "figures/dos.png").is_file()
+    states = [line.split()[-1] for line in table.splitlines()[2:]]
+    assert states == ["COMPLETED"] * len(states)

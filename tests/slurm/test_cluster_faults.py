@@ -2,13 +2,19 @@
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import safetensors.numpy
-from cluster import wait_for
+from chain import Workflow
+from cluster import Cluster, wait_for
+
+from nearsight.files import read_json
 
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.qe]
 
@@ -22,9 +28,13 @@ class Training:
         self.workflow, self.finished, self.cluster = workflow, finished, cluster
         self.folder = workflow.results / "model"
         self.checkpoint = self.folder / "checkpoint.safetensors"
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove the model, and begin to count jobs anew."""
         for path in self.folder.iterdir():
             path.unlink()
-        self.last = max(int(job["id"]) for job in cluster.jobs())
+        self.last = max(int(job["id"]) for job in self.cluster.jobs())
 
     def jobs(self) -> list[dict[str, str]]:
         """The cluster's jobs since the fault was prepared."""
@@ -33,12 +43,23 @@ class Training:
     def wait_until_it_writes(self) -> None:
         """Return while a checkpoint after the first one is being written: its temporary file is there."""
         wait_for(
-            lambda: self.checkpoint.exists() and any(self.folder.glob(".checkpoint.part-*")),
-            120,
+            lambda: self.checkpoint.exists() and self.is_writing(),
+            240,
             "the training to write a checkpoint",
             lambda: self.workflow.log.read_text()[-3000:],
             step=0.001,
         )
+
+    def is_writing(self) -> bool:
+        """True while a checkpoint's temporary file has content and no name of its own yet."""
+        for path in self.folder.glob(".checkpoint.part-*"):
+            with suppress(FileNotFoundError):
+                return path.stat().st_size > 0
+        return False
+
+    def processes(self) -> list[int]:
+        """The processes that train here."""
+        return [int(path.parent.name) for path in Path("/proc").glob("*/cmdline") if is_training(path, self.checkpoint)]
 
     def log(self) -> str:
         """The log of the last attempt."""
@@ -72,23 +93,27 @@ def test_killed_job_is_run_again(training, cluster):
     output = training.workflow.finish(snakemake)
     assert "Trying to restart job" in output
     first, second = training.jobs()
-    assert (first["state"], second["state"]) == ("FAILED", "COMPLETED")
+    assert (first["state"], second["state"]) == ("CANCELLED", "COMPLETED")
     assert (megabytes(second), minutes(second)) == (2 * megabytes(first), 2 * minutes(first))  # it grows
     training.check_resumed()
     training.check_model()
 
 
-def test_snakemake_killed_and_started_again(training):
-    """Its job goes on in the queue; the second Snakemake's job of the same name takes no harm from it."""
+def test_snakemake_killed_and_started_again(training, cluster):
+    """Its job goes on in the queue and is cancelled by hand, as docs/cluster.md says."""
     snakemake = training.workflow.start(MODEL)
     training.wait_until_it_writes()
     os.killpg(snakemake.pid, signal.SIGKILL)
     snakemake.wait()
+    (job,) = training.jobs()
+    assert job["state"] == "RUNNING"
+    cluster.ask("scancel", job["id"])
     assert "--unlock" in training.workflow.run(MODEL, fails=True)
     training.workflow.run("--unlock")
     training.workflow.run(MODEL)
     assert [job["comment"] for job in training.jobs()] == ["rule_train_model"] * 2  # nothing that was finished
-    assert "resumed from" in training.log() or training.jobs()[0]["state"] == "COMPLETED"
+    assert [job["state"] for job in training.jobs()] == ["CANCELLED", "COMPLETED"]
+    training.check_resumed()
     training.check_model()
 
 
@@ -106,6 +131,7 @@ def test_two_snakemakes_on_one_directory(training):
 
 def test_node_drained_and_resumed(training, cluster):
     plan = "results/small/predictions/b-0/plan.json"
+    (training.workflow.folder / plan).unlink()
     snakemake = training.workflow.start(plan)
     training.wait_until_it_writes()
     cluster.ask("scontrol", "update", f"NodeName={cluster.host}", "State=DRAIN", "Reason=test")
@@ -124,25 +150,118 @@ def test_node_drained_and_resumed(training, cluster):
 @pytest.mark.stress
 def test_job_past_its_time_limit(training, cluster):
     """One minute at first, then two: Slurm's clock has no finer step, and looks every half minute."""
-    training.workflow.study({"training.epochs": 100, "training.patience": 100, "training.threads": 1})
     snakemake = training.workflow.start(MODEL, "--set-resources", "train_model:runtime=attempt")
     training.wait_until_it_writes()
-    pids = [int(path.parent.name) for path in Path("/proc").glob("*/cmdline") if is_training(path, training.checkpoint)]
-    assert pids
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)  # in the midst of writing: slower than it was thought to be
-    try:
-        wait_for(lambda: training.jobs()[0]["state"] == "TIMEOUT", 180, "the time limit", cluster.logs)
-    finally:
-        for pid in pids:
-            if Path(f"/proc/{pid}").exists():
-                os.kill(pid, signal.SIGCONT)
+    (pid,) = training.processes()
+    os.kill(pid, signal.SIGSTOP)  # in the midst of writing: slower than it was thought to be
+    wait_for(lambda: training.jobs()[0]["state"] == "TIMEOUT", 180, "the time limit", cluster.logs)
     output = training.workflow.finish(snakemake)
     assert "Trying to restart job" in output
     first, second = training.jobs()
     assert (minutes(first), minutes(second)) == (1, 2)
     training.check_resumed()
     training.check_model()
+
+
+@pytest.mark.stress
+def test_out_of_memory_once(training, cluster):
+    """The limit lies between what the training takes at other times and while it writes a checkpoint."""
+    workflow = training.workflow
+    workflow.study({"training.hidden": [1500, 1500], "training.batch_size": 720, "training.epochs": 4})
+    snakemake = workflow.start(MODEL)
+    while_writing, otherwise = [], []
+    while snakemake.poll() is None:
+        for pid in training.processes():
+            if not training.is_writing():
+                otherwise.append(step_megabytes(pid))
+                continue
+            os.kill(pid, signal.SIGSTOP)
+            if training.is_writing():
+                while_writing.append(step_megabytes(pid))
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.5)
+    workflow.finish(snakemake)
+    expected = safetensors.numpy.load_file(training.folder / "model.safetensors")
+    limit = int((max(while_writing) + max(otherwise)) / 2)
+    assert max(while_writing) > limit + 10 > max(otherwise) + 20, (while_writing, otherwise)
+    training.forget()
+
+    snakemake = workflow.start(MODEL, "--set-resources", f"train_model:mem_mb=attempt*{limit}")
+    training.wait_until_it_writes()
+    (pid,) = training.processes()
+    os.kill(pid, signal.SIGSTOP)  # so that Slurm, which looks once a second, sees it at that moment
+    wait_for(lambda: training.jobs()[0]["state"] != "RUNNING", 60, "Slurm to kill the job", cluster.logs)
+    assert "Trying to restart job" in workflow.finish(snakemake)
+    first, second = training.jobs()
+    assert "exceed" in (cluster.folder / "slurmd.log").read_text().lower()
+    assert (first["state"] != "COMPLETED", second["state"]) == (True, "COMPLETED")
+    assert (megabytes(first), megabytes(second)) == (limit, 2 * limit)
+    training.check_resumed()
+    found = safetensors.numpy.load_file(training.folder / "model.safetensors")
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+@pytest.mark.stress
+def test_files_that_appear_late(finished, repository, tmp_path):
+    """The login node knows for ten seconds that a file is not there, as NFS does; the compute node has it at once."""
+    server, seen = tmp_path / "server", tmp_path / "seen"
+    for folder in (server, seen):
+        folder.mkdir()
+    shutil.copytree(finished.folder, server / "work", symlinks=True)
+    late = "attr_timeout=10,entry_timeout=10,negative_timeout=10"
+    done = subprocess.run(["bindfs", "-o", late, str(server), str(seen)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"cannot mount a slow disk here: {done.stderr.strip()}")
+    on_server = (
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount --bind "$0" "$1" && shift && exec "$@"',
+        str(server),
+        str(seen),
+    )
+    (tmp_path / "cluster").mkdir()
+    cluster = Cluster(tmp_path / "cluster", on_server)
+    try:
+        cluster.start()
+        workflow = Workflow(seen / "work", repository, cluster.environment)
+        target = "results/small/energies/prediction/b-0.json"
+        (workflow.folder / target).unlink()
+        output = workflow.run(target, "--latency-wait", "1", "--retries", "0", fails=True)
+        assert "Missing files after 1 seconds" in output or "MissingOutputException" in output
+        (server / "work" / target).unlink(missing_ok=True)
+        time.sleep(11)
+        workflow.run(target, "--rerun-incomplete")
+        assert_same_energies(workflow.folder / target, finished.folder / target)
+        assert [job["state"] for job in cluster.jobs()] == ["COMPLETED"] * 2
+    finally:
+        cluster.stop()
+        subprocess.run(["umount", str(seen)], check=True)
+
+
+def assert_same_energies(found: Path, expected: Path) -> None:
+    assert read_json(found)["energies_eV"] == read_json(expected)["energies_eV"]
+
+
+def step_megabytes(pid: int) -> float:
+    """Memory of the job step that a process belongs to, as Slurm counts it: all that is below its slurmstepd."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
+    top = pid
+    while "slurmstepd" not in Path(f"/proc/{parents[top]}/comm").read_text():
+        top = parents[top]
+    members, total = {top}, 0
+    while more := {child for child, parent in parents.items() if parent in members} - members:
+        members |= more
+    for member in members:
+        with suppress(OSError):
+            rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
+            total += int(re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)[1])
+    return total / 1024
 
 
 def is_training(command: Path, checkpoint: Path) -> bool:

@@ -54,3 +54,23 @@ def test_missing_programs_end_with_the_commands_that_install_them(repository, tm
     packages = "quantum-espresso libopenblas0-pthread openmpi-bin libfftw3-dev g++"
     assert f"apt-get install --no-install-recommends {packages}" in done.stderr
     assert "conda install -c conda-forge qe" in done.stderr
+
+
+def test_tests_on_slurm_are_skipped_without_root(repository, tmp_path):
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n", encoding="utf-8")
+    (tmp_path / "id").chmod(0o755)
+    hidden = (repository / "tools/setup.sh").read_text(encoding="utf-8").replace(":/usr/sbin:/sbin", "")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/setup.sh").write_text(hidden, encoding="utf-8")
+    done = subprocess.run(
+        ["bash", str(tmp_path / "tools/setup.sh"), "tests"],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "will be skipped" in done.stdout
+    assert "slurmctld slurmd munged srun bindfs" in done.stdout

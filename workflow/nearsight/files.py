@@ -49,9 +49,12 @@ def write_whole(target: str | Path) -> Iterator[Path]:
         temporary = target.with_name(f".{target.stem}.part-{os.getpid()}{target.suffix}")
         # made anew and exclusively: a link that somebody put in this place would be followed
         temporary.unlink(missing_ok=True)
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        os.close(handle)
         try:
             yield temporary
+            os.chmod(temporary, mode)  # safetensors writes files that nobody else may read
             with open(temporary, "rb") as handle:
                 os.fsync(handle.fileno())
             os.replace(temporary, target)

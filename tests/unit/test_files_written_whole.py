@@ -1,0 +1,117 @@
+"""Files appear whole or not at all, leftovers go, and a refusal of the machine says what to do."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from nearsight import files
+from nearsight.errors import StorageError
+from nearsight.espresso.workspace import scratch_folder
+from nearsight.files import explain_storage, write_text, write_whole
+
+
+def test_leftovers_of_killed_jobs_are_removed(tmp_path):
+    target = tmp_path / "a-0.h5"
+    old = files.PROCESS_START - 60
+    for name in (".a-0.part-123.h5", ".a-0.part-99999.h5"):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (old, old))
+    keep = [tmp_path / ".a-0.part-7.json", tmp_path / ".a-01.part-7.h5", tmp_path / ".b-0.part-7.h5"]
+    for path in keep:
+        path.write_text("of another file")
+        os.utime(path, (old, old))
+    write_text(target, "whole")
+    assert sorted(tmp_path.iterdir()) == sorted([target, *keep])
+
+
+def test_a_job_that_still_runs_keeps_its_file(tmp_path):
+    other = tmp_path / ".a.part-123.json"
+    other.write_text("being written by an older job, after this one began")
+    write_text(tmp_path / "a.json", "{}")
+    assert other.exists()
+
+
+def test_others_may_read_what_a_library_keeps_to_itself(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with write_whole(tmp_path / "model.safetensors") as path:
+            safetensors.numpy.save_file({"a": np.zeros(3)}, path)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_leftover_scratch_is_removed(tmp_path):
+    old = tmp_path / ".scf.scratch-123"
+    (old / "nearsight.save").mkdir(parents=True)
+    os.utime(old, (1, 1))
+    with scratch_folder(tmp_path / "scf") as folder:
+        assert not old.exists()
+        assert folder.is_dir()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, r"No space left on device \(\d+\.\d MiB free\)\. Free space"),
+        (errno.EDQUOT, "quota"),
+        (errno.EACCES, r"Permission denied\. Run in a folder that you may write"),
+        (errno.EROFS, "read-only"),
+    ],
+)
+def test_refusals_say_what_to_do(tmp_path, number, advice):
+    target = tmp_path / "model.json"
+    with pytest.raises(StorageError, match=rf"model\.json: expected to write this file, got: .*{advice}.*run again"):
+        write_error(target, OSError(number, os.strerror(number)))
+    assert not list(tmp_path.iterdir())
+    # HDF5 and safetensors tell it in words
+    with pytest.raises(StorageError, match=advice):
+        write_error(target, RuntimeError(f"I/O error: {os.strerror(number)} (os error {number})"))
+
+
+def write_error(target, error):
+    with write_whole(target) as path:
+        path.write_text("half")
+        raise error
+
+
+def test_other_errors_are_not_explained_away(tmp_path):
+    missing = tmp_path / "elsewhere" / "input.h5"
+    with pytest.raises(PermissionError), explain_storage(tmp_path / "results" / "output.h5"):
+        raise PermissionError(errno.EACCES, "Permission denied", str(missing))
+    with pytest.raises(ValueError, match="shape"), explain_storage(tmp_path / "output.h5"):
+        raise ValueError("shape")
+
+
+def test_a_job_that_is_told_to_stop_cleans_up(tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import sys, time\nfrom pathlib import Path\n"
+        "from nearsight.files import write_whole\nfrom nearsight.jobs import make_parser, run_job\n"
+        "def main(arguments):\n"
+        "    with write_whole('output.json') as path:\n"
+        "        path.write_text('half')\n"
+        "        time.sleep(60)\n"
+        "parser = make_parser('')\n"
+        "run_job(main, parser.parse_args())\n"
+    )
+    package = Path(files.__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    job = subprocess.Popen([sys.executable, str(script), "--log", "job.log"], cwd=tmp_path, env=environment)
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size for path in tmp_path.glob(".output.part-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(60) == 143
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.log", "job.py"]
+    assert "stopped from outside" in (tmp_path / "job.log").read_text()
