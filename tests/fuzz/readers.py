@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from ase import Atoms
@@ -20,7 +19,6 @@ from test_espresso_outputs import md, scf
 from test_espresso_pseudopotential import UPF1, UPF2
 from test_model_bundle import make_bundle
 
-from nearsight import datasets
 from nearsight.config import load_study
 from nearsight.datasets import atoms_of, open_dataset, provenance_of, settings_of, variables_of_atoms, write_dataset
 from nearsight.espresso.cube import read_cube
@@ -109,7 +107,7 @@ def read_checkpoint(path: Path) -> None:
 
 
 def dataset_seeds(folder: Path) -> dict[str, bytes]:
-    """A dataset as we write it, and one in HDF5's oldest format, which has no checksums."""
+    """A dataset as we write it, and a small one."""
     generator = np.random.default_rng(1)
     variables = {
         **variables_of_atoms(bulk("Be")),
@@ -118,17 +116,9 @@ def dataset_seeds(folder: Path) -> dict[str, bytes]:
         "energy": np.arange(2.0),
         "fermi_energy": 3.5,
     }
-    seeds = {}
-    newest = datasets.FORMAT
-    for name, version in (("new.h5", newest), ("old.h5", "earliest")):
-        datasets.FORMAT = version
-        write_dataset(folder / f"whole-{name}", variables, {"key": 1}, {"stage": "reference"})
-        seeds[name] = (folder / f"whole-{name}").read_bytes()
-    datasets.FORMAT = newest
-    with h5py.File(folder / "whole-plain.h5", "w") as file:
-        file.attrs["nearsight_settings"] = file.attrs["nearsight_provenance"] = "{}"
-        file["energy"] = np.arange(5.0)
-    return {**seeds, "plain.h5": (folder / "whole-plain.h5").read_bytes()}
+    write_dataset(folder / "whole.h5", variables, {"key": 1}, {"stage": "reference"})
+    write_dataset(folder / "small.h5", {"energy": np.arange(3.0)}, {}, {})
+    return {name: (folder / name).read_bytes() for name in ("whole.h5", "small.h5")}
 
 
 def read_dataset(path: Path) -> None:

@@ -1,5 +1,8 @@
 """Datasets: round trip, checks at writing, clear errors at reading, nothing half-written."""
 
+import os
+
+import h5py
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -101,3 +104,126 @@ def test_fields_are_written_block_by_block_or_not_at_all(tmp_path):
         fields["bispectrum"][0] = 1
         raise RuntimeError("lost in the middle")
     assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------ files from others
+
+
+def craft(path, change):
+    """A file with our attributes and what `change` puts into it, as a stranger would."""
+    with h5py.File(path, "w", libver="v110") as file:
+        for name in ("nearsight_settings", "nearsight_provenance"):
+            file.attrs.create(name, b"{}", dtype=h5py.string_dtype("utf-8", 2))
+        change(file)
+    return path
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((4,), "f8")
+    layout[:] = h5py.VirtualSource("/etc/passwd", "energy", (4,))
+    file.create_virtual_dataset("energy", layout)
+
+
+def lie(file):
+    """10¹² points, none of which is there."""
+    file.create_dataset("density", (10**4, 10**4, 10**4), dtype="f8", chunks=(1, 10, 10))
+
+
+def contiguous_lie(file):
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_LATE)
+    space = h5py.h5s.create_simple((10**4, 10**4, 10**4))
+    h5py.h5d.create(file.id, b"density", h5py.h5t.NATIVE_DOUBLE, space, layout)
+
+
+def two_lengths(file):
+    file["energy"], file["dos"] = np.zeros(3), np.zeros(4)
+
+
+HOSTILE = {
+    "absurd dimensions": (lie, "expected the 8000000000000 bytes"),
+    "absurd dimensions in one piece": (contiguous_lie, "expected the 8000000000000 bytes"),
+    "a bomb": (
+        lambda file: file.create_dataset("energy", data=np.zeros(10**7), compression="gzip"),
+        "got packed or external ones",
+    ),
+    "a virtual dataset": (virtual, "got packed or external ones"),
+    "numbers in another file": (
+        lambda file: file.create_dataset("energy", (4,), "f8", external=[("/etc/passwd", 0, 32)]),
+        "got packed or external ones",
+    ),
+    "an external link": (lambda file: file.__setitem__("energy", h5py.ExternalLink("/etc/passwd", "/x")), "got a link"),
+    "a link in a circle": (lambda file: file.__setitem__("energy", h5py.SoftLink("/energy")), "got a link"),
+    "a group": (lambda file: file.create_group("energy"), "expected an array"),
+    "texts": (lambda file: file.create_dataset("energy", data=["a", "b"]), "expected numbers of type"),
+    "objects": (lambda file: file.create_dataset("energy", (2,), dtype=h5py.ref_dtype), "expected numbers of type"),
+    "complex numbers": (lambda file: file.create_dataset("energy", data=np.zeros(2, complex)), "expected numbers"),
+    "other dimensions": (lambda file: file.create_dataset("energy", data=np.zeros((2, 2))), "expected an array of"),
+    "different lengths": (two_lengths, "as in other variables"),
+    "no number at all": (lambda file: file.create_dataset("energy", data=h5py.Empty("f8")), "expected an array of"),
+    "settings of any length": (lambda file: file.attrs.__setitem__("nearsight_settings", "{}"), "of fixed length"),
+    "settings that are no text": (lambda file: file.attrs.__setitem__("nearsight_settings", 3), "of fixed length"),
+    "settings that are no object": (
+        lambda file: file.attrs.create("nearsight_settings", b"[]", dtype=h5py.string_dtype("utf-8", 2)),
+        "expected a JSON object",
+    ),
+    "settings nested without end": (
+        lambda file: file.attrs.create("nearsight_settings", b"[" * 50000, dtype=h5py.string_dtype("utf-8", 50000)),
+        "expected a whole HDF5 dataset",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_are_refused_before_their_numbers_are_read(tmp_path, name):
+    change, message = HOSTILE[name]
+    with pytest.raises(InputError, match=message), open_dataset(craft(tmp_path / "x.h5", change)):
+        pass
+
+
+def test_damaged_numbers_are_found_when_they_are_read(tmp_path):
+    path = tmp_path / "x.h5"
+    values = np.random.default_rng(1).random((3, 4, 5))
+    write_dataset(path, {"density": values, "fermi_energy": 3.5, "energy": np.arange(1.0, 4)}, {}, {})
+    whole = path.read_bytes()
+    for number in (values[1, 2, 3], np.float64(3.5), np.float64(2.0)):
+        place = whole.index(number.tobytes())
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(InputError, match="expected a whole HDF5 dataset"), open_dataset(path) as dataset:
+            for name in ("density", "fermi_energy", "energy"):
+                _ = dataset[name].values
+
+
+def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path):
+    path = tmp_path / "x.h5"
+    write_dataset(path, {"energy": np.arange(3.0), "fermi_energy": 3.5}, {"a": 1}, {"b": 2})
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
+        try:
+            with open_dataset(path) as dataset:
+                np.testing.assert_array_equal(dataset["energy"].values, [0, 1, 2])
+                assert (float(dataset["fermi_energy"]), settings_of(dataset)) == (3.5, {"a": 1})
+        except InputError:
+            refused += 1
+    assert refused > 50
+
+
+def test_the_oldest_format_pipes_devices_and_sparse_giants(tmp_path):
+    with h5py.File(tmp_path / "old.h5", "w", libver="earliest") as file:
+        file["energy"] = np.arange(3.0)
+    (tmp_path / "link.h5").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.h5")
+    with open(tmp_path / "sparse.h5", "wb") as handle:
+        handle.truncate(1 << 40)
+    for name, message in (("old", "before 1.8"), ("link", "no regular"), ("pipe", "no regular"), ("sparse", "whole")):
+        with pytest.raises(InputError, match=message), open_dataset(tmp_path / f"{name}.h5"):
+            pass
+
+
+def test_a_link_to_a_dataset_is_a_dataset(tmp_path):
+    write_dataset(tmp_path / "x.h5", {"fermi_energy": 3.5}, {}, {})
+    (tmp_path / "link.h5").symlink_to("x.h5")
+    with open_dataset(tmp_path / "link.h5") as dataset:
+        assert float(dataset["fermi_energy"]) == 3.5

@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import resource
 import shutil
 import stat
 import time
@@ -162,6 +163,22 @@ def read_regular(source: str | Path, what: str, advice: str, largest_bytes: int)
     """The bytes of a regular file of at most `largest_bytes`. Raises InputError as `open_regular` does."""
     with open_regular(source, what, advice, largest_bytes) as handle:
         return handle.read(os.fstat(handle.fileno()).st_size)  # a larger number would be reserved at once
+
+
+@contextmanager
+def bounded_memory(more_bytes: int) -> Iterator[None]:
+    """Let this process take at most so much address space beside what it has; beyond, Python raises MemoryError.
+
+    For readers of others that believe what a file announces. Where a limit is lower already, it stays.
+    """
+    taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [taken + more_bytes, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def read_json(source: str | Path) -> dict:

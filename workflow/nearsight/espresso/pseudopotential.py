@@ -21,7 +21,7 @@ LARGEST_UPF = 64 << 20
 #: A deck of ld1.x has some hundred lines.
 LARGEST_DECK = 1 << 20
 
-#: Bytes of the largest header: QE's own, with its input deck inside of <PP_INFO>, before it.
+#: Characters of the largest header of version 2, an element with some forty attributes.
 LARGEST_HEADER = 20_000
 
 #: Where ld1.x writes the day: an attribute of the header, and a line of the comment.
@@ -55,8 +55,9 @@ def read_upf(path: str | Path) -> PseudopotentialHeader:
     Only the header is read, by its own tags: the input deck inside many files makes them no valid XML.
     """
     text = _read_text(path)
-    if match := re.search(rf"<PP_HEADER\s([^>]{{0,{LARGEST_HEADER}}}?)/?>", text):
-        attributes = {key: value.strip() for key, value in re.findall(r'\b(\w+)\s*=\s*"([^"]*)"', match.group(1))}
+    if match := re.search(r"<PP_HEADER\s", text):
+        head = text[match.end() : match.end() + LARGEST_HEADER].partition(">")[0]
+        attributes = {key: value.strip() for key, value in re.findall(r'\b(\w+)\s*=\s*"([^"]*)"', head)}
         element, valence = attributes.get("element"), attributes.get("z_valence")
         functional = attributes.get("functional", "")
         end = "</UPF>"

@@ -16,8 +16,10 @@ OVERLAP_FRACTION = 0.5
 #: Å; a longer lattice vector or position is a damaged number.
 LONGEST_A = 1e5
 
-#: Images of the cell that the search for overlaps may look at: 27 for any cell but a flat or a very skewed one.
-MOST_IMAGES = 10_000
+#: Images of the cell that the search for overlaps may look at: 27 for any cell but a small, flat or very skewed one.
+#: ASE looks at least this far (Å).
+MOST_IMAGES = 2000
+REACH_A = 3.0
 
 
 def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
@@ -54,7 +56,7 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
         )
     radii = OVERLAP_FRACTION * covalent_radii[atoms.numbers]
     heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell), axis=0)
-    if np.prod(2 * np.ceil(2 * radii.max() / heights) + 1) > MOST_IMAGES:
+    if np.prod(2 * np.ceil(max(2 * radii.max(), REACH_A) / heights) + 1) > MOST_IMAGES:
         raise InputError(
             f"{source}: cell: expected lattice planes at least some tenths of an Å apart, got "
             f"{', '.join(f'{height:.3g}' for height in heights)} Å. Reduce the cell, or check its unit (Å)."

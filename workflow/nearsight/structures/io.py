@@ -1,6 +1,7 @@
 """Structures on disk, through ASE; whatever is read is checked."""
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from ase import Atoms
 from ase.io.formats import filetype
 
 from nearsight.errors import InputError
-from nearsight.files import open_regular, write_whole
+from nearsight.files import bounded_memory, open_regular, write_whole
 from nearsight.structures.checks import check_structure
 
 #: Formats that are read: plain text, by readers of ASE that parse numbers and no more. Others of its eighty start
@@ -18,6 +19,11 @@ FORMATS = ("extxyz", "cif", "vasp", "espresso-in", "xsf")
 
 #: Bytes of the largest file: a trajectory of a hundred thousand atoms over some hundred steps.
 LARGEST_STRUCTURE = 4 << 30
+
+#: Memory that ASE may take beside what the process has, and for each byte of the file: a few bytes of text can announce
+#: 10¹² atoms or columns, for which its readers make room.
+MEMORY_BYTES = 256 << 20
+MEMORY_PER_BYTE = 50
 
 
 def read_structure(path: str | Path) -> Atoms:
@@ -38,8 +44,10 @@ def read_frames(path: str | Path) -> list[Atoms]:
                 raise ValueError(f"the format {file_format}, which is not read from others' files")
             # an object, not the name: in a name ASE would read '@' and '*' as an index and a pattern
             text = io.TextIOWrapper(handle, encoding="utf-8")
+            size = os.fstat(handle.fileno()).st_size
             # parallel=False: under MPI, ASE would make this a collective call, and one rank alone may be reading
-            frames = ase.io.read(text, index=":", format=file_format, parallel=False)
+            with bounded_memory(MEMORY_BYTES + MEMORY_PER_BYTE * size):
+                frames = ase.io.read(text, index=":", format=file_format, parallel=False)
         except Exception as error:  # every reader of ASE raises errors of its own
             raise InputError(
                 f"{path}: expected a structure in a format that ASE reads ({', '.join(FORMATS)}), got "
