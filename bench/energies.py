@@ -240,7 +240,12 @@ def main() -> None:
             continue
         command = [sys.executable, __file__, "--output", str(arguments.output), "--measure", str(count), precision]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            raise SystemExit(
+                f"{count} atoms: the process ended with {done.returncode} (-9: killed, as a rule for want of memory). "
+                "The rows before are kept; start again to go on."
+            )
         append(json.loads(done.stdout), target)
     if rows := sorted(read_rows(target), key=lambda row: (row["atoms"], row["precision"] == "float32")):
         lines = table(rows)
