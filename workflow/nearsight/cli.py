@@ -1,4 +1,4 @@
-"""The `nearsight` command: predict a structure, export a density, look into files, check studies."""
+"""The `nearsight` command: build and predict structures, export densities, look into files, check studies."""
 
 import argparse
 import logging
@@ -61,6 +61,41 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--format", choices=("cube", "xsf", "chgcar"), help="by default that of the output's suffix, or CHGCAR"
     )
     export.set_defaults(run=export_dataset)
+
+    build = commands.add_parser(
+        "build",
+        help="build a large structure",
+        description="Build an hcp crystal, or take a structure; molecular dynamics by LAMMPS on --md-repeat of it; "
+        "then --repeat of that, independent displacements, a stacking fault. In this order; each step is optional.",
+    )
+    build.add_argument("output", type=Path, help="extended XYZ file to write")
+    source = build.add_mutually_exclusive_group(required=True)
+    source.add_argument("--element", help="hcp crystal of this element, in orthorhombic cells of four atoms")
+    source.add_argument("--structure", type=Path, help="structure to begin with, such as a snapshot of DFT-MD")
+    build.add_argument("--density-g-cm3", type=float, help="of the hcp crystal")
+    build.add_argument("--c-over-a", type=float, help="of the hcp crystal")
+    repeats = {"type": int, "nargs": 3, "metavar": ("NX", "NY", "NZ"), "default": (1, 1, 1)}
+    build.add_argument("--md-repeat", help="repetition before the molecular dynamics (default: 1 1 1)", **repeats)
+    build.add_argument("--md-steps", type=int, default=0, help="steps of molecular dynamics (default: none)")
+    build.add_argument("--time-step-fs", type=float, default=2.0, help="(default: 2)")
+    build.add_argument("--temperature-K", type=float, default=298.0, help="of the nuclei (default: 298)")
+    build.add_argument(
+        "--pair-commands",
+        type=Path,
+        help="file with LAMMPS's pair_style and pair_coeff lines (default: SNAP for W, Be)",
+    )
+    build.add_argument("--repeat", help="repetition after it (default: 1 1 1)", **repeats)
+    build.add_argument(
+        "--displacement-A",
+        type=float,
+        default=0.0,
+        help="standard deviation of a displacement of every atom on its own",
+    )
+    build.add_argument(
+        "--stacking-fault", type=int, metavar="LAYER", help="first of three shifted layers (with --element)"
+    )
+    build.add_argument("--seed", type=int, default=7, help="(default: 7)")
+    build.set_defaults(run=build_file)
 
     predict = commands.add_parser(
         "predict",
@@ -138,6 +173,40 @@ def export_dataset(arguments: argparse.Namespace) -> None:
             f"{arguments.output}: expected the suffix .cube or .xsf, the name CHGCAR, or --format cube, xsf, chgcar."
         )
     export_density(arguments.dataset, arguments.output, kind or "chgcar")
+
+
+def build_file(arguments: argparse.Namespace) -> None:
+    """Build a large structure and write it."""
+    from nearsight.structures.builders import build_repetition, hcp_orthorhombic
+    from nearsight.structures.io import read_structure, write_structure
+    from nearsight.structures.large import add_stacking_fault, displace_independently, run_lammps_md
+
+    crystal = None
+    if arguments.element:
+        if arguments.density_g_cm3 is None or arguments.c_over_a is None:
+            raise InputError("--element: expected --density-g-cm3 and --c-over-a with it.")
+        crystal = hcp_orthorhombic(arguments.element, arguments.density_g_cm3, arguments.c_over_a)
+    elif arguments.stacking_fault is not None:
+        raise InputError("--stacking-fault: expected --element, whose lattice tells the layers, got --structure.")
+    atoms = build_repetition(crystal or read_structure(arguments.structure), arguments.md_repeat, "--md-repeat")
+    if arguments.md_steps:
+        lines = arguments.pair_commands and arguments.pair_commands.read_text(encoding="utf-8").splitlines()
+        atoms = run_lammps_md(
+            atoms,
+            arguments.temperature_K,
+            arguments.md_steps,
+            arguments.seed,
+            time_step_fs=arguments.time_step_fs,
+            pair_commands=lines,
+        )
+    atoms = build_repetition(atoms, arguments.repeat, "--repeat")
+    if arguments.displacement_A:
+        atoms = displace_independently(atoms, arguments.displacement_A, arguments.seed)
+    if arguments.stacking_fault is not None:
+        a, layer = crystal.cell[0, 0], crystal.cell[2, 2] / 2
+        atoms = add_stacking_fault(atoms, a, layer, arguments.stacking_fault)
+    write_structure(arguments.output, atoms)
+    print(f"{arguments.output}: {len(atoms)} atoms, {atoms.get_volume():.1f} Å³")
 
 
 def predict_file(arguments: argparse.Namespace) -> None:

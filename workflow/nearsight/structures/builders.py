@@ -65,6 +65,12 @@ def build_structure(settings: dict) -> Atoms:
     return atoms
 
 
+def build_repetition(atoms: Atoms, repeat: Sequence[int], key: str) -> Atoms:
+    """`atoms` repeated along its vectors, without a grid. Raises InputError where repeats are not positive."""
+    plain = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    return plain.repeat(_repeats(repeat, key))
+
+
 def build_supercell(atoms: Atoms, repeat: Sequence[int]) -> Atoms:
     """`atoms` repeated along its vectors; its grid is repeated with it, so that voxels keep their size and place.
 
