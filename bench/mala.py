@@ -1,0 +1,123 @@
+"""A grid point's cost: Nearsight's prediction beside MALA's method as published, on one core, in one run.
+
+MALA's: descriptors by LAMMPS (compute sna/grid), standardisation, the network 91-800-800-800-250-250 in float32 on the
+whole grid, the LDOS kept, then the integrals of density and DOS (Fiedler et al., npj Comput. Mater. 9, 115 (2023)). Ours: the
+native kernel and the streamed network, the same one and 91-256-256-250. CPU time, median of the repetitions.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.inference.network import fold_network
+from nearsight.inference.predict import prepare_predictor
+from nearsight.ldos import EnergyGrid, fermi_weights
+from nearsight.model.bundle import ModelBundle
+from nearsight.model.domain import measure_domain
+from nearsight.model.network import NetworkSettings, build_network
+from nearsight.model.scaling import Scaling
+from nearsight.structures.builders import hcp_orthorhombic
+
+PUBLISHED = (800, 800, 800, 250)
+SMALL = (256, 256)
+ENERGIES = 250
+DESCRIPTORS = {"twojmax": 10, "cutoff_A": 4.67637}
+
+
+def main() -> None:
+    """Measure, print the table, write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the table")
+    parser.add_argument("--repeat", type=int, default=3, help="repetitions")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat((2, 1, 1))
+    atoms.rattle(0.1, seed=1)
+    shape = (40, 36, 24)  # 4,320 points per atom
+    whole = tuple((0, n) for n in shape)
+    rows = bispectrum(atoms, shape, **DESCRIPTORS).reshape(-1, 91)
+    models = {hidden: make_model(rows, hidden) for hidden in (PUBLISHED, SMALL)}
+    grid = models[SMALL].energy_grid
+    weights = fermi_weights(grid, 3.0, 298.0, 0.2)
+    projection = np.stack([weights.count, weights.count_slope, weights.count_curvature], axis=1)
+
+    results = []
+    points = len(rows)
+    stages = {
+        "LAMMPS descriptors": lambda: bispectrum(atoms, shape, backend="lammps", **DESCRIPTORS),
+        "network 91-800-800-800-250-250, LDOS kept": lambda: keep_ldos(models[PUBLISHED], rows, weights.count),
+    }
+    spent = {name: cpu_seconds(stage, arguments.repeat) / points * 1e6 for name, stage in stages.items()}
+    published = sum(spent.values())
+    results += [("MALA's method", name, cost) for name, cost in spent.items()]
+    results.append(("MALA's method", "together", published))
+    for hidden, label in ((PUBLISHED, "91-800-800-800-250-250"), (SMALL, "91-256-256-250")):
+        ready = prepare_predictor(models[hidden], atoms, shape, backend="native", precision="float32", threads=1)
+        cost = cpu_seconds(lambda ready=ready: ready.predict(whole, projection), arguments.repeat) / points * 1e6
+        alone = cpu_seconds(
+            lambda hidden=hidden: fold_network(models[hidden], "float32").reduce(rows.astype(np.float32), projection),
+            arguments.repeat,
+        )
+        results.append(("Nearsight", f"network {label}, streamed", alone / points * 1e6))
+        results.append(("Nearsight", f"together, {label}", cost))
+    print("| method | stage | µs per point and core | MALA's method / this |\n|---|---|---|---|")
+    for method, stage, cost in results:
+        print(f"| {method} | {stage} | {cost:.2f} | {published / cost:.1f} |")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with open(arguments.output / "mala.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "stage", "cpu_us_per_point"])
+        writer.writerows((method, stage, f"{cost:.4g}") for method, stage, cost in results)
+
+
+def keep_ldos(model: ModelBundle, rows: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The LDOS of all rows, then density and DOS from it."""
+    scaled = torch.from_numpy(model.descriptor_scaling.apply(rows))
+    with torch.inference_mode():
+        outputs = [model.network(part) for part in scaled.split(1000)]
+    ldos = model.ldos_scaling.invert(torch.cat(outputs).numpy())
+    return ldos @ count, ldos.sum(axis=0, dtype=np.float64)
+
+
+def cpu_seconds(function, repeat: int) -> float:
+    """Median CPU time of a call."""
+    function()
+    times = []
+    for _ in range(repeat):
+        started = time.process_time()
+        function()
+        times.append(time.process_time() - started)
+    return float(np.median(times))
+
+
+def make_model(rows: np.ndarray, hidden: tuple[int, ...]) -> ModelBundle:
+    """A model that nobody trained: the cost is in the shapes."""
+    grid = EnergyGrid(-5.0, 0.064, ENERGIES)
+    network = NetworkSettings(rows.shape[1], hidden, "leaky_relu", ENERGIES)
+    rdf = np.linspace(0, 1, 8)
+    return ModelBundle(
+        network=build_network(network, seed=1),
+        network_settings=network,
+        descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0)),
+        ldos_scaling=Scaling(np.full(ENERGIES, 0.1), np.full(ENERGIES, 0.1)),
+        descriptor_settings=DESCRIPTORS,
+        energy_grid=grid,
+        broadening_eV=0.2,
+        temperature_K=298.0,
+        elements=["Be"],
+        electrons_per_element={"Be": 2.0},
+        pseudopotentials={"Be": ""},
+        ecutrho_Ry=160.0,
+        domain=measure_domain(rows[:1000], rows[1000:2000], rdf[None], rdf[None] + 0.1, 4.0, 0),
+        training={},
+        provenance={},
+    )
+
+
+if __name__ == "__main__":
+    main()
