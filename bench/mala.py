@@ -1,7 +1,7 @@
 """A grid point's cost: Nearsight's prediction beside MALA's method as published, on one core, in one run.
 
 MALA's: descriptors by LAMMPS (compute sna/grid), standardisation, the network 91-800-800-800-250-250 in float32 on the
-whole grid, the LDOS kept, then the integrals of density and DOS (Fiedler et al., npj Comput. Mater. 9, 115 (2023)). Ours: the
+whole grid, the LDOS kept, then the integrals of density and DOS (Fiedler et al. 2023). Ours: the
 native kernel and the streamed network, the same one and 91-256-256-250. CPU time, median of the repetitions.
 """
 
