@@ -191,7 +191,7 @@ def energies(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
         folder / "prediction.h5",
         write_pseudopotentials(model, folder),
         model.ecutrho_Ry,
-        folder / "energies.json",
+        folder / "total-free-energy.json",
         alone(),
     )
     (folder / "prediction.h5").unlink()  # the numbers are kept, the fields are not
