@@ -184,15 +184,8 @@ def test_files_that_appear_late(finished, repository, tmp_path):
     done = subprocess.run(["bindfs", "-o", late, str(server), str(seen)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"cannot mount a slow disk here: {done.stderr.strip()}")
-    on_server = (
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        'mount --bind "$0" "$1" && shift && exec "$@"',
-        str(server),
-        str(seen),
-    )
+    bind = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    on_server = ["unshare", "--mount", "sh", "-c", bind, str(server), str(seen)]
     (tmp_path / "cluster").mkdir()
     cluster = Cluster(tmp_path / "cluster", on_server)
     try:
@@ -209,7 +202,7 @@ def test_files_that_appear_late(finished, repository, tmp_path):
         assert [job["state"] for job in cluster.jobs()] == ["COMPLETED"] * 2
     finally:
         cluster.stop()
-        subprocess.run(["umount", str(seen)], check=True)
+        subprocess.run(["umount", "--lazy", str(seen)], check=True)
 
 
 def assert_same_energies(found: Path, expected: Path) -> None:
