@@ -43,12 +43,12 @@ class Workflow:
         """Snakemake on the cluster, in a session of its own, writing to snakemake.log."""
         command = [
             sys.executable, "-m", "snakemake",
+            "--latency-wait", "20",
             *arguments,
             "--snakefile", str(self.repository / "Snakefile"),
             "--configfile", "study.yaml",
             "--profile", str(self.repository / "slurm"),
             "--slurm-init-seconds-before-status-checks", "2",
-            "--latency-wait", "20",
             "--nocolor",
         ]  # fmt: skip
         with open(self.log, "ab") as output:
