@@ -19,7 +19,7 @@ def chain(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     (folder / "config").symlink_to(repository / "config")
     study = yaml.safe_load((repository / "tests/slurm/study.yaml").read_text(encoding="utf-8"))
     study["dft"]["ranks"] = 1
-    study["training"]["epochs"] = 20
+    study["training"] |= {"epochs": 20, "learning_rate": 3e-3, "weight_decay": 0.0}
     (folder / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     jobs = read_jobs(folder, repository / "Snakefile", *TARGETS)
     for job in jobs:

@@ -10,7 +10,7 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
@@ -83,7 +83,7 @@ class Cluster:
     node_command: what starts slurmd, with the program as its last words, for a node that sees other disks than we do.
     """
 
-    def __init__(self, folder: Path, node_command: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, node_command: Sequence[str] = ()) -> None:
         self.folder = folder
         self.node_command = node_command
         self.host = socket.gethostname().partition(".")[0]
