@@ -55,4 +55,5 @@ rule compute_descriptors:
     shell:
         "{resources.mpi} -n {resources.tasks} python {input.module:q} --structure {input.structure:q}"
         " --settings {params.settings:q} --backend {params.backend:q} --precision {params.precision:q}"
-        " --ranks {resources.tasks} --threads {resources.cpus_per_task} --output {output:q} --log {log:q}"
+        " --ranks {resources.tasks} --threads {resources.cpus_per_task}"
+        " --memory-MB {resources.mem_mb_per_cpu} --output {output:q} --log {log:q}"

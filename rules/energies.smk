@@ -28,4 +28,5 @@ rule compute_energies:
         version=STAGES["energies"],
     shell:
         "{resources.mpi} -n {resources.tasks} python {input.module:q} --fields {input.fields:q}"
-        " {params.pseudopotentials:q} --ecutrho-Ry {params.ecutrho_Ry:q} --ranks {resources.tasks} --output {output:q} --log {log:q}"
+        " {params.pseudopotentials:q} --ecutrho-Ry {params.ecutrho_Ry:q} --ranks {resources.tasks}"
+        " --memory-MB {resources.mem_mb_per_cpu} --output {output:q} --log {log:q}"

@@ -203,7 +203,7 @@ rule run_scf:
         "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
         " --settings {params.settings:q} --temperature-K {params.temperature_K:q}"
         " --launcher {resources.launcher:q} --ranks {resources.tasks}"
-        " --outdir {output.scratch:q} --output-text {output.text:q} --log {log:q}"
+        " --memory-MB {resources.mem_mb} --outdir {output.scratch:q} --output-text {output.text:q} --log {log:q}"
 
 
 rule run_ldos:

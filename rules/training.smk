@@ -39,4 +39,4 @@ rule train_model:
         " --validation-descriptors {input.validation_descriptors:q}"
         " {params.pseudopotentials:q} --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
         " --checkpoint {params.checkpoint:q} --weights {output.weights:q} --bundle {output.bundle:q}"
-        " --history {output.history:q} --log {log:q}"
+        " --history {output.history:q} --memory-MB {resources.mem_mb} --log {log:q}"

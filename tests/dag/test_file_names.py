@@ -14,6 +14,7 @@ NASTY = "a b'c\"d;touch pwned $HOME `id` $(touch pwned) & [f]*? ä→😀 \\ #"
 #: What a shell command may hold without quotes: whole numbers, and the launcher of Python's ranks, which is several
 #: words of the profile or of the rule itself.
 UNQUOTED = {"threads", "resources.tasks", "resources.cpus_per_task", "resources.mpi"}
+UNQUOTED |= {"resources.mem_mb", "resources.mem_mb_per_cpu"}
 
 #: How a dry run shows a job's command.
 COMMAND = "Shell command: "

@@ -30,6 +30,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     """Argument parser with the options that all jobs have (--log)."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--log", type=Path, help="file for the job's log, beside the terminal")
+    parser.add_argument("--memory-MB", type=float, help="memory that the job was given: one that needs more is refused")
     return parser
 
 

@@ -32,6 +32,7 @@ from nearsight.descriptors.settings import BispectrumSettings
 from nearsight.errors import InputError, NearsightError
 from nearsight.files import sha256_of
 from nearsight.jobs import make_parser, parse_settings, show_progress
+from nearsight.memory import check_memory, descriptors_bytes
 from nearsight.provenance import collect_provenance
 from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
 from nearsight.versions import STAGES
@@ -87,6 +88,10 @@ def main(arguments: argparse.Namespace) -> None:
         comm.size, arguments.threads,
         points * MICROSECONDS_PER_POINT[arguments.backend, arguments.precision] * 1e-6 / comm.size / arguments.threads,
     )  # fmt: skip
+    whole = arguments.backend == "lammps"
+    needed = descriptors_bytes(points, components, len(atoms), BLOCK_BYTES, ranks=comm.size, whole=whole)
+    given_MB = arguments.memory_MB and arguments.memory_MB * arguments.threads  # the rule gives it per core
+    on_rank_0(comm, lambda: check_memory("compute_descriptors", needed, given_MB))
     started = time.perf_counter()
     if arguments.backend == "lammps":
         brick = bispectrum_brick(atoms, shape, settings, backend="lammps", precision=arguments.precision, comm=comm)

@@ -30,7 +30,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Compute all terms and write them, with those of DFT's own density where it is known."""
     comm = world()
     on_rank_0(comm, lambda: check_ranks(comm, arguments.ranks))
-    write_energies(arguments.fields, pseudopotentials_of(arguments), arguments.ecutrho_Ry, arguments.output, comm)
+    pseudopotentials, ecutrho_Ry = pseudopotentials_of(arguments), arguments.ecutrho_Ry
+    write_energies(arguments.fields, pseudopotentials, ecutrho_Ry, arguments.output, comm, arguments.memory_MB)
 
 
 if __name__ == "__main__":

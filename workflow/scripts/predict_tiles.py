@@ -14,7 +14,9 @@ from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.plan import PredictionPlan
+from nearsight.inference.tiles import CHUNK_POINTS
 from nearsight.jobs import make_parser, show_progress
+from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import load_bundle
 from nearsight.provenance import collect_provenance
 from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
@@ -42,6 +44,9 @@ def main(arguments: argparse.Namespace) -> None:
     plan, plan_sha256 = on_rank_0(comm, lambda: read_plan(arguments))
     model = load_bundle(arguments.model, arguments.weights)
     atoms, _ = on_rank_0(comm, lambda: read_gridded_structure(arguments.structure))
+    sizes = (plan.tile_points, model.network_settings.inputs, model.energy_grid.count, len(atoms), CHUNK_POINTS)
+    needed = inference_bytes(*sizes, threads=arguments.threads, keep_ldos=plan.keep_ldos)
+    on_rank_0(comm, lambda: check_memory("predict_tiles", needed))
     inputs = {"plan": arguments.plan, "model": arguments.model, "weights": arguments.weights}
     predict_batch(
         plan,

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from math import prod
 from pathlib import Path
 
 from nearsight.espresso.inputs import DftSettings
@@ -13,6 +14,7 @@ from nearsight.espresso.options import (
 )
 from nearsight.espresso.scf import run_scf
 from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.memory import check_memory, dft_bytes
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
 
@@ -35,11 +37,15 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Run the SCF; nothing is left of one that did not converge."""
     atoms = read_structure(arguments.structure)
+    grid = grid_of(atoms, arguments.structure)
+    settings = DftSettings.read(arguments.settings, "dft")
+    sizes = (atoms.get_volume(), prod(grid), len(atoms), settings.bands, settings.ecutwfc_Ry)
+    check_memory("run_scf", dft_bytes(*sizes, ranks=arguments.ranks), arguments.memory_MB)
     run_scf(
         atoms,
-        grid_of(atoms, arguments.structure),
+        grid,
         pseudopotentials_of(arguments),
-        DftSettings.read(arguments.settings, "dft"),
+        settings,
         arguments.temperature_K,
         launch_of(arguments),
         arguments.outdir,

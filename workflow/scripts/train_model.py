@@ -14,6 +14,7 @@ from nearsight.errors import InputError
 from nearsight.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.espresso.pseudopotential import require_element
 from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.memory import check_memory, training_bytes
 from nearsight.model.bundle import ModelBundle, save_bundle
 from nearsight.model.data import (
     MEMORY_BYTES,
@@ -70,6 +71,9 @@ def main(arguments: argparse.Namespace) -> None:
             f"{len(arguments.train_descriptors)}."
         )
     network_settings = NetworkSettings(data.components, settings.hidden, settings.activation, data.energy_grid.count)
+    points = [sum(snapshot.points for snapshot in part) for part in (snapshots[:count], snapshots[count:])]
+    sizes = (data.components, data.energy_grid.count, settings.hidden, settings.batch_size, MEMORY_BYTES)
+    check_memory("train_model", training_bytes(points, *sizes), arguments.memory_MB)
     scalings = measure_scalings(snapshots[:count], data.components, data.energy_grid.count)
     rows = [
         ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES)

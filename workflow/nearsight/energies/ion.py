@@ -97,6 +97,11 @@ def memory_bytes(atoms: Atoms, cutoff_A: float) -> float:
     return max(PAIR_BYTES * pairs, POINT_BYTES * float(np.prod(mesh_shape(atoms, cutoff_A))))
 
 
+def least_memory_bytes(atoms: Atoms) -> float:
+    """Memory of `ion_energy` with the cutoff that takes the least."""
+    return min(memory_bytes(atoms, cutoff) for cutoff in CUTOFFS_A)
+
+
 def mesh_shape(atoms: Atoms, cutoff_A: float) -> tuple[int, int, int]:
     """Points of the mesh as torch-pme takes them: L/h + 1 along each axis, rounded up to a power of two."""
     steps = atoms.cell.lengths() / (STEP_PER_SMEARING * cutoff_A / CUTOFF_PER_SMEARING) + 1

@@ -10,10 +10,13 @@ import numpy as np
 import xarray as xr
 
 from nearsight.datasets import atoms_of, open_dataset, require, settings_of
+from nearsight.energies.ion import least_memory_bytes as memory_of_ions
 from nearsight.energies.total import FreeEnergy, density_energies, total_free_energy
 from nearsight.files import write_json
 from nearsight.ldos import EnergyGrid, FermiWeights, density_from_ldos, fermi_weights, find_fermi_level
+from nearsight.memory import check_memory, energies_bytes
 from nearsight.provenance import collect_provenance
+from nearsight.ranks import on_rank_0
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -26,12 +29,18 @@ SINGLE_FROM_POINTS = 1 << 27
 
 
 def write_energies(
-    fields: Path, pseudopotentials: Mapping[str, Path], ecutrho_Ry: float, output: Path, comm: "Comm"
+    fields: Path,
+    pseudopotentials: Mapping[str, Path],
+    ecutrho_Ry: float,
+    output: Path,
+    comm: "Comm",
+    memory_MB: float | None = None,
 ) -> FreeEnergy:
     """Compute all terms of a prediction (density, DOS) or of a snapshot dataset (LDOS), and write them as JSON.
 
     For a snapshot, those of DFT's own density are written too. Every rank of `comm` calls this; each reads and
-    transforms its own planes of the density. Returns the terms, the same on all ranks.
+    transforms its own planes of the density. memory_MB: of one rank; more is refused. Returns the
+    terms, the same on all ranks.
     """
     with open_dataset(fields) as dataset:
         require(dataset, "density", "dos", "energy", path=fields)
@@ -42,6 +51,8 @@ def write_energies(
         conditions = {"temperature_K": settings["temperature_K"], "broadening_eV": broadening}
         density = dataset["density"]
         single = density.size >= SINGLE_FROM_POINTS
+        needed = energies_bytes(density.size, memory_of_ions(atoms), single=single, ranks=comm.size)
+        on_rank_0(comm, lambda: check_memory("compute_energies", needed, memory_MB))
         options = {"pseudopotentials": pseudopotentials, "ecutrho_Ry": ecutrho_Ry, "single": single}
         options["comm"] = comm
         further = {}

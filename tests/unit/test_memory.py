@@ -1,0 +1,179 @@
+"""Memory predicted before a job starts against that measured, and the limits that it is compared with."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nearsight.datasets import create_field_file, variables_of_atoms
+from nearsight.errors import InputError
+from nearsight.memory import (
+    check_memory,
+    descriptors_bytes,
+    dft_bytes,
+    energies_bytes,
+    inference_bytes,
+    limit_bytes,
+    training_bytes,
+)
+from nearsight.structures.builders import hcp_orthorhombic
+from nearsight.structures.io import write_structure
+
+#: What an estimate may be of what was measured: never less, rarely half as much again.
+LEAST, MOST = 1.0, 1.5
+
+#: Runs a script of workflow/scripts in its own process and prints its largest resident memory in bytes.
+MEASURE = """
+import importlib, resource, sys
+module = importlib.import_module(sys.argv[1])
+sys.argv = sys.argv[1:]
+module.main(module.parse_arguments())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.fixture
+def measure(repository):
+    def run(script, *arguments):
+        path = os.pathsep.join([str(repository / "workflow/scripts"), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            # small, so that no fork of this large process counts
+            ["/bin/sh", "-c", '"$@"', "sh", sys.executable, "-c", MEASURE, script, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return float(done.stdout.split()[-1])
+
+    return run
+
+
+def check(name, predicted, measured, capsys):
+    with capsys.disabled():
+        print(f"memory: {name}: predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB")
+    assert LEAST <= predicted / measured <= MOST
+
+
+@pytest.mark.parametrize(("backend", "points", "twojmax", "components"), [("native", 40, 10, 91), ("lammps", 70, 2, 5)])
+def test_descriptors(tmp_path, measure, capsys, backend, points, twojmax, components):
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
+    atoms.positions += 0.01
+    atoms.info["grid_shape"] = [points] * 3
+    write_structure(tmp_path / "x.extxyz", atoms)
+    options = ("--structure", tmp_path / "x.extxyz", "--settings", json.dumps({"twojmax": twojmax}))
+    measured = measure("compute_descriptors", *options, "--backend", backend, "--output", tmp_path / "x.h5")
+    predicted = descriptors_bytes(points**3, components, len(atoms), 1 << 25, ranks=1, whole=backend == "lammps")
+    check(f"descriptors, {backend}, {points}³ points", predicted, measured, capsys)
+
+
+@pytest.mark.slow
+def test_training(tmp_path, measure, capsys):
+    from model_files import DESCRIPTOR_SETTINGS, REFERENCE_SETTINGS
+
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
+    generator = np.random.default_rng(1)
+    shape, energies, components = (60, 60, 60), 100, 91
+    fields = {"ldos": (*shape, energies)}
+    variables = {**variables_of_atoms(atoms), "energy": 0.1 * np.arange(energies)}
+    with create_field_file(tmp_path / "r.h5", fields, variables, REFERENCE_SETTINGS, {}) as targets:
+        for plane in range(shape[0]):
+            targets["ldos"][plane] = generator.random((*shape[1:], energies))
+    fields, settings = {"bispectrum": (*shape, components)}, {**DESCRIPTOR_SETTINGS, "twojmax": 10}
+    with create_field_file(tmp_path / "d.h5", fields, variables_of_atoms(atoms), settings, {}) as targets:
+        for plane in range(shape[0]):
+            targets["bispectrum"][plane] = generator.random((*shape[1:], components))
+    (tmp_path / "Be.upf").write_text('<UPF><PP_HEADER element="Be" z_valence="2.0" functional="PBE"/></UPF>')
+    files = [f"--{role}-{kind}={tmp_path / kind[0]}.h5" for role in ("train", "validation") for kind in
+             ("reference", "descriptors")]  # fmt: skip
+    measured = measure(
+        "train_model", *files, "--pseudopotential", f"Be={tmp_path / 'Be.upf'}",
+        "--settings", json.dumps({"hidden": [128, 128], "epochs": 1}), "--seed", 1,
+        "--checkpoint", tmp_path / "c", "--weights", tmp_path / "w", "--bundle", tmp_path / "b",
+        "--history", tmp_path / "h",
+    )  # fmt: skip
+    points = math.prod(shape)
+    predicted = training_bytes([points, points], components, energies, [128, 128], 1000, 2 << 30)
+    check(f"training, 2 x {points} points", predicted, measured, capsys)
+
+
+def test_the_largest_energies_that_were_run():
+    """131,072 atoms: 531 million points in single precision took 12.2 GiB (docs/performance.md)."""
+    predicted = energies_bytes(531_000_000, 0, single=True, ranks=1)
+    assert LEAST <= predicted / (12.2 * 2**30) <= MOST
+    assert energies_bytes(531_000_000, 0, single=True, ranks=2) < 0.52 * predicted
+
+
+@pytest.mark.parametrize(
+    ("repeat", "points", "bands", "ecutwfc_Ry", "measured_MB"),
+    [
+        ((1, 1, 1), 15 * 25 * 24, 12, 30, 41),
+        ((2, 1, 1), 36 * 30 * 27, 24, 40, 56),
+        ((2, 2, 1), 36 * 60 * 27, 40, 40, 90),
+        ((2, 2, 2), 36 * 60 * 60, 80, 40, 214),
+    ],
+)
+def test_dft_as_measured(repeat, points, bands, ecutwfc_Ry, measured_MB):
+    """Resident memory (VmHWM) of pw.x 6.7, one rank, two k-points, diago_david_ndim = 4."""
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat(repeat)
+    predicted = dft_bytes(atoms.get_volume(), points, len(atoms), bands, ecutwfc_Ry)
+    assert LEAST <= predicted / (measured_MB * 1e6) <= MOST
+
+
+def test_inference_is_set_by_the_tile():
+    sizes = {"threads": 1, "keep_ldos": False}
+    one, two = (inference_bytes(tile, 91, 100, 10**5, 1 << 15, **sizes) for tile in (1 << 19, 1 << 20))
+    assert two - one == 32 * (1 << 19)
+
+
+def system(folder, group="0::/job\n", **files):
+    """A root folder with /proc and /sys as a job may see them; 8 GiB."""
+    (folder / "proc/self").mkdir(parents=True)
+    (folder / "proc/meminfo").write_text("MemTotal:        8388608 kB\nMemFree: 1 kB\n")
+    (folder / "proc/self/cgroup").write_text(group)
+    for name, text in files.items():
+        path = folder / "sys/fs/cgroup" / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_the_least_limit_holds(tmp_path):
+    root = system(tmp_path / "a")
+    assert limit_bytes(None, {}, root) == (8 * 2**30, "the machine's memory")
+    assert limit_bytes(1000, {}, root) == (1e9, "the rule's mem_mb")
+    assert limit_bytes(1000, {"SLURM_MEM_PER_NODE": "500"}, root) == (500 * 2**20, "SLURM_MEM_PER_NODE")
+    environment = {"SLURM_MEM_PER_CPU": "100", "SLURM_CPUS_PER_TASK": "3"}
+    assert limit_bytes(1000, environment, root) == (300 * 2**20, "SLURM_MEM_PER_CPU")
+    root = system(tmp_path / "b", job__memory_dot_max="max\n", memory_dot_max="1048576\n")
+    assert limit_bytes(None, {}, root) == (2**20, "its control group")
+    root = system(tmp_path / "c", job__memory_dot_max="2097152\n", memory_dot_max="max\n")
+    assert limit_bytes(1000, {}, root) == (2**21, "its control group")
+    root = system(tmp_path / "d", "5:memory:/job\n", memory__job__memory_dot_limit_in_bytes="3145728\n")
+    assert limit_bytes(None, {}, root) == (3 * 2**20, "its control group")
+
+
+def test_a_job_that_needs_more_is_refused_with_the_number():
+    check_memory("train_model", 0.9e9, 1000)
+    with pytest.raises(InputError, match=r"train_model: expected to need about 1\.20 GB .* got 1\.00 GB \(the rule's"):
+        check_memory("train_model", 1.2e9, 1000)
+
+
+def test_a_job_is_refused_before_it_computes(tmp_path, repository):
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
+    atoms.info["grid_shape"] = [100_000] * 3
+    write_structure(tmp_path / "x.extxyz", atoms)
+    script = repository / "workflow/scripts/compute_descriptors.py"
+    options = ["--structure", tmp_path / "x.extxyz", "--settings", "{}", "--backend", "lammps", "--output", "x.h5"]
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, options), "--memory-MB", "2000"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "compute_descriptors: expected to need about 2184000000.20 GB" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["x.extxyz"]

@@ -1,0 +1,164 @@
+"""How much memory a job will take, from its structure and settings, and how much it may take: refused before it starts.
+
+Each stage's function gives the largest resident memory of one process in bytes; the tests compare it with what was
+measured. The estimate is meant to lie between 1 and 1.5 times that (docs/reliability.md).
+"""
+
+import logging
+import math
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from nearsight.errors import InputError
+
+logger = logging.getLogger("nearsight")
+
+#: Python with the libraries of a stage, as measured: numpy, ASE, HDF5, MPI; all but the first two with torch.
+PROCESS_BYTES = 130 << 20
+LAMMPS_PROCESS_BYTES = 190 << 20
+ENERGIES_PROCESS_BYTES = 340 << 20
+TRAINING_PROCESS_BYTES = 450 << 20
+INFERENCE_PROCESS_BYTES = 600 << 20
+
+#: Å
+BOHR_A = 0.529177210903
+
+#: Fields at the peak of the energies, in xc: |∇n|², ∇n·∇n_val, coefficients of both densities, others at work.
+ENERGY_FIELDS = 6.5
+
+#: What the Davidson diagonalisation of pw.x holds of each vector of its space: ψ, Hψ, Sψ.
+DAVIDSON_SETS = 3
+
+#: Complex fields on the dense grid in pw.x: densities, potentials, mixing (8 iterations of old densities), work space.
+PW_FIELDS = 40
+
+#: pw.x with its libraries, as measured.
+PW_PROCESS_BYTES = 34 << 20
+
+#: Projectors of an atom without d states: two of s and two of each of three p.
+PROJECTORS_PER_ATOM = 8
+
+
+def descriptors_bytes(points: int, components: int, atoms: int, block_bytes: int, *, ranks: int, whole: bool) -> float:
+    """Memory of one rank of compute_descriptors.
+
+    block_bytes: of one block of descriptors in float64; whole: the backend computes the rank's share of the grid at
+    once (LAMMPS): its own array of the components and their coordinates, and copies.
+    """
+    if whole:
+        return LAMMPS_PROCESS_BYTES + 8 * points * 3 * components / ranks + 1000 * atoms
+    return PROCESS_BYTES + 2 * min(block_bytes, 8 * points * components) + 1000 * atoms
+
+
+def training_bytes(
+    points: Sequence[int], components: int, energies: int, hidden: Sequence[int], batch: int, budget_bytes: int
+) -> float:
+    """Memory of train_model. points: grid points of the training and of the validation snapshots.
+
+    Rows in float32 up to the budget for each (twice that where they are streamed: the buffer is joined from its
+    blocks), their order, one batch; the network six times: weights, best weights, gradients, two moments, checkpoint.
+    """
+    row = 4 * (components + energies)
+    rows = sum(row * n if row * n <= budget_bytes else 2 * budget_bytes for n in points)
+    widths = (components, *hidden, energies)
+    weights = sum(4 * (a + 1) * b for a, b in pairwise(widths))
+    order = 8 * max(points)
+    # a tenth of the rows for what is read and drawn from them
+    return TRAINING_PROCESS_BYTES + 1.1 * rows + order + 6 * weights + 4 * 4 * batch * sum(widths)
+
+
+def energies_bytes(points: int, ion_bytes: float, *, single: bool, ranks: int) -> float:
+    """Memory of rank 0 of compute_energies: its share of the fields, or, after them, the pairs or the mesh of the ions.
+
+    ion_bytes: `energies.ion.memory_bytes` of the structure.
+    """
+    fields = (4 if single else 8) * ENERGY_FIELDS * points / ranks
+    return max(PROCESS_BYTES + fields, ENERGIES_PROCESS_BYTES + ion_bytes)
+
+
+def inference_bytes(
+    tile_points: int, components: int, energies: int, atoms: int, chunk_points: int, *, threads: int, keep_ldos: bool
+) -> float:
+    """Memory of one rank of predict_tiles: a tile's fields, and of each thread a chunk of descriptors."""
+    chunk = min(chunk_points, tile_points) * (8 * components + 4 * energies * keep_ldos)
+    return INFERENCE_PROCESS_BYTES + threads * chunk + tile_points * (32 + 8 * energies * keep_ldos) + 200 * atoms
+
+
+def dft_bytes(
+    volume_A3: float, points: int, atoms: int, bands: int, ecutwfc_Ry: float, *, ndim: int = 4, ranks: int = 1
+) -> float:
+    """Memory of all ranks of pw.x in an SCF.
+
+    Plane waves of a wave function: Ω k³/(6π²), k = √ecutwfc (bohr⁻¹, Ry); wave functions, Davidson's space of ndim
+    times them, projectors and fields are shared out over the ranks.
+    """
+    waves = volume_A3 / BOHR_A**3 * ecutwfc_Ry**1.5 / (6 * math.pi**2)
+    vectors = bands * (1 + DAVIDSON_SETS * ndim) + PROJECTORS_PER_ATOM * atoms
+    return ranks * PW_PROCESS_BYTES + 16 * (waves * vectors + PW_FIELDS * points)
+
+
+# ------------------------------------------------------------------------------------------------------- limits
+
+
+def limit_bytes(
+    job_MB: float | None, environment: Mapping[str, str] = os.environ, system: Path = Path("/")
+) -> tuple[float, str]:
+    """The least memory that this process may take, and who says so.
+
+    job_MB: what the rule promised; else Slurm's variables, the control groups of this process, the machine's memory.
+    """
+    limits = [(_machine(system), "the machine's memory"), *((n, "its control group") for n in _groups(system))]
+    if job_MB is not None:
+        limits.append((job_MB * 1e6, "the rule's mem_mb"))
+    if per_node := environment.get("SLURM_MEM_PER_NODE"):
+        limits.append((float(per_node) * 2**20, "SLURM_MEM_PER_NODE"))
+    if per_cpu := environment.get("SLURM_MEM_PER_CPU"):
+        cores = int(environment.get("SLURM_CPUS_PER_TASK", "1"))
+        limits.append((float(per_cpu) * 2**20 * cores, "SLURM_MEM_PER_CPU"))
+    return min(limits)
+
+
+def check_memory(stage: str, needed_bytes: float, job_MB: float | None = None) -> None:
+    """Log what a stage will take. Raises InputError where that is more than it may take."""
+    limit, source = limit_bytes(job_MB)
+    logger.info("memory: about %.2f GB at the peak, %.2f GB allowed (%s)", needed_bytes / 1e9, limit / 1e9, source)
+    if needed_bytes > limit:
+        raise InputError(
+            f"{stage}: expected to need about {needed_bytes / 1e9:.2f} GB of memory, got {limit / 1e9:.2f} GB "
+            f"({source}). Give it {math.ceil(needed_bytes / 1e6)} MB (snakemake --set-resources {stage}:...), take "
+            "more ranks or a machine with more memory, or make the problem smaller."
+        )
+
+
+def _machine(system: Path) -> float:
+    for line in (system / "proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemTotal:"):
+            return float(line.split()[1]) * 1024
+    return math.inf
+
+
+def _groups(system: Path) -> list[float]:
+    """Limits of this process's control groups, versions 1 and 2, and of those around them."""
+    found = []
+    try:
+        lines = (system / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        _, kind, path = line.split(":", 2)
+        if kind not in ("", "memory"):
+            continue
+        top = system / "sys/fs/cgroup" / kind
+        name = "memory.limit_in_bytes" if kind else "memory.max"
+        folder = top / path.lstrip("/")
+        while folder == top or top in folder.parents:
+            try:
+                text = (folder / name).read_text(encoding="ascii").strip()
+            except OSError:
+                text = "max"
+            if text != "max":
+                found.append(float(text))
+            folder = folder.parent
+    return found
