@@ -127,7 +127,7 @@ def test_dft_as_measured(repeat, points, bands, ecutwfc_Ry, measured_MB):
 def test_inference_is_set_by_the_tile():
     sizes = {"threads": 1, "keep_ldos": False}
     one, two = (inference_bytes(tile, 91, 100, 10**5, 1 << 15, **sizes) for tile in (1 << 19, 1 << 20))
-    assert two - one == 32 * (1 << 19)
+    assert two - one == 48 * (1 << 19)
 
 
 def system(folder, group="0::/job\n", **files):

@@ -81,9 +81,9 @@ def energies_bytes(points: int, ion_bytes: float, *, single: bool, ranks: int) -
 def inference_bytes(
     tile_points: int, components: int, energies: int, atoms: int, chunk_points: int, *, threads: int, keep_ldos: bool
 ) -> float:
-    """Memory of one rank of predict_tiles: a tile's fields, and of each thread a chunk of descriptors."""
+    """Memory of one rank of predict_tiles: a tile's three fields and their copies, and a chunk of each thread."""
     chunk = min(chunk_points, tile_points) * (8 * components + 4 * energies * keep_ldos)
-    return INFERENCE_PROCESS_BYTES + threads * chunk + tile_points * (32 + 8 * energies * keep_ldos) + 200 * atoms
+    return INFERENCE_PROCESS_BYTES + threads * chunk + tile_points * (48 + 8 * energies * keep_ldos) + 200 * atoms
 
 
 def dft_bytes(

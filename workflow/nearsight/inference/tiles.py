@@ -4,15 +4,13 @@ from math import prod
 
 from nearsight.descriptors.bricks import Region, lengths_of, split_evenly
 from nearsight.errors import InputError
+from nearsight.memory import inference_bytes
 
 #: Most points of a tile: some seconds of one core.
 LARGEST_TILE = 1 << 20
 
 #: Most points of a chunk, a compact block: few points at its faces share their neighbours with another chunk.
 CHUNK_POINTS = 1 << 15
-
-#: What Python, its libraries and the model take, in bytes.
-BASE_BYTES = 600 << 20
 
 
 def points_of(region: Region) -> int:
@@ -51,18 +49,18 @@ def choose_tile_points(
 ) -> int:
     """Points of a tile that a job's memory holds. Raises InputError where there is too little of it.
 
-    Each thread holds a chunk of descriptors (and its LDOS where it is kept); the tile holds density and its
-    derivatives in μ, and the LDOS where it is kept.
+    What a tile takes is in `memory.inference_bytes`, and grows linearly from one chunk on.
     """
-    per_thread = CHUNK_POINTS * (8 * components + 4 * energies * keep_ldos)
-    # positions, their copies and the selection of those near a tile
-    fixed = BASE_BYTES + threads * per_thread + 200 * atoms
-    per_point = 48 + 8 * energies * keep_ldos
-    largest = int(memory_GiB * 2**30 - fixed) // per_point
-    if largest < min(CHUNK_POINTS, LARGEST_TILE):
-        needed = (fixed + CHUNK_POINTS * per_point) / 2**30
+
+    def needed(points: int) -> float:
+        return inference_bytes(points, components, energies, atoms, CHUNK_POINTS, threads=threads, keep_ldos=keep_ldos)
+
+    least = needed(CHUNK_POINTS)
+    if memory_GiB * 2**30 < least:
         raise InputError(
-            f"inference.memory_GiB: expected at least {needed:.2f} GiB for {threads} threads and {atoms} atoms, got "
-            f"{memory_GiB:g}."
+            f"inference.memory_GiB: expected at least {least / 2**30:.2f} GiB for {threads} threads and {atoms} atoms, "
+            f"got {memory_GiB:g}."
         )
+    per_point = (needed(2 * CHUNK_POINTS) - least) / CHUNK_POINTS
+    largest = CHUNK_POINTS + int((memory_GiB * 2**30 - least) / per_point)
     return min(largest, LARGEST_TILE)
