@@ -52,6 +52,7 @@ def write_study(folder: Path, atoms: Atoms, ecutrho_Ry: float = ECUTRHO_Ry) -> N
         "entropy_energy": found.entropy_energy_eV,
     }
     write_dataset(folder / "prediction.h5", common, {**CONDITIONS, "electrons": 4.0}, {})
-    write_dataset(folder / "batch-0.h5", {"ldos": ldos}, {}, {})
+    region = [(0, n) for n in shape]
+    write_dataset(folder / "batch-0.h5", {"ldos": ldos}, {"region": region}, {})
     settings = {"temperature_K": CONDITIONS["temperature_K"], "ldos": {"broadening_eV": CONDITIONS["broadening_eV"]}}
     write_dataset(folder / "snapshot.h5", {**common, "ldos": ldos, "total_free_energy": -73.0}, settings, {})
