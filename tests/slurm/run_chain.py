@@ -31,6 +31,7 @@ def table_of(cluster: Cluster, seconds: float) -> str:
     version, jobs = cluster.ask("sinfo", "--version").strip(), cluster.jobs()
     lines = [
         f"# {version}, one node: {len(jobs)} jobs of tests/slurm/study.yaml in {seconds:.0f} s",
+        "# memory: of a core for jobs of several cores, else of the job",
         f"{'job':<48}{'cores':>6}{'memory':>9}{'limit':>10}{'elapsed':>9}  state",
     ]
     for job in jobs:
