@@ -1,7 +1,6 @@
 """The whole small study on a test cluster and its jobs: python tests/slurm/run_chain.py docs/slurm-run.log."""
 
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,20 +21,24 @@ def run_chain(folder: Path) -> tuple[Workflow, str]:
         started = time.monotonic()
         workflow = Workflow(folder / "work", REPOSITORY, cluster.environment)
         workflow.run()
-        seconds = time.monotonic() - started
-        jobs = cluster.jobs()
+        return workflow, table_of(cluster, time.monotonic() - started)
     finally:
         cluster.stop()
-    version = subprocess.run(["sinfo", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def table_of(cluster: Cluster, seconds: float) -> str:
+    """The cluster's jobs with what they asked for and took."""
+    version, jobs = cluster.ask("sinfo", "--version").strip(), cluster.jobs()
     lines = [
-        f"# {version}, one node: {len(jobs)} jobs of study.yaml, {seconds:.0f} s (tests/slurm/run_chain.py)",
+        f"# {version}, one node: {len(jobs)} jobs of tests/slurm/study.yaml in {seconds:.0f} s",
+        "# memory: of a core for jobs of several cores, else of the job",
         f"{'job':<48}{'cores':>6}{'memory':>9}{'limit':>10}{'elapsed':>9}  state",
     ]
     for job in jobs:
         name = re.sub("^rule_|_wildcards", "", job["comment"])
         wanted = f"{job['cpus']:>6}{job['memory']:>9}{job['limit']:>10}"
         lines.append(f"{name:<48}{wanted}{job['elapsed']:>9}  {job['state']}")
-    return workflow, "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

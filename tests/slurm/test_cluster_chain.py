@@ -64,5 +64,5 @@ def test_whole_study_runs_on_the_cluster(cluster, tmp_path):
     workflow, table = run_chain(tmp_path)
     assert (workflow.results / "summary.md").is_file()
     assert (workflow.results / "figures/dos.png").is_file()
-    states = [line.split()[-1] for line in table.splitlines()[2:]]
+    states = [line.split()[-1] for line in table.splitlines()[3:]]
     assert states == ["COMPLETED"] * len(states)
