@@ -1,5 +1,6 @@
 """Names and small functions that all stages share; no rules."""
 
+import inspect
 import json
 import re
 
@@ -46,7 +47,13 @@ def script(name):
 
 def growing(amount):
     """Resource that grows with every attempt: a job that was killed for it gets more the next time."""
-    return lambda wildcards, attempt: amount * attempt
+
+    def grown(wildcards, attempt):
+        return amount * attempt
+
+    # Snakemake looks at it for every job: kept, it is found at once
+    grown.__signature__ = inspect.signature(grown)
+    return grown
 
 
 def pseudopotential_source(wildcards):
