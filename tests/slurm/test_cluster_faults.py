@@ -175,31 +175,39 @@ def test_out_of_memory_once(training, cluster):
 
 
 @pytest.mark.stress
-def test_files_that_appear_late(finished, repository, tmp_path):
-    """The login node knows for ten seconds that a file is not there, as NFS does; the compute node has it at once."""
+@pytest.mark.parametrize(("late_s", "wait_s"), [(300, 1), (10, 60)])
+def test_files_that_appear_late(finished, repository, tmp_path, late_s, wait_s):
+    """The login node knows for so long that a file is not there, as NFS does; the compute node has it at once.
+
+    A wait of a second is too short, the profile's minute is not.
+    """
     server, seen = tmp_path / "server", tmp_path / "work"
     shutil.copytree(finished.folder, server, symlinks=True)
     seen.mkdir()
-    late = "attr_timeout=10,entry_timeout=10,negative_timeout=10"
+    late = f"attr_timeout={late_s},entry_timeout={late_s},negative_timeout={late_s}"
     done = subprocess.run(["bindfs", "-o", late, str(server), str(seen)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"cannot mount a slow disk here: {done.stderr.strip()}")
     bind = 'mount --bind "$0" "$1" && shift && exec "$@"'
-    on_server = ["unshare", "--mount", "sh", "-c", bind, str(server), str(seen)]
     (tmp_path / "cluster").mkdir()
-    cluster = Cluster(tmp_path / "cluster", on_server)
+    cluster = Cluster(tmp_path / "cluster", ["unshare", "--mount", "sh", "-c", bind, str(server), str(seen)])
+    target = Path("results/small/energies/prediction/b-0.json")
     try:
         cluster.start()
         workflow = Workflow(seen, repository, cluster.environment)
-        target = "results/small/energies/prediction/b-0.json"
-        (workflow.folder / target).unlink()
-        output = workflow.run(target, "--latency-wait", "1", "--retries", "0", fails=True)
-        assert "Missing files after 1 seconds" in output or "MissingOutputException" in output
-        (server / target).unlink(missing_ok=True)
-        time.sleep(11)
-        workflow.run(target, "--rerun-incomplete")
-        assert_same_energies(workflow.folder / target, finished.folder / target)
-        assert [job["state"] for job in cluster.jobs()] == ["COMPLETED"] * 2
+        (server / target).unlink()
+        snakemake = workflow.start(str(target), "--latency-wait", str(wait_s), "--retries", "0")
+        wait_for(
+            lambda: any((server / target.parent).glob(".b-0.part-*")) or (server / target).exists(),
+            180,
+            "the job to write",
+            step=0.001,
+        )
+        assert not (seen / target).exists()
+        output = workflow.finish(snakemake, fails=wait_s < late_s)
+        assert ("MissingOutputException" in output) == (wait_s < late_s)
+        assert [job["state"] for job in cluster.jobs()] == ["COMPLETED"]
+        assert_same_energies(server / target, finished.folder / target)
     finally:
         cluster.stop()
         subprocess.run(["umount", "--lazy", str(seen)], check=True)
