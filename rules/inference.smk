@@ -62,7 +62,8 @@ rule predict_tiles:
     params:
         version=STAGES["inference"],
     shell:
-        INFERENCE_LAUNCHER + "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q}"
+        f"{INFERENCE_LAUNCHER}"
+        "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q}"
         " --weights {input.weights:q} --structure {input.structure:q} --batch {wildcards.batch:q}"
         " --ranks {resources.tasks} --threads {resources.cpus_per_task} --output {output:q} --log {log:q}"
 
