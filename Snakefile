@@ -15,6 +15,10 @@ sys.path.insert(0, PACKAGES)
 from nearsight.config import ConfigError, load_study
 from nearsight.versions import STAGES
 
+# Snakemake compares the values of a rule's params without their names: each has to tell what it is, or 2, 3 for a number of
+# batches and a version changed to 3, 3 would look the same.
+VERSIONS = {stage: f"{stage} {number}" for stage, number in STAGES.items()}
+
 # Jobs find this checkout's package, and the python and mpiexec of the environment that runs Snakemake.
 os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),

@@ -21,7 +21,7 @@ rule build_supercell:
         runtime=growing(10),
     params:
         repeat=lambda wildcards: STUDY.supercells[wildcards.supercell].repeat,
-        version=STAGES["structures"],
+        version=VERSIONS["structures"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --repeat {params.repeat:q}"
         " --output {output:q} --log {log:q}"
@@ -51,7 +51,7 @@ rule compute_descriptors:
         settings=STUDY.descriptors.without("backend", "precision", "ranks", "threads"),
         backend=STUDY.descriptors.backend,
         precision=STUDY.descriptors.precision,
-        version=STAGES["descriptors"],
+        version=VERSIONS["descriptors"],
     shell:
         "{resources.mpi} -n {resources.tasks} python {input.module:q} --structure {input.structure:q}"
         " --settings {params.settings:q} --backend {params.backend:q} --precision {params.precision:q}"

@@ -25,7 +25,7 @@ rule compute_energies:
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         ecutrho_Ry=STUDY.dft.ecutrho_Ry,
-        version=STAGES["energies"],
+        version=VERSIONS["energies"],
     shell:
         "{resources.mpi} -n {resources.tasks} python {input.module:q} --fields {input.fields:q}"
         " {params.pseudopotentials:q} --ecutrho-Ry {params.ecutrho_Ry:q} --ranks {resources.tasks}"

@@ -29,7 +29,7 @@ rule plot_dos:
         runtime=growing(20),
     params:
         names=DRAWN,
-        version=STAGES["figures"],
+        version=VERSIONS["figures"],
     shell:
         "python {input.module:q} --predictions {input.predictions:q} --references {input.references:q}"
         " --names {params.names:q} --png {output.png:q} --pdf {output.pdf:q} --csv {output.csv:q} --log {log:q}"
@@ -62,7 +62,7 @@ rule plot_density_slice:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        version=STAGES["figures"],
+        version=VERSIONS["figures"],
     shell:
         "python {input.module:q} --prediction {input.prediction:q} --reference {input.reference:q}"
         " --name {wildcards.snapshot:q}"
@@ -95,7 +95,7 @@ rule plot_training:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        version=STAGES["figures"],
+        version=VERSIONS["figures"],
     shell:
         "python {input.module:q} --history {input.history:q}"
         " --png {output.png:q} --pdf {output.pdf:q} --csv {output.csv:q} --log {log:q}"
@@ -127,7 +127,7 @@ rule plot_band_energy_parity:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        version=STAGES["figures"],
+        version=VERSIONS["figures"],
     shell:
         "python {input.module:q} --evaluations {input.evaluations:q}"
         " --png {output.png:q} --pdf {output.pdf:q} --csv {output.csv:q} --log {log:q}"
@@ -164,7 +164,7 @@ rule write_summary:
         names=PREDICTED,
         supercells=[f"--supercell={name}={supercell.snapshot}" for name, supercell in STUDY.supercells.items()],
         benchmarks=f"{RESULTS}/benchmarks",
-        version=STAGES["figures"],
+        version=VERSIONS["figures"],
     shell:
         "python {input.module:q} --study {params.study:q} --evaluations {input.evaluations:q}"
         " --names {params.names:q} --observables {input.observables:q} --energies {input.energies:q} {params.supercells:q}"

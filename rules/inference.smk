@@ -21,18 +21,13 @@ rule plan_tiles:
         mem_mb=growing(INFERENCE_MB),
         runtime=growing(60),
     params:
-        batches=STUDY.inference.batches,
-        memory_GiB=STUDY.inference.memory_GiB,
-        largest_stride=STUDY.inference.largest_stride,
-        precision=STUDY.inference.precision,
+        settings=STUDY.inference.without("ranks", "threads"),
         backend=STUDY.descriptors.backend,
         keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
-        accept_unfit=["--accept-unfit"] if STUDY.inference.accept_unfit else [],
-        version=STAGES["inference"],
+        version=VERSIONS["inference"],
     shell:
         "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q} --structure {input.structure:q}"
-        " --backend {params.backend:q} --precision {params.precision:q} --batches {params.batches:q}"
-        " --memory-GiB {params.memory_GiB:q} --largest-stride {params.largest_stride:q} {params.keep_ldos:q} {params.accept_unfit:q}"
+        " --settings {params.settings:q} --backend {params.backend:q} {params.keep_ldos:q}"
         " --threads {threads} --output {output:q} --log {log:q}"
 
 
@@ -60,7 +55,7 @@ rule predict_tiles:
         mem_mb=growing(INFERENCE_MB * STUDY.inference.ranks),
         runtime=growing(240),
     params:
-        version=STAGES["inference"],
+        version=VERSIONS["inference"],
     shell:
         f"{INFERENCE_LAUNCHER}"
         "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q}"
@@ -89,7 +84,7 @@ rule gather_prediction:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        version=STAGES["inference"],
+        version=VERSIONS["inference"],
     shell:
         "python {input.module:q} --plan {input.plan:q} --batches {input.batches:q} --output {output.prediction:q}"
         " --dos {output.dos:q} --observables {output.observables:q} --log {log:q}"
@@ -119,7 +114,7 @@ rule evaluate_prediction:
         runtime=growing(60),
     params:
         role=lambda wildcards: STUDY.role(wildcards.structure),
-        version=STAGES["inference"],
+        version=VERSIONS["inference"],
     shell:
         "python {input.module:q} --name {wildcards.structure:q} --role {params.role:q} --prediction {input.prediction:q}"
         " --batches {input.batches:q} --reference {input.reference:q} --train-reference {input.train_reference:q}"

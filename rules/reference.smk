@@ -23,7 +23,7 @@ rule make_pseudopotential:
         runtime=growing(10),
     params:
         source=pseudopotential_source_options,
-        version=STAGES["reference"],
+        version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --element {wildcards.element:q} {params.source:q} --output {output:q} --log {log:q}"
 
@@ -49,7 +49,7 @@ rule build_structure:
     params:
         settings=STUDY.structure.without(),
         ecutrho_Ry=STUDY.dft.ecutrho_Ry,
-        version=STAGES["structures"],
+        version=VERSIONS["structures"],
     shell:
         "python {input.module:q} --settings {params.settings:q} --ecutrho-Ry {params.ecutrho_Ry:q}"
         " --output {output:q} --log {log:q}"
@@ -76,7 +76,7 @@ rule start_dft_md:
     params:
         temperature_K=STUDY.temperature_K,
         seed=lambda wildcards: STUDY.trajectory_seed(wildcards.trajectory),
-        version=STAGES["structures"],
+        version=VERSIONS["structures"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --temperature-K {params.temperature_K:q}"
         " --seed {params.seed:q} --output {output:q} --log {log:q}"
@@ -108,7 +108,7 @@ rule run_dft_md:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         settings=STUDY.md.without("equilibration_fs"),
         temperature_K=STUDY.temperature_K,
-        version=STAGES["reference"],
+        version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --start {input.start:q} {params.pseudopotentials:q} --settings {params.settings:q}"
         " --temperature-K {params.temperature_K:q} --launcher {resources.launcher:q} --ranks {resources.tasks}"
@@ -134,7 +134,7 @@ rule collect_dft_md:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        version=STAGES["structures"],
+        version=VERSIONS["structures"],
     shell:
         "python {input.module:q} --segments {input.segments:q} --output {output:q} --log {log:q}"
 
@@ -165,7 +165,7 @@ for trajectory in STUDY.trajectories:
         params:
             settings=STUDY.md.only("equilibration_fs", "time_step_fs"),
             ecutrho_Ry=STUDY.dft.ecutrho_Ry,
-            version=STAGES["structures"],
+            version=VERSIONS["structures"],
         shell:
             "python {input.module:q} --trajectory {input.trajectory:q} --settings {params.settings:q}"
             " --ecutrho-Ry {params.ecutrho_Ry:q} --outputs {output:q} --log {log:q}"
@@ -198,7 +198,7 @@ rule run_scf:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         settings=STUDY.dft.without("launcher", "ranks"),
         temperature_K=STUDY.temperature_K,
-        version=STAGES["reference"],
+        version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
         " --settings {params.settings:q} --temperature-K {params.temperature_K:q}"
@@ -233,7 +233,7 @@ rule run_ldos:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         settings=STUDY.dft.without("launcher", "ranks"),
         ldos=STUDY.ldos.without(),
-        version=STAGES["reference"],
+        version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
         " --scf {input.scratch:q} --settings {params.settings:q} --ldos {params.ldos:q}"
@@ -262,7 +262,7 @@ rule run_density:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        version=STAGES["reference"],
+        version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --scf {input.scratch:q} --launcher {resources.launcher:q}"
         " --ranks {resources.tasks} --output {output:q} --log {log:q}"
@@ -293,7 +293,7 @@ rule collect_reference:
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         settings=reference_settings(),
-        version=STAGES["reference"],
+        version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --scf {input.scratch:q} --scf-text {input.text:q}"
         " --ldos {input.ldos:q} --density {input.density:q} --settings {params.settings:q}"

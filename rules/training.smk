@@ -31,7 +31,7 @@ rule train_model:
         settings=STUDY.training.without("threads"),
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         seed=STUDY.seed,
-        version=STAGES["training"],
+        version=VERSIONS["training"],
     shell:
         "python {input.module:q}"
         " --train-reference {input.train_reference:q} --train-descriptors {input.train_descriptors:q}"

@@ -1,5 +1,6 @@
 """Plan, tiles and gathering through the jobs' own command lines, with a small random network."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -82,15 +83,16 @@ def options_of(study, structure):
     ]
 
 
-def make_plan(study, structure, plan, *further):
-    options = [*options_of(study, structure), "--accept-unfit", "--output", str(plan), *further]
+def make_plan(study, structure, plan, *further, batches=1, precision="float32"):
+    settings = json.dumps({"batches": batches, "precision": precision, "accept_unfit": True})
+    options = [*options_of(study, structure), "--settings", settings, "--output", str(plan), *further]
     plan_tiles.main(plan_tiles.parse_arguments(options))
 
 
 def predict(study, structure, folder, *further, batches=1, precision="float64"):
     """Run the three jobs; return the observables and the density."""
     plan = f"{folder}/plan.json"
-    make_plan(study, structure, plan, "--batches", str(batches), "--precision", precision, *further)
+    make_plan(study, structure, plan, *further, batches=batches, precision=precision)
     files = [f"{folder}/batch-{number}.h5" for number in range(batches)]
     for number, file in enumerate(files):
         options = ["--plan", plan, *options_of(study, structure), "--batch", str(number), "--output", file]
@@ -151,7 +153,7 @@ def test_dos_is_a_table_too(study, tmp_path):
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_change_nothing(repository, study, tmp_path, ranks):
     one, density = predict(study, "repeated", tmp_path / "one", precision="float32")
-    make_plan(study, "repeated", tmp_path / "plan.json", "--batches", "1")
+    make_plan(study, "repeated", tmp_path / "plan.json")
     file = f"{tmp_path}/batch-0.h5"
     script = [sys.executable, repository / "workflow" / "scripts" / "predict_tiles.py"]
     options = ["--plan", f"{tmp_path}/plan.json", *options_of(study, "repeated"), "--batch", "0", "--output", file]
@@ -172,7 +174,7 @@ def small_tiles(monkeypatch):
 
 def batch_of(study, tmp_path):
     """A plan of one batch and the options to predict it."""
-    make_plan(study, "repeated", tmp_path / "plan.json", "--batches", "1")
+    make_plan(study, "repeated", tmp_path / "plan.json")
     options = ["--plan", f"{tmp_path}/plan.json", *options_of(study, "repeated"), "--batch", "0"]
     return predict_tiles.parse_arguments([*options, "--output", f"{tmp_path}/batch-0.h5"])
 
@@ -246,3 +248,9 @@ def test_batches_of_another_plan_and_truncated_ones_are_refused(study, tmp_path)
     files[1].write_bytes(files[1].read_bytes()[:-1000])
     with pytest.raises(InputError, match="expected a whole HDF5 dataset"):
         gather(tmp_path / "two", [str(file) for file in files])
+
+
+def test_unknown_keys_of_the_settings_are_refused(study, tmp_path):
+    options = [*options_of(study, "cell"), "--settings", '{"tile_points": 8}', "--output", str(tmp_path / "plan.json")]
+    with pytest.raises(InputError, match=r"inference: expected the keys .* got also tile_points"):
+        plan_tiles.main(plan_tiles.parse_arguments(options))

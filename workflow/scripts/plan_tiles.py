@@ -8,9 +8,8 @@ import torch
 
 from nearsight.descriptors.gridded import read_gridded_structure
 from nearsight.files import sha256_of, write_json
-from nearsight.inference.network import PRECISIONS
-from nearsight.inference.plan import LARGEST_STRIDE, PredictionSettings, make_plan
-from nearsight.jobs import make_parser, run_job, show_progress
+from nearsight.inference.plan import PredictionSettings, make_plan
+from nearsight.jobs import make_parser, parse_settings, run_job, show_progress
 from nearsight.model.bundle import load_bundle
 
 logger = logging.getLogger("nearsight")
@@ -22,16 +21,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
     parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
     parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
+    parser.add_argument("--settings", type=parse_settings, required=True, help="JSON: the section `inference`")
     parser.add_argument("--backend", default="native", help="of the descriptors: native, lammps or torch")
-    parser.add_argument("--precision", default="float32", help=f"one of {', '.join(PRECISIONS)}")
-    parser.add_argument("--batches", type=int, required=True, help="number of batches, one job and file each")
-    parser.add_argument("--memory-GiB", type=float, default=4.0, help="memory of one batch's job, which sets the tiles")
-    parser.add_argument("--largest-stride", type=int, default=LARGEST_STRIDE, help="coarseness of the pre-pass")
     parser.add_argument("--threads", type=int, default=1, help="threads of this job and of each batch's process")
     parser.add_argument("--keep-ldos", action="store_true", help="store the LDOS too (small cells only)")
-    parser.add_argument(
-        "--accept-unfit", action="store_true", help="predict a structure that is far from the training set too"
-    )
     parser.add_argument("--output", type=Path, required=True, help="plan (JSON)")
     return parser.parse_args(argv)
 
@@ -45,15 +38,11 @@ def main(arguments: argparse.Namespace) -> None:
         model,
         atoms,
         shape,
-        PredictionSettings(
+        PredictionSettings.from_dict(
+            arguments.settings,
             backend=arguments.backend,
-            precision=arguments.precision,
-            batches=arguments.batches,
-            memory_GiB=arguments.memory_GiB,
             threads=arguments.threads,
             keep_ldos=arguments.keep_ldos,
-            largest_stride=arguments.largest_stride,
-            accept_unfit=arguments.accept_unfit,
         ),
         model_sha256=sha256_of(arguments.weights),
         structure_sha256=sha256_of(arguments.structure),

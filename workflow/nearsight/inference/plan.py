@@ -6,7 +6,7 @@ LDOS: that of a large cell is never stored.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from math import prod
 
 from ase import Atoms
@@ -45,6 +45,14 @@ class PredictionSettings:
     keep_ldos: bool = False
     largest_stride: int = LARGEST_STRIDE
     accept_unfit: bool = False
+
+    @classmethod
+    def from_dict(cls, settings: dict, **others: object) -> "PredictionSettings":
+        """Settings from a configuration's section and further ones. Raises InputError on an unknown key."""
+        known = {key.name for key in fields(cls)} - set(others)
+        if unknown := sorted(set(settings) - known):
+            raise InputError(f"inference: expected the keys {', '.join(sorted(known))}, got also {', '.join(unknown)}.")
+        return cls(**settings, **others)
 
 
 @dataclass(frozen=True)
