@@ -248,3 +248,10 @@ def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path):
     write_text(tmp_path / "out.json", "mine")
     assert (tmp_path / "victim").read_text() == "precious"
     assert (tmp_path / "out.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["1000000000000000\n", "9" * 30 + "\nx\nBe 0 0 0\n", "1\n\nBe 0 0 0\n88888888888\n\n"])
+def test_more_atoms_than_lines(write, text):
+    """Found by fuzzing: ASE counts to the announced number past the end of the file."""
+    with pytest.raises(InputError, match="atoms announced, fewer lines"):
+        read_structure(write(text, "x.extxyz"))

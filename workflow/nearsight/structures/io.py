@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import ase.io
 from ase import Atoms
@@ -46,6 +47,8 @@ def read_frames(path: str | Path) -> list[Atoms]:
             text = io.TextIOWrapper(handle, encoding="utf-8")
             size = os.fstat(handle.fileno()).st_size
             # parallel=False: under MPI, ASE would make this a collective call, and one rank alone may be reading
+            if file_format == "extxyz":
+                check_numbers_of_atoms(text)
             with bounded_memory(MEMORY_BYTES + MEMORY_PER_BYTE * size):
                 frames = ase.io.read(text, index=":", format=file_format, parallel=False)
         except Exception as error:  # every reader of ASE raises errors of its own
@@ -58,6 +61,23 @@ def read_frames(path: str | Path) -> list[Atoms]:
     for frame in frames:
         check_structure(frame, path)
     return frames
+
+
+def check_numbers_of_atoms(text: TextIO) -> None:
+    """Raise ValueError where a frame of an XYZ file announces more atoms than there are lines; rewind the file.
+
+    ASE's reader counts to the number that it is told, also past the end: to 10¹⁵ in a file of two lines.
+    """
+    header = text.readline()
+    while header.strip():
+        count = int(header)
+        for _ in range(count + 1):  # and the comment
+            if not text.readline():
+                raise ValueError(f"{count} atoms announced, fewer lines")
+        header = text.readline()
+        while header.lstrip().startswith("VEC"):
+            header = text.readline()
+    text.seek(0)
 
 
 def write_structure(path: str | Path, atoms: Atoms | Sequence[Atoms]) -> None:
