@@ -51,7 +51,7 @@ def test_repeat():
         ({"lattice": None}, "structure.lattice: expected a value"),
         ({"repeat": [2, 0, 1]}, r"structure.repeat: expected three whole numbers of at least 1, got \[2, 0, 1\]"),
         ({"repeat": [2, 1]}, "structure.repeat: expected three"),
-        ({"density_g_cm3": 1896.0}, "overlap.*their unit"),
+        ({"density_g_cm3": 1896.0}, "tenths of an Å apart.*its unit"),
     ],
 )
 def test_bad_settings(change, message):

@@ -63,9 +63,9 @@ def test_overlap_through_the_boundary(beryllium):
         check_structure(atoms)
 
 
-def test_a_wrong_unit_is_an_overlap(beryllium):
+def test_a_wrong_unit_is_told(beryllium):
     beryllium.set_cell(beryllium.cell / 10, scale_atoms=True)
-    with pytest.raises(InputError, match="their unit"):
+    with pytest.raises(InputError, match="its unit"):
         check_structure(beryllium)
 
 
