@@ -43,6 +43,7 @@ def arguments_for(folder, atoms=None, **changes):
         "threads": 1,
         "output": folder / "out put.h5",
         "log": None,
+        "memory_MB": None,
     }
     if atoms is not None:
         with open(values["structure"], "w") as handle:

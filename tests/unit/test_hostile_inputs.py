@@ -255,3 +255,10 @@ def test_more_atoms_than_lines(write, text):
     """Found by fuzzing: ASE counts to the announced number past the end of the file."""
     with pytest.raises(InputError, match="atoms announced, fewer lines"):
         read_structure(write(text, "x.extxyz"))
+
+
+def test_atomic_number_of_no_element(write):
+    """Found by fuzzing: an XSF file takes any number for an element."""
+    text = "CRYSTAL\nPRIMVEC\n 3 0 0\n 0 3 0\n 0 0 3\nPRIMCOORD\n 1 1\n 9999999999994 0 0 0\n"
+    with pytest.raises(InputError, match="9999999999994"):
+        read_structure(write(text, "x.xsf"))

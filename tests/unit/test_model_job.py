@@ -42,6 +42,7 @@ def arguments(tmp_path):
         bundle=model / "model.json",
         history=model / "history.csv",
         log=None,
+        memory_MB=None,
     )
 
 

@@ -42,7 +42,7 @@ def set_nan(atoms):
         (lambda atoms: atoms.set_cell([[1, 0, 0], [2, 0, 0], [0, 0, 3]]), "cell: expected three lattice vectors"),
         (swap_vectors, "expected right-handed lattice vectors"),
         (lambda atoms: atoms.set_pbc([True, True, False]), r"pbc: expected periodicity.*\[True, True, False\]"),
-        (lambda atoms: atoms.set_atomic_numbers([4, 0]), "unknown element X at atom 1"),
+        (lambda atoms: atoms.set_atomic_numbers([4, 0]), "atomic number 0 at atom 1"),
         (lambda atoms: atoms.__delitem__([0, 1]), "empty structure"),
     ],
 )

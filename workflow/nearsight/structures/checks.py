@@ -34,9 +34,12 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
         raise InputError(f"{source}: positions: expected finite numbers in Å, got NaN or infinity at atom {first}.")
     if not np.isfinite(atoms.cell).all():
         raise InputError(f"{source}: cell: expected finite numbers in Å, got NaN or infinity.")
-    if (atoms.numbers < 1).any():
-        first = int(np.flatnonzero(atoms.numbers < 1)[0])
-        raise InputError(f"{source}: expected chemical elements, got the unknown element X at atom {first}.")
+    unknown = (atoms.numbers < 1) | (atoms.numbers >= len(covalent_radii))
+    if unknown.any():
+        first = int(np.flatnonzero(unknown)[0])
+        raise InputError(
+            f"{source}: expected chemical elements, got the atomic number {atoms.numbers[first]} at atom {first}."
+        )
     if not (np.abs(atoms.cell).max() < LONGEST_A and np.abs(atoms.positions).max() < LONGEST_A):
         raise InputError(f"{source}: expected lengths below {LONGEST_A:g} Å, got longer ones. Check their unit (Å).")
     volume = np.linalg.det(atoms.cell)
