@@ -122,7 +122,7 @@ def stop_while_writing(
 
     whole_group: to all its processes, as Slurm does; else to the first alone, as the kernel out of memory does.
     """
-    for _ in range(5):  # a small file may come and go between two looks
+    for _ in range(20):  # a small file may come and go between two looks
         process = job.start()
         try:
             if _held_while_writing(process, is_writing):
