@@ -78,6 +78,10 @@ def test_told_to_stop_while_it_writes(chain, tmp_path, rule):
     """SIGTERM, as Slurm sends at the time limit, to all processes: no temporary file is left."""
     job, expected = chain[rule].writing_to(tmp_path), contents(chain[rule].outputs)
     messages = stop_while_writing(job, writing(job), signal.SIGTERM, whole_group=True)
+    if rule == "collect_reference" and all(path.exists() for path in job.outputs):  # told inside HDF5, it ended well
+        assert_same(contents(job.outputs), expected)
+        assert not parts(*job.outputs)
+        return
     assert "stopped from outside" in messages
     assert "Traceback" not in messages
     assert_nothing_half(job, expected)
