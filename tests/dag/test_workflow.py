@@ -66,7 +66,7 @@ def test_dry_run_needs_snakemake_and_the_schema_library_only(workflow, tmp_path)
     packages.mkdir()
     for distribution in _closure("snakemake", "pydantic"):
         for name in {file.parts[0] for file in distribution.files or () if file.parts[0] != ".."}:
-            if not (packages / name).exists():
+            if not (packages / name).is_symlink():
                 (packages / name).symlink_to(distribution.locate_file(name))
     # -S leaves out all other installed packages
     done = subprocess.run(
