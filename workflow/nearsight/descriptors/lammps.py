@@ -75,7 +75,24 @@ def start_lammps(comm: "Comm | None" = None):
 
 
 def load_structure(instance, atoms: Atoms, cutoff_A: float) -> None:
-    """Give LAMMPS the cell and the atoms, in LAMMPS's own frame, with images as far as the cutoff reaches."""
+    """Give LAMMPS the cell and the atoms, with images as far as the cutoff reaches."""
+    create_structure(instance, atoms)
+    for command in (
+        # no forces: the pair style only tells how far the images around a rank must reach, also in thin cells
+        f"pair_style zero {float(cutoff_A)!r} nocoeff",
+        "pair_coeff * *",
+        "neighbor 0.01 bin",
+        "neigh_modify one 100000 page 2000000",
+        f"comm_modify cutoff {float(cutoff_A) + 0.01!r}",
+    ):
+        instance.command(command)
+
+
+def create_structure(instance, atoms: Atoms) -> np.ndarray:
+    """Give LAMMPS the cell and the atoms, wrapped into it, in LAMMPS's own frame; types by atomic number.
+
+    Returns the wrapped scaled positions, shape (atoms, 3).
+    """
     box = restricted_cell(np.asarray(atoms.cell))
     numbers = sorted(set(atoms.numbers.tolist()))
     types = [numbers.index(number) + 1 for number in atoms.numbers.tolist()]
@@ -94,12 +111,6 @@ def load_structure(instance, atoms: Atoms, cutoff_A: float) -> None:
         f"region cell prism 0.0 {lx!r} 0.0 {ly!r} 0.0 {lz!r} {xy!r} {xz!r} {yz!r} units box",
         f"create_box {len(numbers)} cell",
         *(f"mass {index + 1} {atomic_masses[number]}" for index, number in enumerate(numbers)),
-        # no forces: the pair style only tells how far the images around a rank must reach, also in thin cells
-        f"pair_style zero {float(cutoff_A)!r} nocoeff",
-        "pair_coeff * *",
-        "neighbor 0.01 bin",
-        "neigh_modify one 100000 page 2000000",
-        f"comm_modify cutoff {float(cutoff_A) + 0.01!r}",
     ]
     for command in commands:
         instance.command(command)
@@ -107,6 +118,7 @@ def load_structure(instance, atoms: Atoms, cutoff_A: float) -> None:
     instance.create_atoms(count, list(range(1, count + 1)), types, positions.ravel().tolist())
     if instance.get_natoms() != count:
         raise NearsightError(f"LAMMPS: expected {count} atoms in the cell, it took {instance.get_natoms():.0f}.")
+    return scaled
 
 
 def elements_of(atoms: Atoms) -> list[str]:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_masses
 
-from nearsight.descriptors.lammps import INSTALL, elements_of, restricted_cell, start_lammps
+from nearsight.descriptors.lammps import INSTALL, create_structure, elements_of, restricted_cell, start_lammps
 from nearsight.errors import InputError, MissingProgramError, NearsightError
 from nearsight.structures.checks import check_structure
 
@@ -127,26 +126,7 @@ def run_lammps_md(
 def _run_md(
     instance, atoms: Atoms, temperature_K: float, steps: int, seed: int, time_step_fs: float, commands: list[str]
 ) -> Atoms:
-    cell = np.asarray(atoms.cell)
-    box = restricted_cell(cell)
-    (lx, _, _), (xy, ly, _), (xz, yz, lz) = box.tolist()
-    numbers = sorted(set(atoms.numbers.tolist()))
-    scaled = atoms.get_scaled_positions(wrap=False)
-    inside = scaled - np.floor(scaled)
-    lines = [
-        "units metal",
-        "atom_style atomic",
-        "atom_modify map array",
-        "boundary p p p",
-        "box tilt large",
-        f"region cell prism 0.0 {lx!r} 0.0 {ly!r} 0.0 {lz!r} {xy!r} {xz!r} {yz!r} units box",
-        f"create_box {len(numbers)} cell",
-        *(f"mass {i + 1} {atomic_masses[number]}" for i, number in enumerate(numbers)),
-    ]
-    for line in lines:
-        instance.command(line)
-    types = [numbers.index(number) + 1 for number in atoms.numbers.tolist()]
-    instance.create_atoms(len(atoms), list(range(1, len(atoms) + 1)), types, (inside @ box).ravel().tolist())
+    inside = create_structure(instance, atoms)
     for line in (
         *commands,
         f"timestep {1e-3 * time_step_fs!r}",
@@ -156,12 +136,12 @@ def _run_md(
         f"run {int(steps)}",
     ):
         instance.command(line)
+    box = restricted_cell(np.asarray(atoms.cell))
     # images: what the wrapping at the box's faces took away
-    found = np.array(instance.gather_atoms("x", 1, 3)).reshape(-1, 3) @ np.linalg.inv(box)
-    moved = found - inside
+    moved = np.array(instance.gather_atoms("x", 1, 3)).reshape(-1, 3) @ np.linalg.inv(box) - inside
     moved -= np.rint(moved)
     result = atoms.copy()
-    result.positions = (scaled + moved) @ cell
+    result.positions = (atoms.get_scaled_positions(wrap=False) + moved) @ np.asarray(atoms.cell)
     check_structure(result, "structure after molecular dynamics")
     return result
 
