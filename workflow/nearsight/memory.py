@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from nearsight import units
 from nearsight.errors import InputError
 
 logger = logging.getLogger("nearsight")
@@ -21,9 +22,6 @@ LAMMPS_PROCESS_BYTES = 190 << 20
 ENERGIES_PROCESS_BYTES = 340 << 20
 TRAINING_PROCESS_BYTES = 450 << 20
 INFERENCE_PROCESS_BYTES = 600 << 20
-
-#: Å
-BOHR_A = 0.529177210903
 
 #: Fields at the peak of the energies, in xc: |∇n|², ∇n·∇n_val, coefficients of both densities, others at work.
 ENERGY_FIELDS = 6.5
@@ -94,7 +92,7 @@ def dft_bytes(
     Plane waves of a wave function: Ω k³/(6π²), k = √ecutwfc (bohr⁻¹, Ry); wave functions, Davidson's space of ndim
     times them, projectors and fields are shared out over the ranks.
     """
-    waves = volume_A3 / BOHR_A**3 * ecutwfc_Ry**1.5 / (6 * math.pi**2)
+    waves = volume_A3 / units.BOHR_A**3 * ecutwfc_Ry**1.5 / (6 * math.pi**2)
     vectors = bands * (1 + DAVIDSON_SETS * ndim) + PROJECTORS_PER_ATOM * atoms
     return ranks * PW_PROCESS_BYTES + 16 * (waves * vectors + PW_FIELDS * points)
 
