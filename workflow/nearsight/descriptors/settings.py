@@ -71,12 +71,6 @@ class BispectrumSettings:
         count = number_of_components(self.twojmax) * (elements**3 if self.chemical else 1)
         return count + count * (count + 1) // 2 if self.quadratic else count
 
-    @property
-    def needs_lammps(self) -> bool:
-        """Whether only LAMMPS computes these: odd or large twojmax, rmin0, quadratic or chemical variants."""
-        even = self.twojmax % 2 == 0 and 2 <= self.twojmax <= 12
-        return not even or self.rmin0 > 0 or self.quadratic or self.chemical
-
     @classmethod
     def from_dict(cls, settings: dict) -> "BispectrumSettings":
         """Settings from a configuration's section. Raises InputError on an unknown key or a bad value."""

@@ -138,7 +138,7 @@ def make_plan(
         keep_ldos=settings.keep_ldos,
     )
     batches = plan_batches(shape, settings.batches)
-    fitness = judge_fitness(model, atoms, shape)
+    fitness = judge_fitness(model, atoms, shape, settings.backend)
     check_fitness(fitness, accept_unfit=settings.accept_unfit)
     dos = predictor.predict_dos(tile_points, progress)
     return PredictionPlan(
