@@ -116,12 +116,9 @@ def build(k: int, folder: Path, arguments: argparse.Namespace) -> None:
 
 def load(folder: Path, arguments: argparse.Namespace) -> tuple:
     """Model, atoms and grid of a prediction."""
-    import torch
-
     from nearsight.descriptors.gridded import read_gridded_structure
     from nearsight.inference.run import ModelFiles
 
-    torch.set_num_threads(1)
     files = ModelFiles.find(arguments.model)
     return files, files.load(None), *read_gridded_structure(folder / "structure.extxyz")
 

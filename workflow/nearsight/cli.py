@@ -212,15 +212,12 @@ def build_file(arguments: argparse.Namespace) -> None:
 def predict_file(arguments: argparse.Namespace) -> None:
     """Predict the structure of a file; every rank of an MPI job runs this."""
     # imported here: the other commands must not wait for torch
-    import torch
-
     from nearsight.inference.plan import PredictionSettings
     from nearsight.inference.run import ModelFiles, parse_region, predict_structure
     from nearsight.jobs import show_progress
     from nearsight.ranks import on_rank_0, world
     from nearsight.structures.io import read_structure
 
-    torch.set_num_threads(1)  # the threads are ours: each has chunks of its own
     comm = world()
     logging.basicConfig(level=logging.INFO if comm.rank == 0 else logging.ERROR, format="%(message)s")
     atoms = on_rank_0(comm, lambda: read_structure(arguments.structure))

@@ -4,8 +4,6 @@ import argparse
 import logging
 from pathlib import Path
 
-import torch
-
 from nearsight.descriptors.gridded import read_gridded_structure
 from nearsight.files import sha256_of, write_json
 from nearsight.inference.plan import PredictionSettings, make_plan
@@ -31,7 +29,6 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Check model against structure, run the pre-pass, write the plan."""
-    torch.set_num_threads(1)  # the threads are ours: each has chunks of its own
     model = load_bundle(arguments.model, arguments.weights)
     atoms, shape = read_gridded_structure(arguments.structure)
     plan = make_plan(

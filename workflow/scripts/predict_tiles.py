@@ -7,8 +7,6 @@ missing tiles, on any number of ranks and threads.
 import argparse
 from pathlib import Path
 
-import torch
-
 from nearsight.descriptors.gridded import read_gridded_structure
 from nearsight.errors import InputError
 from nearsight.files import sha256_of
@@ -38,7 +36,6 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Predict the batch and write its file, whole or not at all."""
-    torch.set_num_threads(1)  # the threads are ours: each has chunks of its own
     comm = world()
     on_rank_0(comm, lambda: check_ranks(comm, arguments.ranks))
     plan, plan_sha256 = on_rank_0(comm, lambda: read_plan(arguments))

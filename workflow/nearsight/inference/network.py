@@ -25,11 +25,14 @@ PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bfloat16": to
 
 @dataclass(frozen=True)
 class HiddenSums:
-    """What remains of some rows: `total` Σ h, shape (width,), of `rows` rows; `values` h·V + c, shape (rows, k)."""
+    """What remains of some rows: `total` Σ h, shape (width,); `values` h·V + c, shape (rows, k), both float64.
+
+    ldos: in 1/(eV Å³), shape (rows, energies), float32, where it was asked for.
+    """
 
     total: np.ndarray
-    rows: int
     values: np.ndarray
+    ldos: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class FoldedNetwork:
                 values = self.activation(torch.addmm(bias, values, weight))
             yield slice(start, start + len(part)), values[: len(part)]
 
-    def reduce(self, descriptors: np.ndarray, projection: np.ndarray) -> HiddenSums:
-        """Σ h of some rows and their integrals over energy; float64.
+    def reduce(self, descriptors: np.ndarray, projection: np.ndarray, *, keep_ldos: bool = False) -> HiddenSums:
+        """Σ h of some rows, their integrals over energy and, if it is to be kept, their LDOS.
 
         projection: weights of the integrals, shape (energies, k), such as those of `fermi_weights`.
         """
@@ -92,22 +95,17 @@ class FoldedNetwork:
         constant = torch.from_numpy(self.last_bias @ projection)
         total = torch.zeros(self.width, dtype=torch.float64)
         values = np.empty((len(descriptors), projection.shape[1]))
+        ldos = np.empty((len(descriptors), self.energies), dtype=np.float32) if keep_ldos else None
+        kind = self.shift.dtype
+        last_weight, last_bias = (torch.from_numpy(array).to(kind) for array in (self.last_weight, self.last_bias))
         with torch.inference_mode():
             for rows, hidden in self.hidden(descriptors):
+                if ldos is not None:
+                    ldos[rows] = torch.addmm(last_bias, hidden.to(kind), last_weight).numpy()
                 hidden = hidden.to(torch.float64)
                 total += hidden.sum(0)
                 values[rows] = torch.addmm(constant, hidden, weights).numpy()
-        return HiddenSums(total.numpy(), len(descriptors), values)
-
-    def ldos(self, descriptors: np.ndarray) -> np.ndarray:
-        """LDOS in 1/(eV Å³), shape (rows, energies), float32."""
-        kind = self.shift.dtype
-        weight, bias = (torch.from_numpy(values).to(kind) for values in (self.last_weight, self.last_bias))
-        result = np.empty((len(descriptors), self.energies), dtype=np.float32)
-        with torch.inference_mode():
-            for rows, hidden in self.hidden(descriptors):
-                result[rows] = torch.addmm(bias, hidden.to(kind), weight).numpy()
-        return result
+        return HiddenSums(total.numpy(), values, ldos)
 
 
 def fold_network(model: ModelBundle, precision: str) -> FoldedNetwork:

@@ -1,11 +1,13 @@
 """From atoms to DOS and density on a part of the grid: descriptors, network and reduction, chunk by chunk."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from ase import Atoms
 
 from nearsight.descriptors.bispectrum import check_backend, compute_region
@@ -79,7 +81,7 @@ class StructurePredictor:
             rows = self.source(near, part)
             rows = rows.reshape(-1, rows.shape[-1])
             described = time.perf_counter()
-            sums = self.network.reduce(rows, projection)
+            sums = self.network.reduce(rows, projection, keep_ldos=keep_ldos)
             if not np.isfinite(sums.total).all():
                 raise NearsightError(
                     f"prediction: expected finite numbers, got NaN or infinity in the block of grid points {part}: "
@@ -88,11 +90,11 @@ class StructurePredictor:
             inside = slices_of(part, origin)
             fields[inside] = sums.values.reshape(*lengths_of(part), -1)
             if ldos is not None:
-                ldos[inside] = self.network.ldos(rows).reshape(*lengths_of(part), -1)
+                ldos[inside] = sums.ldos.reshape(*lengths_of(part), -1)
             return sums.total, StageSeconds(described - started, time.perf_counter() - described)
 
         total, seconds = np.zeros(self.network.width), StageSeconds()
-        with ThreadPoolExecutor(self.threads) as pool:
+        with one_torch_thread(), ThreadPoolExecutor(self.threads) as pool:
             for chunk_total, chunk_seconds in pool.map(predict_chunk, cut(region, CHUNK_POINTS)):
                 total += chunk_total
                 seconds.add(chunk_seconds)
@@ -104,6 +106,17 @@ class StructurePredictor:
         no_fields = np.zeros((self.network.energies, 0))
         tiles = cut(tuple((0, n) for n in self.shape), tile_points)
         return np.sum([self.predict(tile, no_fields).dos for tile in progress(tiles)], axis=0)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch from splitting its products over threads: each of ours has chunks of its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def prepare_predictor(
