@@ -12,7 +12,7 @@ from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.io.cube import read_cube_data
 from ase.io.xsf import read_xsf
-from model_files import make_domain
+from model_files import make_random_model
 
 from nearsight.calculator import Calculator
 from nearsight.cli import main
@@ -22,9 +22,7 @@ from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.inference import gather
 from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights
-from nearsight.model.bundle import ModelBundle, save_bundle
-from nearsight.model.network import NetworkSettings, build_network
-from nearsight.model.scaling import Scaling
+from nearsight.model.bundle import save_bundle
 
 DESCRIPTORS = {"twojmax": 4, "cutoff_A": 4.0}
 SHAPE = (12, 12, 18)
@@ -40,35 +38,11 @@ def atoms():
 @pytest.fixture(scope="module")
 def model(atoms, tmp_path_factory):
     """Folder of a random network whose LDOS is 0.03/(eV Å³) on the average."""
-    rows = bispectrum(atoms, SHAPE, **DESCRIPTORS).reshape(-1, 14)
-    grid = EnergyGrid.from_window(-6.0, 12.0, 0.2)
-    shape = NetworkSettings(inputs=14, hidden=(16, 16), outputs=grid.count, activation="leaky_relu")
-    bundle = ModelBundle(
-        network=build_network(shape, seed=3),
-        network_settings=shape,
-        descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0) + 1e-12),
-        ldos_scaling=Scaling(np.full(grid.count, 0.02), np.full(grid.count, 0.005)),
-        descriptor_settings=DESCRIPTORS,
-        energy_grid=grid,
-        broadening_eV=0.4,
-        temperature_K=2000.0,
-        elements=["Be"],
-        electrons_per_element={"Be": 2.0},
-        pseudopotentials={"Be": UPF},
-        ecutrho_Ry=60.0,
-        domain=make_domain(rows),
-        training={},
-        provenance={},
-    )
+    rows = bispectrum(atoms, SHAPE, **DESCRIPTORS)
+    bundle = make_random_model(rows, DESCRIPTORS, energy_max_eV=12.0, ldos_scaling=(0.02, 0.005))
     folder = tmp_path_factory.mktemp("a $(model)")
     save_bundle(bundle, folder / "model.json", folder / "model.safetensors")
     return folder
-
-
-UPF = """<UPF version="2.0.1">
-<PP_HEADER element="Be" z_valence="2.0" functional="PBE" core_correction=".false."/>
-</UPF>
-"""
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +101,7 @@ def test_ldos_of_a_region(model, structure, predicted, tmp_path):
 def test_bad_region(model, structure, tmp_path, capsys, region):
     assert run(model, structure, tmp_path, "--ldos", region) == 1
     assert "expected" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())  # refused before any work
 
 
 @pytest.mark.mpi

@@ -11,7 +11,7 @@ import plan_tiles
 import predict_tiles
 import pytest
 from ase.build import bulk
-from model_files import UPF, make_domain
+from model_files import make_random_model
 
 from nearsight.datasets import open_dataset
 from nearsight.descriptors.bispectrum import bispectrum
@@ -19,15 +19,11 @@ from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.inference.predict import StructurePredictor
 from nearsight.inference.store import open_store
-from nearsight.ldos import EnergyGrid
-from nearsight.model.bundle import ModelBundle, save_bundle
-from nearsight.model.network import NetworkSettings, build_network
-from nearsight.model.scaling import Scaling
+from nearsight.model.bundle import save_bundle
 from nearsight.structures.builders import GRID_SHAPE, build_supercell
 from nearsight.structures.io import write_structure
 
-TWOJMAX, COMPONENTS = 4, 14
-DESCRIPTORS = {"twojmax": TWOJMAX, "cutoff_A": 4.0, "rfac0": 0.99363, "rmin0": 0.0}
+DESCRIPTORS = {"twojmax": 4, "cutoff_A": 4.0, "rfac0": 0.99363, "rmin0": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -47,32 +43,8 @@ def study(cells, tmp_path_factory):
         write_structure(folder / f"{name}.extxyz", atoms)
     shape = tuple(int(n) for n in cells["cell"].info[GRID_SHAPE])
     features = bispectrum(cells["cell"], shape, **DESCRIPTORS)
-    save_bundle(make_model(features), folder / "model.json", folder / "model.safetensors")
+    save_bundle(make_random_model(features, DESCRIPTORS), folder / "model.json", folder / "model.safetensors")
     return folder
-
-
-def make_model(features):
-    """A random network around a positive mean LDOS of about 0.3/(eV Å³)."""
-    features = features.reshape(-1, COMPONENTS)
-    grid = EnergyGrid.from_window(-6.0, 6.0, 0.2)
-    shape = NetworkSettings(inputs=COMPONENTS, hidden=(16, 16), outputs=grid.count, activation="leaky_relu")
-    return ModelBundle(
-        network=build_network(shape, seed=3),
-        network_settings=shape,
-        descriptor_scaling=Scaling(features.mean(axis=0), features.std(axis=0) + 1e-12),
-        ldos_scaling=Scaling(np.full(grid.count, 0.03), np.full(grid.count, 0.02)),
-        descriptor_settings=DESCRIPTORS,
-        energy_grid=grid,
-        broadening_eV=0.4,
-        temperature_K=2000.0,
-        elements=["Be"],
-        electrons_per_element={"Be": 2.0},
-        pseudopotentials={"Be": UPF},
-        ecutrho_Ry=120.0,
-        domain=make_domain(features),
-        training={},
-        provenance={},
-    )
 
 
 def options_of(study, structure):

@@ -1,10 +1,14 @@
-"""Small training files whose LDOS is a smooth function of the descriptors."""
+"""Small training files whose LDOS is a smooth function of the descriptors, and models trained on nothing."""
 
 import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms, write_dataset
+from nearsight.ldos import EnergyGrid
+from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import measure_domain
+from nearsight.model.network import NetworkSettings, build_network
+from nearsight.model.scaling import Scaling
 
 ENERGIES_eV = -1.0 + 0.25 * np.arange(9)
 
@@ -37,6 +41,33 @@ def make_domain(rows, seed=0):
     rows = np.asarray(rows, dtype=float)
     rdf = np.linspace(0, 2, 8) ** 2
     return measure_domain(rows, rows + 1e-3 * rows.std(axis=0), rdf[None], rdf[None] * 1.1, 4.0, seed)
+
+
+def make_random_model(descriptors, settings, *, energy_max_eV=6.0, activation="leaky_relu", ldos_scaling=(0.03, 0.02)):
+    """A random network for beryllium at 2000 K, scaled by these descriptors, shape (..., components).
+
+    settings: of the descriptors; ldos_scaling: mean and deviation of the LDOS in 1/(eV Å³).
+    """
+    rows = descriptors.reshape(-1, descriptors.shape[-1])
+    grid = EnergyGrid.from_window(-6.0, energy_max_eV, 0.2)
+    network = NetworkSettings(rows.shape[1], (24, 16), activation, grid.count)
+    return ModelBundle(
+        network=build_network(network, seed=3),
+        network_settings=network,
+        descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0) + 1e-12),
+        ldos_scaling=Scaling(*(np.full(grid.count, value) for value in ldos_scaling)),
+        descriptor_settings=settings,
+        energy_grid=grid,
+        broadening_eV=0.4,
+        temperature_K=2000.0,
+        elements=["Be"],
+        electrons_per_element={"Be": 2.0},
+        pseudopotentials={"Be": UPF},
+        ecutrho_Ry=60.0,
+        domain=make_domain(rows),
+        training={},
+        provenance={},
+    )
 
 
 def write_pair(folder, name, seed, *, shape=(4, 3, 5), reference=None, descriptors=None, energies=ENERGIES_eV, **other):

@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk, make_supercell
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_files import UPF, make_domain
+from model_files import make_random_model
 
 from nearsight.descriptors.bispectrum import bispectrum, compute_region
 from nearsight.descriptors.bricks import lengths_of
@@ -20,13 +20,12 @@ from nearsight.inference.network import MICRO_BATCH, fold_network
 from nearsight.inference.plan import PredictionPlan, PredictionSettings, choose_stride, make_plan
 from nearsight.inference.predict import atoms_near, prepare_predictor
 from nearsight.inference.tiles import choose_tile_points, cut, origin_of, plan_batches, points_of, slices_of
-from nearsight.ldos import EnergyGrid, dos_from_ldos, fermi_weights, find_fermi_level, integrate_dos
-from nearsight.model.bundle import ModelBundle
-from nearsight.model.network import ACTIVATIONS, NetworkSettings, build_network
+from nearsight.ldos import dos_from_ldos, fermi_weights, find_fermi_level, integrate_dos
+from nearsight.model.network import ACTIVATIONS
 from nearsight.model.scaling import Scaling
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
-TWOJMAX, CUTOFF_A, SHAPE = 4, 4.0, (10, 9, 12)
+SETTINGS, SHAPE = {"twojmax": 4, "cutoff_A": 4.0}, (10, 9, 12)
 
 
 @settings(deadline=None)
@@ -82,36 +81,12 @@ def atoms():
 @pytest.fixture(scope="module")
 def descriptors(atoms):
     """The descriptors of the whole grid in float64."""
-    return bispectrum(atoms, SHAPE, twojmax=TWOJMAX, cutoff_A=CUTOFF_A)
-
-
-def make_model(descriptors, activation="leaky_relu"):
-    """A random network around a positive mean LDOS, trained on nothing, scaled by these descriptors."""
-    rows = descriptors.reshape(-1, descriptors.shape[-1])
-    grid = EnergyGrid.from_window(-6.0, 6.0, 0.2)
-    network = NetworkSettings(rows.shape[1], (24, 16), activation, grid.count)
-    return ModelBundle(
-        network=build_network(network, seed=3),
-        network_settings=network,
-        descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0) + 1e-12),
-        ldos_scaling=Scaling(np.full(grid.count, 0.03), np.full(grid.count, 0.02)),
-        descriptor_settings={"twojmax": TWOJMAX, "cutoff_A": CUTOFF_A},
-        energy_grid=grid,
-        broadening_eV=0.4,
-        temperature_K=2000.0,
-        elements=["Be"],
-        electrons_per_element={"Be": 2.0},
-        pseudopotentials={"Be": UPF},
-        ecutrho_Ry=120.0,
-        domain=make_domain(rows),
-        training={},
-        provenance={},
-    )
+    return bispectrum(atoms, SHAPE, **SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def model(descriptors):
-    return make_model(descriptors)
+    return make_random_model(descriptors, SETTINGS)
 
 
 def predictor(model, atoms, precision="float64", threads=1, backend="native"):
@@ -124,18 +99,18 @@ WHOLE = tuple((0, n) for n in SHAPE)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(("precision", "tolerance"), [("float64", 2e-7), ("float32", 2e-6), ("bfloat16", 3e-2)])
 def test_folded_network_equals_the_network(descriptors, activation, precision, tolerance):
-    model = make_model(descriptors, activation)
+    model = make_random_model(descriptors, SETTINGS, activation=activation)
     folded = fold_network(model, precision)
     rows = descriptors.reshape(-1, descriptors.shape[-1]).astype(folded.input_dtype)
     expected = model.predict_ldos(rows)  # float32
-    np.testing.assert_allclose(folded.ldos(rows), expected, atol=tolerance * np.abs(expected).max(), rtol=0)
     weights = fermi_weights(model.energy_grid, 0.3, 2000.0, 0.4)
     projection = np.stack([weights.count, weights.count_slope], axis=1)
-    sums = folded.reduce(rows, projection)
+    sums = folded.reduce(rows, projection, keep_ldos=True)
+    np.testing.assert_allclose(sums.ldos, expected, atol=tolerance * np.abs(expected).max(), rtol=0)
     exact = expected.astype(float) @ projection
     np.testing.assert_allclose(sums.values, exact, atol=tolerance * np.abs(exact).max(), rtol=0)
     dos = dos_from_ldos(expected, 0.1)
-    np.testing.assert_allclose(folded.dos(sums.total, sums.rows, 0.1), dos, atol=tolerance * dos.max(), rtol=0)
+    np.testing.assert_allclose(folded.dos(sums.total, len(rows), 0.1), dos, atol=tolerance * dos.max(), rtol=0)
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16"])
@@ -144,8 +119,14 @@ def test_place_in_the_micro_batch_changes_no_bit(model, descriptors, precision):
     rows = descriptors.reshape(-1, descriptors.shape[-1]).astype(folded.input_dtype)
     order = np.random.default_rng(0).permutation(len(rows))
     assert len(rows) > 2 * MICRO_BATCH
-    np.testing.assert_array_equal(folded.ldos(np.ascontiguousarray(rows[order])), folded.ldos(rows)[order])
-    np.testing.assert_array_equal(folded.ldos(rows[700:800]), folded.ldos(rows)[700:800])
+    projection = np.eye(folded.energies)[:, :2]
+
+    def results(rows):
+        sums = folded.reduce(np.ascontiguousarray(rows), projection, keep_ldos=True)
+        return np.concatenate([sums.ldos, sums.values], axis=1)
+
+    np.testing.assert_array_equal(results(rows[order]), results(rows)[order])
+    np.testing.assert_array_equal(results(rows[700:800]), results(rows)[700:800])
 
 
 @settings(max_examples=30, deadline=None)
@@ -167,7 +148,7 @@ def test_atoms_near_a_region_suffice(data):
 
 def test_far_atoms_are_left_out(atoms):
     large = atoms.repeat((6, 6, 4))
-    near = atoms_near(large, (120, 108, 96), ((0, 10), (0, 10), (0, 10)), CUTOFF_A)
+    near = atoms_near(large, (120, 108, 96), ((0, 10), (0, 10), (0, 10)), SETTINGS["cutoff_A"])
     assert len(near) < len(large) / 4
 
 

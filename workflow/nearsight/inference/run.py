@@ -89,6 +89,7 @@ def predict_structure(
     """
     model = files.load(temperature_K)
     shape = choose_grid(atoms, model, shape)
+    region = None if ldos is None else check_region(None if ldos == "all" else ldos, shape)
     plan_file, structure = folder / "plan.json", folder / "structure.extxyz"
 
     def start() -> PredictionPlan:
@@ -138,8 +139,7 @@ def predict_structure(
     energies = write_energies(
         folder / "prediction.h5", pseudopotentials, model.ecutrho_Ry, folder / "energies.json", comm
     )
-    if ldos is not None:
-        region = check_region(None if ldos == "all" else ldos, shape)
+    if region is not None:
         on_rank_0(comm, lambda: write_ldos(model, atoms, plan, settings, region, folder / "ldos.h5", progress))
     on_rank_0(comm, lambda: batch.unlink())
     return energies
