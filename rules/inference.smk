@@ -28,7 +28,8 @@ rule plan_tiles:
     shell:
         "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q} --structure {input.structure:q}"
         " --settings {params.settings:q} --backend {params.backend:q} {params.keep_ldos:q}"
-        " --threads {threads} --output {output:q} --log {log:q}"
+        " --threads {threads} --output {output:q}"
+        " --memory-MB {resources.mem_mb} --log {log:q}"
 
 
 rule predict_tiles:
@@ -60,7 +61,8 @@ rule predict_tiles:
         f"{INFERENCE_LAUNCHER}"
         "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q}"
         " --weights {input.weights:q} --structure {input.structure:q} --batch {wildcards.batch:q}"
-        " --ranks {resources.tasks} --threads {resources.cpus_per_task} --output {output:q} --log {log:q}"
+        " --ranks {resources.tasks} --threads {resources.cpus_per_task} --output {output:q}"
+        " --memory-MB {resources.mem_mb} --log {log:q}"
 
 
 rule gather_prediction:
@@ -87,7 +89,8 @@ rule gather_prediction:
         version=VERSIONS["inference"],
     shell:
         "python {input.module:q} --plan {input.plan:q} --batches {input.batches:q} --output {output.prediction:q}"
-        " --dos {output.dos:q} --observables {output.observables:q} --log {log:q}"
+        " --dos {output.dos:q} --observables {output.observables:q}"
+        " --memory-MB {resources.mem_mb} --log {log:q}"
 
 
 rule evaluate_prediction:
@@ -119,4 +122,5 @@ rule evaluate_prediction:
         "python {input.module:q} --name {wildcards.structure:q} --role {params.role:q} --prediction {input.prediction:q}"
         " --batches {input.batches:q} --reference {input.reference:q} --train-reference {input.train_reference:q}"
         " --energies {input.energies:q} --reference-energies {input.reference_energies:q}"
-        " --output {output:q} --log {log:q}"
+        " --output {output:q}"
+        " --memory-MB {resources.mem_mb} --log {log:q}"

@@ -1,6 +1,6 @@
 """Reference data: pseudopotential, DFT-MD, SCF, LDOS and density of the snapshots with Quantum ESPRESSO.
 
-mem_mb and runtime suffice for some hundred atoms on one core; `--set-resources RULE:mem_mb=N` replaces them.
+Memory and runtime suffice for some hundred atoms on one core; `--set-resources run_scf:mem_mb_per_cpu=N` replaces them.
 """
 
 
@@ -75,7 +75,7 @@ rule start_dft_md:
         runtime=growing(10),
     params:
         temperature_K=STUDY.temperature_K,
-        seed=lambda wildcards: STUDY.trajectory_seed(wildcards.trajectory),
+        seed=lambda wildcards: STUDY.seed_of(wildcards.trajectory),
         version=VERSIONS["structures"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --temperature-K {params.temperature_K:q}"
@@ -102,7 +102,7 @@ rule run_dft_md:
         launcher=STUDY.dft.launcher,
         tasks=STUDY.dft.ranks,
         cpus_per_task=1,
-        mem_mb=growing(4000),
+        mem_mb_per_cpu=growing(4000),
         runtime=growing(480),
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
@@ -112,7 +112,8 @@ rule run_dft_md:
     shell:
         "python {input.module:q} --start {input.start:q} {params.pseudopotentials:q} --settings {params.settings:q}"
         " --temperature-K {params.temperature_K:q} --launcher {resources.launcher:q} --ranks {resources.tasks}"
-        " --output {output:q} --log {log:q}"
+        " --output {output:q}"
+        " --memory-MB {resources.mem_mb_per_cpu} --log {log:q}"
 
 
 rule collect_dft_md:
@@ -192,7 +193,7 @@ rule run_scf:
         launcher=STUDY.dft.launcher,
         tasks=STUDY.dft.ranks,
         cpus_per_task=1,
-        mem_mb=growing(4000),
+        mem_mb_per_cpu=growing(4000),
         runtime=growing(480),
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
@@ -203,7 +204,7 @@ rule run_scf:
         "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
         " --settings {params.settings:q} --temperature-K {params.temperature_K:q}"
         " --launcher {resources.launcher:q} --ranks {resources.tasks}"
-        " --memory-MB {resources.mem_mb} --outdir {output.scratch:q} --output-text {output.text:q} --log {log:q}"
+        " --memory-MB {resources.mem_mb_per_cpu} --outdir {output.scratch:q} --output-text {output.text:q} --log {log:q}"
 
 
 rule run_ldos:
@@ -227,7 +228,7 @@ rule run_ldos:
         launcher=STUDY.dft.launcher,
         tasks=STUDY.dft.ranks,
         cpus_per_task=1,
-        mem_mb=growing(4000),
+        mem_mb_per_cpu=growing(4000),
         runtime=growing(480),
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
@@ -237,7 +238,8 @@ rule run_ldos:
     shell:
         "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
         " --scf {input.scratch:q} --settings {params.settings:q} --ldos {params.ldos:q}"
-        " --launcher {resources.launcher:q} --ranks {resources.tasks} --output {output:q} --log {log:q}"
+        " --launcher {resources.launcher:q} --ranks {resources.tasks} --output {output:q}"
+        " --memory-MB {resources.mem_mb_per_cpu} --log {log:q}"
 
 
 rule run_density:
@@ -259,13 +261,14 @@ rule run_density:
         launcher=STUDY.dft.launcher,
         tasks=STUDY.dft.ranks,
         cpus_per_task=1,
-        mem_mb=growing(4000),
+        mem_mb_per_cpu=growing(4000),
         runtime=growing(60),
     params:
         version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --scf {input.scratch:q} --launcher {resources.launcher:q}"
-        " --ranks {resources.tasks} --output {output:q} --log {log:q}"
+        " --ranks {resources.tasks} --output {output:q}"
+        " --memory-MB {resources.mem_mb_per_cpu} --log {log:q}"
 
 
 rule collect_reference:
@@ -297,4 +300,5 @@ rule collect_reference:
     shell:
         "python {input.module:q} --structure {input.structure:q} --scf {input.scratch:q} --scf-text {input.text:q}"
         " --ldos {input.ldos:q} --density {input.density:q} --settings {params.settings:q}"
-        " {params.pseudopotentials:q} --output {output:q} --log {log:q}"
+        " {params.pseudopotentials:q} --output {output:q}"
+        " --memory-MB {resources.mem_mb} --log {log:q}"

@@ -46,6 +46,19 @@ def test_mpi_steps_ran_on_two_ranks(finished):
     assert "2 ranks" in log
 
 
+def test_no_stage_took_more_memory_than_it_said(finished):
+    """Of the job itself and of the largest rank of Quantum ESPRESSO that it started."""
+    too_much = []
+    for stage in set(JOBS) - {"make_pseudopotential"}:
+        for log in (finished.results / "logs" / stage).glob("*.log"):
+            text = log.read_text()
+            predicted = re.search(r"memory: about (\d+) MB", text)
+            used = re.search(r"memory: (\d+) MB were used at the peak \(largest program started: (\d+) MB\)", text)
+            if max(map(int, used.groups())) > int(predicted[1]):
+                too_much.append((stage, predicted[1], *used.groups()))
+    assert not too_much
+
+
 def test_nothing_is_left_to_do(finished):
     assert "Nothing to be done" in finished.run(*TARGETS)
 

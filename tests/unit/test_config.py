@@ -70,8 +70,8 @@ def test_reads_and_knows_its_snapshots(content):
 def test_seed_of_a_trajectory_depends_on_seed_and_name_alone(content):
     study = parse_study(content, "x")
     other = parse_study(changed(content, "trajectories.c", {"segments": 3, "snapshots": {"test": 1}}), "x")
-    assert study.trajectory_seed("a") == other.trajectory_seed("a") != study.trajectory_seed("b")
-    assert parse_study(changed(content, "seed", 8), "x").trajectory_seed("a") != study.trajectory_seed("a")
+    assert study.seed_of("a") == other.seed_of("a") != study.seed_of("b")
+    assert parse_study(changed(content, "seed", 8), "x").seed_of("a") != study.seed_of("a")
 
 
 def test_message_is_the_one_of_the_style_guide(content):
@@ -141,6 +141,8 @@ def test_message_is_the_one_of_the_style_guide(content):
         ("ldos.spacing_eV", 0.3, "ldos.spacing_eV: expected a spacing that divides the window of 16 eV, got 0.3."),
         ("ldos.broadening_eV", 0.05, "ldos.broadening_eV: expected between 1 and 10 times ldos.spacing_eV"),
         ("supercells.be64.snapshot", "c-0", "supercells.be64.snapshot: expected one of the snapshots a-0, a-1,"),
+        ("supercells.be64.displacement_A", 0.9, "supercells.be64.displacement_A: expected a length"),
+        ("supercells.be64.stacking_fault_layer", -1, "supercells.be64.stacking_fault_layer: expected a whole number"),
         (
             "supercells.reference",
             {"snapshot": "b-0", "repeat": [1, 1, 1]},
@@ -254,6 +256,14 @@ def test_settings_for_scripts_are_canonical(content):
 
 def test_boltzmann_constant_is_the_one_of_units():
     assert pytest.approx(units.BOLTZMANN_eV_per_K, rel=1e-9) == BOLTZMANN_eV_per_K
+
+
+def test_stacking_fault_needs_a_lattice(content):
+    content = changed(content, "supercells.be64.stacking_fault_layer", 2)
+    assert not parse_study(content, "x").supercells["be64"].is_repetition
+    assert "supercells.be64.stacking_fault_layer: expected a cell that is built from a lattice" in message(
+        changed(content, "structure", {"file": "x.cif"})
+    )
 
 
 def test_generated_pages_are_true(repository):

@@ -3,13 +3,15 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from nearsight.datasets import create_field_file, variables_of_atoms
+from nearsight.datasets import create_field_file, variables_of_atoms, write_dataset
+from nearsight.descriptors.bispectrum import bispectrum
 from nearsight.errors import InputError
 from nearsight.memory import (
     check_memory,
@@ -20,6 +22,7 @@ from nearsight.memory import (
     limit_bytes,
     training_bytes,
 )
+from nearsight.model.bundle import save_bundle
 from nearsight.structures.builders import hcp_orthorhombic
 from nearsight.structures.io import write_structure
 
@@ -101,6 +104,46 @@ def test_training(tmp_path, measure, capsys):
     check(f"training, 2 x {points} points", predicted, measured, capsys)
 
 
+def test_prediction_and_its_evaluation(tmp_path, repository, capsys):
+    """All jobs of a prediction with its LDOS kept: what their logs say they will take, and took."""
+    from model_files import make_random_model
+
+    shape, descriptors = (60, 60, 60), {"twojmax": 4, "cutoff_A": 4.0}
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
+    atoms.positions += 0.01
+    atoms.info["grid_shape"] = list(shape)
+    write_structure(tmp_path / "x.extxyz", atoms)
+    model = make_random_model(bispectrum(atoms, (12, 12, 12), **descriptors), descriptors)
+    save_bundle(model, tmp_path / "model.json", tmp_path / "model.safetensors")
+    energies = model.energy_grid.energies_eV
+    reference = {
+        **variables_of_atoms(atoms),
+        "ldos": np.full((*shape, energies.size), 0.03),
+        "density": np.full(shape, 0.1),
+        "energy": energies,
+        **dict.fromkeys(("band_energy", "total_free_energy", "fermi_energy", "entropy_energy"), 1.0),
+    }
+    write_dataset(tmp_path / "r.h5", reference, {}, {})
+    (tmp_path / "e.json").write_text('{"energies_eV": {"total": 1.0}}')
+
+    def run(script, *arguments):
+        command = [sys.executable, repository / f"workflow/scripts/{script}.py", *arguments, "--log", "log"]
+        done = subprocess.run(["/bin/sh", "-c", '"$@"', "sh", *map(str, command)], cwd=tmp_path, capture_output=True)
+        text = (tmp_path / "log").read_text()
+        assert done.returncode == 0, text
+        predicted, used = (float(re.search(rf"memory: {words} ?MB", text)[1]) for words in (r"about (\d+)", r"(\d+)"))
+        check(script, 1e6 * predicted, 1e6 * used, capsys)
+
+    files = ("--model", "model.json", "--weights", "model.safetensors", "--structure", "x.extxyz")
+    run("plan_tiles", *files, "--settings", '{"accept_unfit": true}', "--keep-ldos", "--output", "plan.json")
+    run("predict_tiles", *files, "--plan", "plan.json", "--batch", 0, "--output", "b.h5")
+    outputs = ("--output", "p.h5", "--dos", "dos.csv", "--observables", "o.json")
+    run("gather_prediction", "--plan", "plan.json", "--batches", "b.h5", *outputs)
+    references = ("--reference", "r.h5", "--train-reference", "r.h5", "--reference-energies", "e.json")
+    inputs = ("--prediction", "p.h5", "--batches", "b.h5", "--energies", "e.json", *references)
+    run("evaluate_prediction", "--name", "x", "--role", "test", *inputs, "--output", "errors.json")
+
+
 def test_the_largest_energies_that_were_run():
     """131,072 atoms: 531 million points in single precision took 12.2 GiB (docs/performance.md)."""
     predicted = energies_bytes(531_000_000, 0, single=True, ranks=1)
@@ -109,18 +152,19 @@ def test_the_largest_energies_that_were_run():
 
 
 @pytest.mark.parametrize(
-    ("repeat", "points", "bands", "ecutwfc_Ry", "measured_MB"),
+    ("repeat", "points", "bands", "ecutwfc_Ry", "kpoints", "measured_MB"),
     [
-        ((1, 1, 1), 15 * 25 * 24, 12, 30, 41),
-        ((2, 1, 1), 36 * 30 * 27, 24, 40, 56),
-        ((2, 2, 1), 36 * 60 * 27, 40, 40, 90),
-        ((2, 2, 2), 36 * 60 * 60, 80, 40, 214),
+        ((1, 1, 1), 15 * 25 * 24, 12, 30, (2, 1, 1), 41),
+        ((2, 1, 1), 36 * 30 * 27, 24, 40, (2, 1, 1), 56),
+        ((2, 1, 1), 30 * 25 * 24, 20, 30, (6, 6, 6), 93),
+        ((2, 2, 1), 36 * 60 * 27, 40, 40, (2, 1, 1), 90),
+        ((2, 2, 2), 36 * 60 * 60, 80, 40, (2, 1, 1), 214),
     ],
 )
-def test_dft_as_measured(repeat, points, bands, ecutwfc_Ry, measured_MB):
-    """Resident memory (VmHWM) of pw.x 6.7, one rank, two k-points, diago_david_ndim = 4."""
+def test_dft_as_measured(repeat, points, bands, ecutwfc_Ry, kpoints, measured_MB):
+    """Resident memory (VmHWM) of pw.x 6.7, one rank, diago_david_ndim = 4."""
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat(repeat)
-    predicted = dft_bytes(atoms.get_volume(), points, len(atoms), bands, ecutwfc_Ry)
+    predicted = dft_bytes(atoms.get_volume(), points, len(atoms), bands, ecutwfc_Ry, kpoints)
     assert LEAST <= predicted / (measured_MB * 1e6) <= MOST
 
 
@@ -144,17 +188,20 @@ def system(folder, group="0::/job\n", **files):
 
 def test_the_least_limit_holds(tmp_path):
     root = system(tmp_path / "a")
-    assert limit_bytes(None, {}, root) == (8 * 2**30, "the machine's memory")
-    assert limit_bytes(1000, {}, root) == (1e9, "the rule's mem_mb")
-    assert limit_bytes(1000, {"SLURM_MEM_PER_NODE": "500"}, root) == (500 * 2**20, "SLURM_MEM_PER_NODE")
+    assert limit_bytes(None, 1, {}, root) == (8 * 2**30, "the machine's memory")
+    assert limit_bytes(1000, 1, {}, root) == (1e9, "the rule's memory")
+    assert limit_bytes(1000, 1, {"SLURM_MEM_PER_NODE": "500"}, root) == (500 * 2**20, "SLURM_MEM_PER_NODE")
     environment = {"SLURM_MEM_PER_CPU": "100", "SLURM_CPUS_PER_TASK": "3"}
-    assert limit_bytes(1000, environment, root) == (300 * 2**20, "SLURM_MEM_PER_CPU")
+    assert limit_bytes(1000, 1, environment, root) == (300 * 2**20, "SLURM_MEM_PER_CPU")
+    assert limit_bytes(None, 4, {}, root) == (2 * 2**30, "the machine's memory")
+    two_here = {"SLURM_MEM_PER_NODE": "500", "SLURM_TASKS_PER_NODE": "2(x2)"}
+    assert limit_bytes(1000, 4, two_here, root) == (250 * 2**20, "SLURM_MEM_PER_NODE")
     root = system(tmp_path / "b", job__memory_dot_max="max\n", memory_dot_max="1048576\n")
-    assert limit_bytes(None, {}, root) == (2**20, "its control group")
+    assert limit_bytes(None, 1, {}, root) == (2**20, "its control group")
     root = system(tmp_path / "c", job__memory_dot_max="2097152\n", memory_dot_max="max\n")
-    assert limit_bytes(1000, {}, root) == (2**21, "its control group")
+    assert limit_bytes(1000, 1, {}, root) == (2**21, "its control group")
     root = system(tmp_path / "d", "5:memory:/job\n", memory__job__memory_dot_limit_in_bytes="3145728\n")
-    assert limit_bytes(None, {}, root) == (3 * 2**20, "its control group")
+    assert limit_bytes(None, 1, {}, root) == (3 * 2**20, "its control group")
 
 
 def test_a_job_that_needs_more_is_refused_with_the_number():

@@ -326,12 +326,33 @@ class Training(Section):
 
 
 class Supercell(Section):
-    """A larger structure that the model predicts: a snapshot, repeated."""
+    """A larger structure that the model predicts: a snapshot, repeated; displaced, faulted if asked."""
 
     snapshot: str = _key("name of the snapshot, such as b-0", "the name of a snapshot")
     repeat: list[Positive] = _key(
         "repetitions along the three edges", "three whole numbers between 1 and 10000", min_length=3, max_length=3
     )
+    displacement_A: float = _key(
+        "standard deviation of a further displacement of every atom along each axis, so that no part repeats",
+        "a length",
+        unit="Å",
+        default=0.0,
+        ge=0,
+        le=0.5,
+    )
+    stacking_fault_layer: int | None = _key(
+        "first of the three hexagonal layers, counted from 0 along the third edge, that are shifted by a/√3; only for "
+        "cells that are built from a lattice",
+        "a whole number",
+        default=None,
+        ge=0,
+        le=100000,
+    )
+
+    @property
+    def is_repetition(self) -> bool:
+        """Whether its energies per atom are the snapshot's."""
+        return self.displacement_A == 0 and self.stacking_fault_layer is None
 
 
 class Inference(Section):
@@ -405,9 +426,9 @@ class Study(Section):
         trajectory, _, index = snapshot.rpartition("-")
         return self.trajectories[trajectory].snapshots.roles()[int(index)]
 
-    def trajectory_seed(self, trajectory: str) -> int:
-        """Seed of one trajectory's velocities: a function of seed and name alone, not of the other trajectories."""
-        return int(sha256(f"{self.seed} {trajectory}".encode()).hexdigest()[:7], 16)
+    def seed_of(self, name: str) -> int:
+        """Seed of one trajectory or supercell: a function of the study's seed and the name alone, not of the others."""
+        return int(sha256(f"{self.seed} {name}".encode()).hexdigest()[:7], 16)
 
 
 # ----------------------------------------------------------------------------------------------- reading
@@ -668,6 +689,13 @@ def _wrong_supercells(study: Study) -> list[tuple[str, str]]:
                 (
                     f"supercells.{name}.snapshot",
                     f"expected one of the snapshots {', '.join(snapshots)}, got {supercell.snapshot}.",
+                )
+            )
+        if supercell.stacking_fault_layer is not None and not isinstance(study.structure, BuiltStructure):
+            wrong.append(
+                (
+                    f"supercells.{name}.stacking_fault_layer",
+                    "expected a cell that is built from a lattice, whose layers are known, got structure.file.",
                 )
             )
     return wrong

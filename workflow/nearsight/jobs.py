@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from nearsight.errors import NearsightError
 from nearsight.files import explain_storage
+from nearsight.memory import log_memory_used
 
 logger = logging.getLogger("nearsight")
 
@@ -70,6 +71,7 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
             logger.addHandler(handlers[-1])
         with _stop_on_sigterm():
             main(arguments)
+        log_memory_used()
     except NearsightError as error:
         logger.error("%s", error)
         sys.exit(1)

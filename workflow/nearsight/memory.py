@@ -7,6 +7,9 @@ measured. The estimate is meant to lie between 1 and 1.5 times that (docs/reliab
 import logging
 import math
 import os
+import re
+import resource
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,11 +20,18 @@ from nearsight.errors import InputError
 logger = logging.getLogger("nearsight")
 
 #: Python with the libraries of a stage, as measured: numpy, ASE, HDF5, MPI; all but the first two with torch.
-PROCESS_BYTES = 130 << 20
+PROCESS_BYTES = 160 << 20
 LAMMPS_PROCESS_BYTES = 190 << 20
-ENERGIES_PROCESS_BYTES = 340 << 20
+ENERGIES_PROCESS_BYTES = 400 << 20
 TRAINING_PROCESS_BYTES = 450 << 20
-INFERENCE_PROCESS_BYTES = 600 << 20
+INFERENCE_PROCESS_BYTES = 320 << 20
+
+#: What torch and the kernel keep for a thread, as measured.
+INFERENCE_THREAD_BYTES = 70 << 20
+
+#: An atom while its structure is read and checked, and in the pairs of the radial distribution, as measured.
+INFERENCE_ATOM_BYTES = 8 << 10
+PLAN_ATOM_BYTES = 20 << 10
 
 #: Fields at the peak of the energies, in xc: |∇n|², ∇n·∇n_val, coefficients of both densities, others at work.
 ENERGY_FIELDS = 6.5
@@ -35,8 +45,22 @@ PW_FIELDS = 40
 #: pw.x with its libraries, as measured.
 PW_PROCESS_BYTES = 34 << 20
 
+#: Complex fields on the dense grid in pp.x: density, potentials, the whole field on its first rank and its copies.
+PP_FIELDS = 12
+
+#: A cube file while it is read, per number: its text three times (13 bytes), a Python string, a float.
+CUBE_BYTES = 130
+
+#: Chunks that HDF5 keeps of one open file.
+HDF5_CACHE_BYTES = 4 << 20
+
 #: Projectors of an atom without d states: two of s and two of each of three p.
 PROJECTORS_PER_ATOM = 8
+
+
+def structure_bytes(atoms: int) -> float:
+    """Memory of a job that builds, checks and writes a structure of so many atoms."""
+    return PROCESS_BYTES + PLAN_ATOM_BYTES * atoms
 
 
 def descriptors_bytes(points: int, components: int, atoms: int, block_bytes: int, *, ranks: int, whole: bool) -> float:
@@ -79,55 +103,107 @@ def energies_bytes(points: int, ion_bytes: float, *, single: bool, ranks: int) -
 def inference_bytes(
     tile_points: int, components: int, energies: int, atoms: int, chunk_points: int, *, threads: int, keep_ldos: bool
 ) -> float:
-    """Memory of one rank of predict_tiles: a tile's three fields and their copies, and a chunk of each thread."""
+    """Memory of one rank of predict_tiles: a tile's three fields with copies, a chunk of each thread, the atoms."""
     chunk = min(chunk_points, tile_points) * (8 * components + 4 * energies * keep_ldos)
-    return INFERENCE_PROCESS_BYTES + threads * chunk + tile_points * (48 + 8 * energies * keep_ldos) + 200 * atoms
+    of_threads = threads * (INFERENCE_THREAD_BYTES + chunk)
+    tile = tile_points * (48 + 8 * energies * keep_ldos)
+    return INFERENCE_PROCESS_BYTES + of_threads + tile + INFERENCE_ATOM_BYTES * atoms
+
+
+def gathering_bytes(tile_points: int, batches: int) -> float:
+    """Memory of gather_prediction: three fields of a tile with their sums, what HDF5 keeps of each open batch."""
+    return INFERENCE_PROCESS_BYTES + 32 * tile_points + batches * HDF5_CACHE_BYTES
+
+
+def reference_bytes(points: int, energies: int) -> float:
+    """Memory of collect_reference: the LDOS in float32 with one plane's copies, and one cube file as text."""
+    return PROCESS_BYTES + points * (CUBE_BYTES + 4 * energies + 8)
+
+
+def evaluation_bytes(points: int, energies: int) -> float:
+    """Memory of evaluate_prediction: the LDOS of prediction and reference in float32, differences in float64."""
+    return PROCESS_BYTES + points * (24 * energies + 32)
+
+
+def density_bytes(points: int) -> float:
+    """Memory of run_density: pp.x, which holds some fields on its first rank, then its cube file as text."""
+    return PROCESS_BYTES + max(PW_PROCESS_BYTES + 16 * PP_FIELDS * points, CUBE_BYTES * points)
 
 
 def dft_bytes(
-    volume_A3: float, points: int, atoms: int, bands: int, ecutwfc_Ry: float, *, ndim: int = 4, ranks: int = 1
+    volume_A3: float,
+    points: int,
+    atoms: int,
+    bands: int,
+    ecutwfc_Ry: float,
+    kpoints: Sequence[int],
+    *,
+    ndim: int = 4,
+    ranks: int = 1,
 ) -> float:
-    """Memory of all ranks of pw.x in an SCF.
+    """Memory of one rank of pw.x in an SCF.
 
-    Plane waves of a wave function: Ω k³/(6π²), k = √ecutwfc (bohr⁻¹, Ry); wave functions, Davidson's space of ndim
-    times them, projectors and fields are shared out over the ranks.
+    Plane waves of a wave function: Ω k³/(6π²), k = √ecutwfc (bohr⁻¹, Ry). Wave functions of every k-point (pw.x keeps
+    them in memory by default), Davidson's space of ndim times those of one, projectors and fields are shared out over
+    the ranks. kpoints: the mesh, of which time reversal leaves half.
     """
     waves = volume_A3 / units.BOHR_A**3 * ecutwfc_Ry**1.5 / (6 * math.pi**2)
-    vectors = bands * (1 + DAVIDSON_SETS * ndim) + PROJECTORS_PER_ATOM * atoms
-    return ranks * PW_PROCESS_BYTES + 16 * (waves * vectors + PW_FIELDS * points)
+    mesh = math.prod(kpoints)
+    # k and -k are one, up to eight are their own opposites
+    different = (mesh + min(mesh, 8)) // 2
+    vectors = bands * (different + DAVIDSON_SETS * ndim) + PROJECTORS_PER_ATOM * atoms
+    return PW_PROCESS_BYTES + 16 * (waves * vectors + PW_FIELDS * points) / ranks
 
 
 # ------------------------------------------------------------------------------------------------------- limits
 
 
 def limit_bytes(
-    job_MB: float | None, environment: Mapping[str, str] = os.environ, system: Path = Path("/")
+    rank_MB: float | None, ranks: int = 1, environment: Mapping[str, str] = os.environ, system: Path = Path("/")
 ) -> tuple[float, str]:
-    """The least memory that this process may take, and who says so.
+    """The least memory that one of `ranks` equal processes may take, and who says so.
 
-    job_MB: what the rule promised; else Slurm's variables, the control groups of this process, the machine's memory.
+    rank_MB: what the rule promised each; else Slurm's variables, the control groups of this process, the machine's
+    memory. What is a node's is shared by the ranks on it.
     """
+    # "4(x2)": four tasks on each of two nodes
+    tasks = re.match(r"\d+", environment.get("SLURM_TASKS_PER_NODE", ""))
+    here = min(ranks, int(tasks[0])) if tasks else ranks
     limits = [(_machine(system), "the machine's memory"), *((n, "its control group") for n in _groups(system))]
-    if job_MB is not None:
-        limits.append((job_MB * 1e6, "the rule's mem_mb"))
     if per_node := environment.get("SLURM_MEM_PER_NODE"):
         limits.append((float(per_node) * 2**20, "SLURM_MEM_PER_NODE"))
+    limits = [(size / here, source) for size, source in limits]
+    if rank_MB is not None:
+        limits.append((rank_MB * 1e6, "the rule's memory"))
     if per_cpu := environment.get("SLURM_MEM_PER_CPU"):
         cores = int(environment.get("SLURM_CPUS_PER_TASK", "1"))
         limits.append((float(per_cpu) * 2**20 * cores, "SLURM_MEM_PER_CPU"))
     return min(limits)
 
 
-def check_memory(stage: str, needed_bytes: float, job_MB: float | None = None) -> None:
-    """Log what a stage will take. Raises InputError where that is more than it may take."""
-    limit, source = limit_bytes(job_MB)
-    logger.info("memory: about %.2f GB at the peak, %.2f GB allowed (%s)", needed_bytes / 1e9, limit / 1e9, source)
+def check_memory(stage: str, needed_bytes: float, rank_MB: float | None = None, ranks: int = 1) -> None:
+    """Log what each of a stage's ranks will take. Raises InputError where that is more than it may take."""
+    limit, source = limit_bytes(rank_MB, ranks)
+    each = " by each rank" if ranks > 1 else ""
+    logger.info(
+        "memory: about %.0f MB at the peak%s, %.0f MB allowed (%s)", needed_bytes / 1e6, each, limit / 1e6, source
+    )
     if needed_bytes > limit:
         raise InputError(
-            f"{stage}: expected to need about {needed_bytes / 1e9:.2f} GB of memory, got {limit / 1e9:.2f} GB "
+            f"{stage}: expected to need about {needed_bytes / 1e9:.2f} GB of memory{each}, got {limit / 1e9:.2f} GB "
             f"({source}). Give it {math.ceil(needed_bytes / 1e6)} MB (snakemake --set-resources {stage}:...), take "
             "more ranks or a machine with more memory, or make the problem smaller."
         )
+
+
+def log_memory_used() -> None:
+    """Log the largest resident memory of this process so far, and of the largest program that it ran."""
+    ours, programs = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    kibibyte = 1 if sys.platform == "darwin" else 1024
+    logger.info(
+        "memory: %.0f MB were used at the peak (largest program started: %.0f MB)",
+        ours * kibibyte / 1e6, programs * kibibyte / 1e6,
+    )  # fmt: skip
 
 
 def _machine(system: Path) -> float:

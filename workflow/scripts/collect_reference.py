@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from math import prod
 from pathlib import Path
 
 from nearsight.datasets import write_dataset
@@ -12,6 +13,7 @@ from nearsight.espresso.programs import version_of
 from nearsight.espresso.pseudopotential import require_element
 from nearsight.espresso.reference import collect_variables, elements_of
 from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.memory import check_memory, reference_bytes
 from nearsight.provenance import collect_provenance
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
@@ -41,7 +43,10 @@ def main(arguments: argparse.Namespace) -> None:
         if key not in arguments.settings:
             raise InputError(f"settings.{key}: expected the setting of the runs, found none.")
     atoms = read_structure(arguments.structure)
+    grid = grid_of(atoms, arguments.structure)
     DftSettings.read(arguments.settings["dft"], "dft")
+    ldos = LdosSettings.read(arguments.settings["ldos"], "ldos")
+    check_memory("collect_reference", reference_bytes(prod(grid), ldos.count), arguments.memory_MB)
     pseudopotentials = pseudopotentials_of(arguments)
     elements = elements_of(atoms)
     missing = sorted(set(elements) - set(pseudopotentials))
@@ -49,12 +54,12 @@ def main(arguments: argparse.Namespace) -> None:
         raise InputError(f"pseudopotentials: expected one for {missing[0]}, found none. Add it to the configuration.")
     variables = collect_variables(
         atoms,
-        grid_of(atoms, arguments.structure),
+        grid,
         arguments.scf,
         arguments.scf_text,
         arguments.ldos,
         arguments.density,
-        LdosSettings.read(arguments.settings["ldos"], "ldos"),
+        ldos,
         arguments.settings["temperature_K"],
     )
     settings = {

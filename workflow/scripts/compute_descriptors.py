@@ -91,7 +91,7 @@ def main(arguments: argparse.Namespace) -> None:
     whole = arguments.backend == "lammps"
     needed = descriptors_bytes(points, components, len(atoms), BLOCK_BYTES, ranks=comm.size, whole=whole)
     given_MB = arguments.memory_MB and arguments.memory_MB * arguments.threads  # the rule gives it per core
-    on_rank_0(comm, lambda: check_memory("compute_descriptors", needed, given_MB))
+    on_rank_0(comm, lambda: check_memory("compute_descriptors", needed, given_MB, comm.size))
     started = time.perf_counter()
     if arguments.backend == "lammps":
         brick = bispectrum_brick(atoms, shape, settings, backend="lammps", precision=arguments.precision, comm=comm)

@@ -16,6 +16,7 @@ from nearsight.inference.evaluate import evaluate_fields
 from nearsight.inference.tiles import slices_of
 from nearsight.jobs import make_parser, run_job
 from nearsight.ldos import EnergyGrid, dos_from_ldos, integrate_dos
+from nearsight.memory import check_memory, evaluation_bytes
 
 logger = logging.getLogger("nearsight")
 
@@ -51,6 +52,8 @@ def main(arguments: argparse.Namespace) -> None:
         conditions = {key: settings[key] for key in ("electrons", "temperature_K", "broadening_eV")}
         grid = EnergyGrid.from_energies(reference["energy"].values)
         atoms = atoms_of(reference)
+        points, energies = reference["density"].size, reference.sizes["energy"]
+        check_memory("evaluate_prediction", evaluation_bytes(points, energies), arguments.memory_MB)
         reference_ldos = reference["ldos"].values
         reference_dos = dos_from_ldos(reference_ldos, atoms.get_volume() / reference["density"].size)
         fields = evaluate_fields(

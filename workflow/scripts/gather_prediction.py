@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 
 from nearsight.inference.gather import gather_batches
+from nearsight.inference.tiles import LARGEST_TILE
 from nearsight.jobs import make_parser, run_job
+from nearsight.memory import check_memory, gathering_bytes
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -20,6 +22,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Sum the DOS, find μ, correct and join the density, check its integral, write the files."""
+    needed = gathering_bytes(LARGEST_TILE, len(arguments.batches))
+    check_memory("gather_prediction", needed, arguments.memory_MB)
     gather_batches(
         arguments.plan, arguments.batches, arguments.output, dos=arguments.dos, observables=arguments.observables
     )

@@ -43,6 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
         ),
         model_sha256=sha256_of(arguments.weights),
         structure_sha256=sha256_of(arguments.structure),
+        memory_MB=arguments.memory_MB,
         progress=lambda tiles: show_progress(tiles, "pre-pass", unit="tile"),
     )
     write_json(arguments.output, plan.to_json())

@@ -12,7 +12,7 @@ from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.plan import PredictionPlan
-from nearsight.inference.tiles import CHUNK_POINTS
+from nearsight.inference.tiles import CHUNK_POINTS, points_of
 from nearsight.jobs import make_parser, show_progress
 from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import load_bundle
@@ -41,9 +41,11 @@ def main(arguments: argparse.Namespace) -> None:
     plan, plan_sha256 = on_rank_0(comm, lambda: read_plan(arguments))
     model = load_bundle(arguments.model, arguments.weights)
     atoms, _ = on_rank_0(comm, lambda: read_gridded_structure(arguments.structure))
-    sizes = (plan.tile_points, model.network_settings.inputs, model.energy_grid.count, len(atoms), CHUNK_POINTS)
+    tile_points = min(plan.tile_points, points_of(plan.batches[arguments.batch]))
+    sizes = (tile_points, model.network_settings.inputs, model.energy_grid.count, len(atoms), CHUNK_POINTS)
     needed = inference_bytes(*sizes, threads=arguments.threads, keep_ldos=plan.keep_ldos)
-    on_rank_0(comm, lambda: check_memory("predict_tiles", needed))
+    given_MB = arguments.memory_MB and arguments.memory_MB / comm.size  # the rule gives it to all ranks together
+    on_rank_0(comm, lambda: check_memory("predict_tiles", needed, given_MB, comm.size))
     inputs = {"plan": arguments.plan, "model": arguments.model, "weights": arguments.weights}
     predict_batch(
         plan,

@@ -2,11 +2,14 @@
 
 import argparse
 import logging
+from math import prod
 from pathlib import Path
 
 from nearsight.espresso.options import add_launch_options, launch_of
+from nearsight.espresso.outputs import read_electronic_structure, xml_of
 from nearsight.espresso.scf import run_density
 from nearsight.jobs import make_parser, run_job
+from nearsight.memory import check_memory, density_bytes
 
 logger = logging.getLogger("nearsight")
 
@@ -22,6 +25,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the cube file, whole."""
+    points = prod(read_electronic_structure(xml_of(arguments.scf)).grid)
+    check_memory("run_density", density_bytes(points), arguments.memory_MB, arguments.ranks)
     run_density(arguments.scf, launch_of(arguments), arguments.output)
 
 

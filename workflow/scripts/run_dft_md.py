@@ -2,18 +2,22 @@
 
 import argparse
 import logging
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from nearsight.espresso.dynamics import run_segment
-from nearsight.espresso.inputs import MdSettings
+from nearsight.espresso.grid import fft_shape
+from nearsight.espresso.inputs import MdSettings, default_bands
 from nearsight.espresso.options import (
     add_launch_options,
     add_pseudopotential_option,
+    check_dft_memory,
     launch_of,
     pseudopotentials_of,
 )
+from nearsight.espresso.pseudopotential import require_element
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.structures.io import read_structure, write_structure
 
@@ -37,9 +41,14 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Run the segment and write its frames, whole."""
     settings = MdSettings.read(arguments.settings, "md", ignored=("equilibration_fs",))
+    start, pseudopotentials = read_structure(arguments.start), pseudopotentials_of(arguments)
+    grid = fft_shape(start.cell, settings.ecutrho_Ry or 4 * settings.ecutwfc_Ry)
+    valence = {symbol: require_element(pseudopotentials[symbol], symbol).valence for symbol in set(start.symbols)}
+    bands = default_bands(sum(valence[symbol] for symbol in start.symbols))
+    check_dft_memory("run_dft_md", start, prod(grid), settings, bands, arguments)
     frames = run_segment(
-        read_structure(arguments.start),
-        pseudopotentials_of(arguments),
+        start,
+        pseudopotentials,
         settings,
         arguments.temperature_K,
         launch_of(arguments),

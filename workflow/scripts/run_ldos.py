@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from math import prod
 from pathlib import Path
 
 from nearsight.espresso.inputs import DftSettings, LdosSettings
@@ -9,6 +10,7 @@ from nearsight.espresso.ldos import run_ldos
 from nearsight.espresso.options import (
     add_launch_options,
     add_pseudopotential_option,
+    check_dft_memory,
     launch_of,
     pseudopotentials_of,
 )
@@ -35,12 +37,15 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Write the cube files, all or none."""
     atoms = read_structure(arguments.structure)
+    grid = grid_of(atoms, arguments.structure)
+    settings = DftSettings.read(arguments.settings, "dft")
+    check_dft_memory("run_ldos", atoms, prod(grid), settings, settings.bands, arguments)
     run_ldos(
         atoms,
-        grid_of(atoms, arguments.structure),
+        grid,
         pseudopotentials_of(arguments),
         arguments.scf,
-        DftSettings.read(arguments.settings, "dft"),
+        settings,
         LdosSettings.read(arguments.ldos, "ldos"),
         launch_of(arguments),
         arguments.output,

@@ -9,12 +9,12 @@ from nearsight.espresso.inputs import DftSettings
 from nearsight.espresso.options import (
     add_launch_options,
     add_pseudopotential_option,
+    check_dft_memory,
     launch_of,
     pseudopotentials_of,
 )
 from nearsight.espresso.scf import run_scf
 from nearsight.jobs import make_parser, parse_settings, run_job
-from nearsight.memory import check_memory, dft_bytes
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
 
@@ -39,8 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
     atoms = read_structure(arguments.structure)
     grid = grid_of(atoms, arguments.structure)
     settings = DftSettings.read(arguments.settings, "dft")
-    sizes = (atoms.get_volume(), prod(grid), len(atoms), settings.bands, settings.ecutwfc_Ry)
-    check_memory("run_scf", dft_bytes(*sizes, ranks=arguments.ranks), arguments.memory_MB)
+    check_dft_memory("run_scf", atoms, prod(grid), settings, settings.bands, arguments)
     run_scf(
         atoms,
         grid,

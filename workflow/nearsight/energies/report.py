@@ -52,7 +52,7 @@ def write_energies(
         density = dataset["density"]
         single = density.size >= SINGLE_FROM_POINTS
         needed = energies_bytes(density.size, memory_of_ions(atoms), single=single, ranks=comm.size)
-        on_rank_0(comm, lambda: check_memory("compute_energies", needed, memory_MB))
+        on_rank_0(comm, lambda: check_memory("compute_energies", needed, memory_MB, comm.size))
         options = {"pseudopotentials": pseudopotentials, "ecutrho_Ry": ecutrho_Ry, "single": single}
         options["comm"] = comm
         further = {}

@@ -66,6 +66,12 @@ class MdSettings(Settings):
     mixing_beta: float = 0.7
 
 
+def default_bands(valence_electrons: float) -> int:
+    """Number of bands that pw.x takes of a metal where none is asked for: a fifth, and at least four, are empty."""
+    occupied = round(valence_electrons / 2)
+    return max(round(1.2 * occupied), occupied + 4)
+
+
 @dataclass(frozen=True)
 class LdosSettings(Settings):
     """The configuration's section `ldos`: the energies of the LDOS and their broadening s (QE's degauss_ldos)."""

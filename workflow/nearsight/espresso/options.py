@@ -3,7 +3,11 @@
 import argparse
 from pathlib import Path
 
+from ase import Atoms
+
+from nearsight.espresso.inputs import DftSettings, MdSettings
 from nearsight.espresso.programs import Launch
+from nearsight.memory import PROCESS_BYTES, check_memory, dft_bytes
 
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:
@@ -44,3 +48,24 @@ def launch_of(arguments: argparse.Namespace) -> Launch:
 def pseudopotentials_of(arguments: argparse.Namespace) -> dict[str, Path]:
     """Element -> UPF file."""
     return dict(arguments.pseudopotential)
+
+
+def check_dft_memory(
+    stage: str,
+    atoms: Atoms,
+    points: int,
+    settings: DftSettings | MdSettings,
+    bands: int,
+    arguments: argparse.Namespace,
+) -> None:
+    """Log what a rank of pw.x will take, with the job's own Python beside it. Raises InputError where it may not."""
+    needed = dft_bytes(
+        atoms.get_volume(),
+        points,
+        len(atoms),
+        bands,
+        settings.ecutwfc_Ry,
+        settings.kpoints,
+        ranks=arguments.ranks,
+    )
+    check_memory(stage, PROCESS_BYTES + needed, arguments.memory_MB, arguments.ranks)

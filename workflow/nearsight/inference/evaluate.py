@@ -28,8 +28,9 @@ class FieldErrors:
 
 def relative_error_percent(values: np.ndarray, reference: np.ndarray) -> float:
     """100 Σ|v - r| / Σ|r|, summed in float64."""
-    difference = np.abs(np.subtract(values, reference, dtype=np.float64)).sum()
-    return float(100 * difference / np.abs(reference).sum(dtype=np.float64))
+    difference = np.subtract(values, reference, dtype=np.float64)
+    np.abs(difference, out=difference)
+    return float(100 * difference.sum() / np.abs(reference).sum(dtype=np.float64))
 
 
 def mean_absolute_percentage_error(values: np.ndarray, reference: np.ndarray) -> float:

@@ -16,8 +16,9 @@ from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import prepare_predictor
-from nearsight.inference.tiles import choose_tile_points, plan_batches
+from nearsight.inference.tiles import CHUNK_POINTS, choose_tile_points, plan_batches
 from nearsight.ldos import find_fermi_level
+from nearsight.memory import PLAN_ATOM_BYTES, check_memory, inference_bytes
 from nearsight.model.bundle import ModelBundle
 
 #: Largest stride of the pre-pass: every third point leaves the Fermi level of two beryllium atoms 0.08 meV off,
@@ -117,11 +118,13 @@ def make_plan(
     *,
     model_sha256: str,
     structure_sha256: str,
+    memory_MB: float | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> PredictionPlan:
     """Check that model, structure and memory fit together, run the pre-pass and cut the grid.
 
-    Raises InputError where the structure is too far from the training set and `settings` do not accept that.
+    memory_MB: what the job was given; the tiles follow from the settings' memory_GiB. Raises InputError where the
+    structure is too far from the training set and `settings` do not accept that.
     """
     stride = choose_stride(shape, settings.largest_stride)
     coarse = tuple(-(-n // stride) for n in shape)
@@ -129,14 +132,11 @@ def make_plan(
         model, atoms, coarse, backend=settings.backend, precision=settings.precision, threads=settings.threads
     )
     electrons = count_valence_electrons(atoms, model)
-    tile_points = choose_tile_points(
-        settings.memory_GiB,
-        settings.threads,
-        model.network_settings.inputs,
-        model.energy_grid.count,
-        len(atoms),
-        keep_ldos=settings.keep_ldos,
-    )
+    sizes = (model.network_settings.inputs, model.energy_grid.count, len(atoms))
+    tile_points = choose_tile_points(settings.memory_GiB, settings.threads, *sizes, keep_ldos=settings.keep_ldos)
+    prepass_tile = min(tile_points, prod(coarse))
+    needed = inference_bytes(prepass_tile, *sizes, CHUNK_POINTS, threads=settings.threads, keep_ldos=False)
+    check_memory("plan_tiles", needed + PLAN_ATOM_BYTES * len(atoms), memory_MB)
     batches = plan_batches(shape, settings.batches)
     fitness = judge_fitness(model, atoms, shape, settings.backend)
     check_fitness(fitness, accept_unfit=settings.accept_unfit)
