@@ -163,14 +163,47 @@ def test_job_past_its_time_limit(training, cluster):
     training.check_model()
 
 
-def test_out_of_memory_once(training, cluster):
-    """Python with PyTorch takes more than 250 MB and, with Snakemake beside it, less than 750."""
-    output = training.workflow.run(MODEL, "--set-resources", "train_model:mem_mb=attempt*250")
+#: Imported by Python at its start (as sitecustomize): once, while a training writes a checkpoint after the first one,
+#: it takes more memory than the job has. PyDLL's functions keep Python's lock, so that the training stands still in
+#: its write from the moment that the temporary file was seen until Slurm kills it.
+GLUTTON = """
+import ctypes, os, sys, threading, time
+from pathlib import Path
+
+C, MEBIBYTES, TAKEN = ctypes.PyDLL(None), {mebibytes}, {taken!r}
+
+def take_memory(folder):
+    while True:
+        for path in folder.glob(".checkpoint.part-*") if (folder / "checkpoint.safetensors").exists() else ():
+            if C.access(os.fsencode(path), 0) == 0:
+                C.creat(os.fsencode(TAKEN), 0o600)
+                taken = b"x" * (MEBIBYTES << 20)
+                C.sleep(60)
+        time.sleep(0.0005)
+
+if any(word.endswith("train_model.py") for word in sys.orig_argv) and not os.path.exists(TAKEN):
+    folder = Path(sys.orig_argv[sys.orig_argv.index("--checkpoint") + 1]).parent
+    threading.Thread(target=take_memory, args=[folder], daemon=True).start()
+"""
+
+
+def test_out_of_memory_once(training, cluster, tmp_path):
+    """A training with 1,000 MB takes 1,000 MiB more than it needs, in the midst of a write; then it has 2,000 MB."""
+    taken, folder = tmp_path / "taken", tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(GLUTTON.format(mebibytes=1000, taken=str(taken)))
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    training.workflow.environment = {**training.workflow.environment, "PYTHONPATH": path}
+    snakemake = training.workflow.start(MODEL, "--set-resources", "train_model:mem_mb=attempt*1000")
+    wait_for(taken.exists, 240, "the training to write", lambda: training.workflow.log.read_text()[-3000:], step=0.001)
+    assert training.is_writing()
+    output = training.workflow.finish(snakemake)
     assert "Trying to restart job" in output
-    first, *_, last = training.jobs()
+    first, last = training.jobs()
     assert f"StepId={first['id']}.0 exceeded memory limit" in (cluster.folder / "slurmd.log").read_text()
     assert (first["state"] != "COMPLETED", last["state"]) == (True, "COMPLETED")
-    assert (megabytes(first), megabytes(last) // 250) == (250, len(training.jobs()))
+    assert (megabytes(first), megabytes(last)) == (1000, 2000)
+    training.check_resumed()
     training.check_model()
 
 
