@@ -2,7 +2,7 @@
 
 
 rule build_supercell:
-    """A larger structure: one snapshot, repeated."""
+    """A larger structure: one snapshot, repeated, displaced and with a stacking fault if the study says so."""
     input:
         module=script("build_supercell"),
         structure=lambda wildcards: f"{RESULTS}/structures/{STUDY.supercells[wildcards.supercell].snapshot}.extxyz",
@@ -20,11 +20,13 @@ rule build_supercell:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        repeat=lambda wildcards: STUDY.supercells[wildcards.supercell].repeat,
+        settings=lambda wildcards: STUDY.supercells[wildcards.supercell].without("snapshot"),
+        crystal=STUDY.structure.without("repeat"),
+        seed=lambda wildcards: STUDY.seed_of(wildcards.supercell),
         version=VERSIONS["structures"],
     shell:
-        "python {input.module:q} --structure {input.structure:q} --repeat {params.repeat:q}"
-        " --output {output:q} --log {log:q}"
+        "python {input.module:q} --structure {input.structure:q} --settings {params.settings:q}"
+        " --crystal {params.crystal:q} --seed {params.seed:q} --memory-MB {resources.mem_mb} --output {output:q} --log {log:q}"
 
 
 rule compute_descriptors:

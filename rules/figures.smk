@@ -162,7 +162,11 @@ rule write_summary:
     params:
         study=STUDY.study,
         names=PREDICTED,
-        supercells=[f"--supercell={name}={supercell.snapshot}" for name, supercell in STUDY.supercells.items()],
+        supercells=[
+            f"--supercell={name}={supercell.snapshot}"
+            for name, supercell in STUDY.supercells.items()
+            if supercell.is_repetition
+        ],
         benchmarks=f"{RESULTS}/benchmarks",
         version=VERSIONS["figures"],
     shell:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from nearsight.structures.builders import hcp_orthorhombic
 from nearsight.structures.io import read_frames, read_structure, write_structure
+from nearsight.structures.large import stacking_sequence
 
 STRUCTURE = {"element": "Be", "lattice": "hcp", "density_g_cm3": 1.896, "c_over_a": 1.5797, "repeat": [2, 1, 1]}
 
@@ -58,12 +60,38 @@ def test_from_the_lattice_to_a_supercell(job):
     # twice the temperature of 21 degrees of freedom, by ASE's 24
     assert atoms.get_temperature() == pytest.approx(2 * 298 * 21 / 24, rel=1e-4)
 
-    result = run("build_supercell", "--structure", reference, "--repeat", 2, 2, 2, "--output", supercell)
+    result = run("build_supercell", "--structure", reference, *supercell_options(2, 2, 2), "--output", supercell)
     assert result.returncode == 0
     assert result.stderr == ""
     atoms = read_structure(supercell)
     assert len(atoms) == 64
     assert tuple(atoms.info["grid_shape"]) == (72, 60, 54)
+
+
+def supercell_options(*repeat, displacement_A=0.0, stacking_fault_layer=None):
+    settings = {"repeat": repeat, "displacement_A": displacement_A, "stacking_fault_layer": stacking_fault_layer}
+    return ["--settings", json.dumps(settings), "--crystal", json.dumps(STRUCTURE | {"repeat": [1, 1, 1]})]
+
+
+def test_displaced_supercell_with_a_stacking_fault(job):
+    folder, run = job
+    reference = folder / "reference.extxyz"
+    run("build_structure", "--settings", json.dumps(STRUCTURE), "--ecutrho-Ry", 160, "--output", reference)
+    found = {}
+    for name, seed, layer in (("plain", 1, None), ("fault", 1, 3), ("again", 1, 3), ("other", 2, None)):
+        options = supercell_options(1, 2, 3, displacement_A=0.03, stacking_fault_layer=layer)
+        output = folder / f"{name}.extxyz"
+        done = run("build_supercell", "--structure", reference, *options, "--seed", seed, "--output", output)
+        assert done.returncode == 0, done.stderr
+        found[name] = read_structure(output)
+    assert tuple(found["fault"].info["grid_shape"]) == (36, 60, 81)
+    assert (found["again"].positions == found["fault"].positions).all()
+    ideal = read_structure(reference).repeat((1, 2, 3))
+    assert (found["plain"].positions - ideal.positions).std() == pytest.approx(0.03, rel=0.2)
+    assert np.abs(found["plain"].positions - found["other"].positions).min() > 0
+    crystal = hcp_orthorhombic("Be", STRUCTURE["density_g_cm3"], STRUCTURE["c_over_a"])
+    layers = [stacking_sequence(found[name], crystal.cell[0, 0], crystal.cell[2, 2] / 2) for name in ("plain", "fault")]
+    assert layers == ["ABABAB", "ABACBC"]
 
 
 @pytest.fixture
@@ -143,7 +171,7 @@ def test_a_bad_structure_stops_every_job_that_reads_it(job, content, message):
     settings = json.dumps({"file": str(bad)})
     fails(job, message, "build_structure", "--settings", settings, "--ecutrho-Ry", 160, *output)
     fails(job, message, "start_dft_md", "--structure", bad, "--temperature-K", 300, "--seed", 1, *output)
-    fails(job, message, "build_supercell", "--structure", bad, "--repeat", 1, 1, 2, *output)
+    fails(job, message, "build_supercell", "--structure", bad, *supercell_options(1, 1, 2), *output)
 
 
 def test_jobs_of_quantum_espresso_say_what_is_missing(job, monkeypatch):
