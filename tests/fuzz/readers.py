@@ -21,11 +21,16 @@ from test_model_bundle import make_bundle
 
 from nearsight.config import load_study
 from nearsight.datasets import atoms_of, open_dataset, provenance_of, settings_of, variables_of_atoms, write_dataset
+from nearsight.errors import InputError
 from nearsight.espresso.cube import read_cube
 from nearsight.espresso.outputs import check_convergence, read_electronic_structure, read_md_steps, text_energies
 from nearsight.espresso.programs import ranks_of, version_of
 from nearsight.espresso.pseudopotential import check_deck, read_core_charge, read_upf
 from nearsight.espresso.save import read_save_density
+from nearsight.inference.plan import PredictionPlan
+from nearsight.inference.predict import StageSeconds, TilePrediction
+from nearsight.inference.store import TileStore
+from nearsight.inference.tiles import points_of
 from nearsight.model.bundle import load_bundle, save_bundle
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.model.training import TrainingState, _load_checkpoint, _save_checkpoint
@@ -101,6 +106,43 @@ def checkpoint_seed(folder: Path) -> dict[str, bytes]:
 def read_checkpoint(path: Path) -> None:
     found = _load_checkpoint(path, "same", *checkpoint_parts())
     assert found is None or isinstance(found[0], TrainingState)
+
+
+# ------------------------------------------------------------------------------------------------- prediction
+
+TILE = ((0, 2), (3, 5), (0, 3))
+
+
+def plan_seed(folder: Path) -> dict[str, bytes]:
+    del folder
+    batches = [((0, 6), (0, 5), (0, 4)), ((0, 6), (0, 5), (4, 8))]
+    plan = PredictionPlan(
+        (6, 5, 8), batches, 20, 7.5, 16.0, 1, "native", "float32", False, 0.9, 1.1, "a" * 64, "b" * 64
+    )
+    return {"plan.json": json.dumps(plan.to_json()).encode()}
+
+
+def read_plan(path: Path) -> None:
+    plan = PredictionPlan.from_file(path)
+    assert sum(points_of(region) for region in plan.batches) == np.prod(plan.shape, dtype=object)
+    assert np.isfinite(plan.fermi_level_eV)
+
+
+def tile_seed(folder: Path) -> dict[str, bytes]:
+    fields, ldos = np.ones((2, 2, 3, 3)), np.ones((2, 2, 3, 4), np.float32)
+    store = TileStore(folder)
+    store.write(TilePrediction(TILE, np.ones(4), fields, ldos, StageSeconds(1.0, 2.0)))
+    (written,) = folder.glob("tile-*")
+    return {written.name: written.read_bytes()}
+
+
+def read_tile(path: Path) -> None:
+    """A damaged tile counts as one that is missing."""
+    tile = TileStore(path.parent).read(TILE)
+    if tile is None:
+        raise InputError("no tile")
+    assert tile.fields.shape[:3] == (2, 2, 3)
+    assert np.isfinite(tile.fields).all()
 
 
 # ------------------------------------------------------------------------------------------------------- HDF5
@@ -257,6 +299,8 @@ READERS = {
     ),
     "training checkpoint": Reader(checkpoint_seed, read_checkpoint),
     "HDF5 dataset": Reader(dataset_seeds, read_dataset),
+    "plan of a prediction": Reader(plan_seed, read_plan),
+    "tile of a prediction": Reader(tile_seed, read_tile),
     "structure": Reader(structure_seeds, read_structures),
     "study file (YAML)": Reader(lambda folder: {"x.yaml": QUICKSTART.encode()}, lambda path: load_study(path) and None),
     "cube": Reader(cube_seed, read_one_cube),

@@ -18,6 +18,8 @@ NAMES = [
     "model bundle, JSON",
     "model bundle, weights",
     "training checkpoint",
+    "plan of a prediction",
+    "tile of a prediction",
     "structure",
     "study file (YAML)",
     "cube",

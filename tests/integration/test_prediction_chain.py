@@ -171,7 +171,7 @@ def test_a_stopped_batch_goes_on(study, tmp_path, monkeypatch, small_tiles):
     assert not arguments.output.exists()
     first = calls[:4]
     # a tile that was damaged since is computed again
-    damaged = sorted((tmp_path / ".batch-0.tiles").glob("tile-*.npz"))[0]
+    damaged = sorted((tmp_path / ".batch-0.tiles").glob("tile-*.safetensors"))[0]
     damaged.write_bytes(damaged.read_bytes()[:-30])
     calls[:] = [None] * 5
     predict_tiles.main(arguments)
@@ -185,7 +185,7 @@ def test_a_stopped_batch_goes_on(study, tmp_path, monkeypatch, small_tiles):
 def test_another_plan_starts_again(study, tmp_path, monkeypatch, small_tiles):
     arguments = batch_of(study, tmp_path)
     store = open_store(arguments.output, {"plan": "another"})
-    (store.folder / "tile-0.5-0.5-0.5.npz").write_bytes(b"of another plan")
+    (store.folder / "tile-0.5-0.5-0.5.safetensors").write_bytes(b"of another plan")
     predict_tiles.main(arguments)
     assert arguments.output.exists()
     assert not store.folder.exists()

@@ -63,9 +63,9 @@ def test_more_batches_than_points_are_refused():
 
 
 def test_memory_sets_the_tile():
-    small = choose_tile_points(1.0, 1, 91, 161, 64, keep_ldos=True)
-    large = choose_tile_points(1.8, 1, 91, 161, 64, keep_ldos=True)
-    assert large - small == pytest.approx(0.8 * 2**30 / (48 + 8 * 161), abs=1)
+    small = choose_tile_points(0.6, 1, 91, 161, 64, keep_ldos=True)
+    large = choose_tile_points(1.2, 1, 91, 161, 64, keep_ldos=True)
+    assert large - small == pytest.approx(0.6 * 2**30 / (48 + 8 * 161), abs=1)
     with pytest.raises(InputError, match=r"memory_GiB: expected at least 0\.\d+ GiB for 2 threads"):
         choose_tile_points(0.1, 2, 91, 161, 64, keep_ldos=False)
 

@@ -11,12 +11,13 @@ from math import prod
 
 from ase import Atoms
 
-from nearsight.descriptors.bricks import Region
+from nearsight.descriptors.bispectrum import check_region
+from nearsight.descriptors.bricks import Region, lengths_of
 from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import prepare_predictor
-from nearsight.inference.tiles import CHUNK_POINTS, choose_tile_points, plan_batches
+from nearsight.inference.tiles import CHUNK_POINTS, LARGEST_TILE, choose_tile_points, plan_batches
 from nearsight.ldos import find_fermi_level
 from nearsight.memory import PLAN_ATOM_BYTES, check_memory, inference_bytes
 from nearsight.model.bundle import ModelBundle
@@ -54,6 +55,22 @@ class PredictionSettings:
         if unknown := sorted(set(settings) - known):
             raise InputError(f"inference: expected the keys {', '.join(sorted(known))}, got also {', '.join(unknown)}.")
         return cls(**settings, **others)
+
+
+#: What a plan's file has to hold.
+KINDS = {
+    "tile_points": int,
+    "fermi_level_eV": int | float,
+    "electrons": int | float,
+    "prepass_stride": int,
+    "backend": str,
+    "precision": str,
+    "keep_ldos": bool,
+    "descriptor_score": int | float,
+    "rdf_score": int | float,
+    "model_sha256": str,
+    "structure_sha256": str,
+}
 
 
 @dataclass(frozen=True)
@@ -96,13 +113,24 @@ class PredictionPlan:
             content["batches"] = [tuple((int(a), int(b)) for a, b in region) for region in content["batches"]]
             content["shape"] = tuple(int(n) for n in content["shape"])
             plan = cls(**content)
-        except (KeyError, TypeError, ValueError) as error:
+            plan.check()
+        except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
             raise InputError(
                 f"{path}: expected a plan made by plan_tiles, got {error}. Delete it and run again."
             ) from None
-        if len(plan.shape) != 3 or any(len(region) != 3 for region in plan.batches):
-            raise InputError(f"{path}: expected a plan of a three-dimensional grid. Delete it and run again.")
         return plan
+
+    def check(self) -> None:
+        """Raise InputError unless the batches fill the grid and every other value is of its kind."""
+        for key in fields(self):
+            value, kind = getattr(self, key.name), KINDS.get(key.name)
+            if kind is not None and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
+                raise InputError(f"{key.name} = {value!r}")
+        if not 1 <= self.tile_points <= LARGEST_TILE or min(self.shape) < 1:
+            raise InputError(f"tiles of {self.tile_points} points in a grid of {self.shape}")
+        filled = sum(prod(lengths_of(check_region(region, self.shape))) for region in self.batches)
+        if filled != prod(self.shape):
+            raise InputError(f"batches of {filled} points for a grid of {self.shape}")
 
 
 def count_valence_electrons(atoms: Atoms, model: ModelBundle) -> float:

@@ -6,13 +6,14 @@ They lie in a hidden folder beside the batch's file, one file each, whole; the b
 import hashlib
 import json
 import shutil
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 
-from nearsight.descriptors.bricks import Region
+from nearsight.descriptors.bricks import Region, lengths_of
 from nearsight.files import explain_storage, write_json, write_whole
 from nearsight.inference.predict import StageSeconds, TilePrediction
 
@@ -25,20 +26,26 @@ class TileStore:
 
     def write(self, tile: TilePrediction) -> None:
         """Write a tile, whole or not at all."""
-        arrays = {"dos": tile.dos, "fields": tile.fields, "seconds": [tile.seconds.descriptors, tile.seconds.network]}
+        seconds = np.array([tile.seconds.descriptors, tile.seconds.network])
+        arrays = {"dos": tile.dos, "fields": tile.fields, "seconds": seconds}
         if tile.ldos is not None:
             arrays["ldos"] = tile.ldos
         with write_whole(self._path(tile.region)) as path:
-            np.savez(path, **arrays)
+            path.write_bytes(safetensors.numpy.save(arrays))
 
     def read(self, region: Region) -> TilePrediction | None:
         """The tile of a region; None where there is none, or a damaged one."""
         try:
-            with open(self._path(region), "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                ldos = arrays["ldos"] if "ldos" in arrays.files else None
-                return TilePrediction(region, arrays["dos"], arrays["fields"], ldos, StageSeconds(*arrays["seconds"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            arrays = safetensors.numpy.load(self._path(region).read_bytes())
+        except (OSError, safetensors.SafetensorError):
             return None
+        dos, fields, seconds = (arrays.get(name, np.empty(0)) for name in ("dos", "fields", "seconds"))
+        ldos = arrays.get("ldos")
+        lengths = lengths_of(region)
+        good = dos.ndim == 1 and seconds.shape == (2,) and fields.shape[:-1] == lengths
+        good &= ldos is None or (ldos.shape == (*lengths, dos.size) and ldos.dtype == np.float32)
+        good &= all(array.dtype == np.float64 and np.isfinite(array).all() for array in (dos, fields, seconds))
+        return TilePrediction(region, dos, fields, ldos, StageSeconds(*seconds.tolist())) if good else None
 
     def has(self, region: Region) -> bool:
         """Whether there is a whole, undamaged tile of the region."""
@@ -49,7 +56,7 @@ class TileStore:
         shutil.rmtree(self.folder)
 
     def _path(self, region: Region) -> Path:
-        return self.folder / ("tile-" + "-".join(f"{start}.{stop}" for start, stop in region) + ".npz")
+        return self.folder / ("tile-" + "-".join(f"{start}.{stop}" for start, stop in region) + ".safetensors")
 
 
 def open_store(output: Path, identity: dict) -> TileStore:
