@@ -1,8 +1,5 @@
-"""The small chain, run by hand and undisturbed; and disks to do harm to."""
+"""The small chain, run by hand and undisturbed."""
 
-import os
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,28 +22,3 @@ def chain(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     for job in jobs:
         job.run()
     return {job.rule: job for job in jobs}
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """A function that mounts an empty disk of so many bytes (again: the same disk, now of that size)."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a disk")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = False
-
-    def mount(size: int) -> Path:
-        nonlocal mounted
-        options = f"size={size}" + (",remount" if mounted else "")
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            pytest.skip(f"cannot mount a disk here: {done.stderr.strip()}")
-        mounted = True
-        return folder
-
-    yield mount
-    if mounted:
-        subprocess.run(["umount", str(folder)], check=True)

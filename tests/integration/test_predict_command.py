@@ -1,8 +1,11 @@
 """`nearsight predict`, `nearsight export` and the calculator of ASE, with a small random network."""
 
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import ase.io
@@ -21,7 +24,9 @@ from nearsight.descriptors.bispectrum import bispectrum
 from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.inference import gather
+from nearsight.inference.tiles import CHUNK_POINTS
 from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights
+from nearsight.memory import inference_bytes
 from nearsight.model.bundle import save_bundle
 
 DESCRIPTORS = {"twojmax": 4, "cutoff_A": 4.0}
@@ -113,6 +118,55 @@ def test_two_ranks_and_two_threads(model, structure, predicted, tmp_path):
     assert done.stdout.count("total free energy") == 1
     ours, theirs = (read_json(folder / "energies.json")["energies_eV"] for folder in (predicted, tmp_path))
     assert theirs == pytest.approx(ours, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def large(atoms, model, tmp_path_factory):
+    """Structure of 128 atoms and options that cut its grid into tiles, and its energies, computed undisturbed."""
+    folder = tmp_path_factory.mktemp("large")
+    ase.io.write(folder / "be128.extxyz", atoms.repeat((4, 4, 4)))
+    grid = [str(4 * n) for n in SHAPE]
+    # four tiles and more
+    memory = inference_bytes(CHUNK_POINTS + 1000, 14, 91, 128, CHUNK_POINTS, threads=1, keep_ldos=False) / 2**30
+    words = ["predict", model, folder / "be128.extxyz", "--accept-unfit", "--grid", *grid, "--memory-GiB", str(memory)]
+    command = [Path(sys.executable).with_name("nearsight"), *words]
+    subprocess.run([*command, "--out", folder / "whole"], check=True, capture_output=True)
+    return command, read_json(folder / "whole/energies.json")["energies_eV"]
+
+
+def test_killed_prediction_goes_on(large, tmp_path):
+    command, expected = large
+    folder = tmp_path / "out"
+    process = subprocess.Popen([*command, "--out", folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    tiles = folder / ".batch-0.tiles"
+    while len(list(tiles.glob("tile-*"))) < 2:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (folder / "batch-0.h5").exists()
+    assert not (folder / "prediction.h5").exists()
+    done = subprocess.run([*command, "--out", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"[1-9]\d* of \d+ tiles are there from an earlier run", done.stderr)
+    assert read_json(folder / "energies.json")["energies_eV"] == expected
+    assert not tiles.exists()
+
+
+def test_prediction_on_a_full_disk(large, small_disk):
+    command, expected = large
+    folder = small_disk(3 << 20) / "out"
+    done = subprocess.run([*command, "--out", folder], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Free space on that disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in folder.iterdir() if path.suffix == ".h5"]
+    small_disk(1 << 30)
+    done = subprocess.run([*command, "--out", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "tiles are there from an earlier run" in done.stderr
+    assert read_json(folder / "energies.json")["energies_eV"] == expected
 
 
 def test_another_temperature_of_the_electrons(model, structure, predicted, tmp_path):
