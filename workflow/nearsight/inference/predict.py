@@ -25,7 +25,7 @@ DescriptorSource = Callable[[Atoms, Region], np.ndarray]
 
 @dataclass
 class StageSeconds:
-    """Seconds of all threads together, by stage; `network` includes the reduction."""
+    """Processor time of all threads together, by stage, in s; `network` includes the reduction."""
 
     descriptors: float = 0.0
     network: float = 0.0
@@ -77,10 +77,10 @@ class StructurePredictor:
         ldos = np.empty((*lengths, self.network.energies), dtype=np.float32) if keep_ldos else None
 
         def predict_chunk(part: Region) -> tuple[np.ndarray, StageSeconds]:
-            started = time.perf_counter()
+            started = time.thread_time()
             rows = self.source(near, part)
             rows = rows.reshape(-1, rows.shape[-1])
-            described = time.perf_counter()
+            described = time.thread_time()
             sums = self.network.reduce(rows, projection, keep_ldos=keep_ldos)
             if not np.isfinite(sums.total).all():
                 raise NearsightError(
@@ -91,7 +91,7 @@ class StructurePredictor:
             fields[inside] = sums.values.reshape(*lengths_of(part), -1)
             if ldos is not None:
                 ldos[inside] = sums.ldos.reshape(*lengths_of(part), -1)
-            return sums.total, StageSeconds(described - started, time.perf_counter() - described)
+            return sums.total, StageSeconds(described - started, time.thread_time() - described)
 
         total, seconds = np.zeros(self.network.width), StageSeconds()
         with one_torch_thread(), ThreadPoolExecutor(self.threads) as pool:
