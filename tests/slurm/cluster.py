@@ -49,6 +49,8 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill,UsePss
 # squeue tells the end of a job for so many seconds: the tests look back at all of them
 MinJobAge=7200
+# a job's number is the name of MPICH's shared memory, which a killed job leaves behind: never the same again
+FirstJobId={first_job}
 # seconds between SIGTERM and SIGKILL at the time limit
 KillWait=5
 ReturnToService=2
@@ -106,6 +108,7 @@ class Cluster:
             node_port=node_port,
             cpus=CPUS,
             memory=MEMORY_MB,
+            first_job=1 + int.from_bytes(os.urandom(3)),
         )
         configuration = self.folder / "slurm.conf"
         configuration.write_text(text, encoding="utf-8")
