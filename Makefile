@@ -20,6 +20,8 @@ VENV ?= .venv
 export PYTHON VENV
 
 BIN := $(VENV)/bin
+# as many processes as cores: the tests on the Slurm cluster wait most of the time
+PYTEST := $(BIN)/python -m pytest -rs --numprocesses=$(CORES) --dist=loadgroup --no-loadscope-reorder
 STAMP := $(VENV)/.complete
 KERNEL := workflow/nearsight/descriptors/native
 KERNEL_SOURCES := $(wildcard $(addprefix $(KERNEL)/,CMakeLists.txt src/* generator/*.py))
@@ -49,10 +51,10 @@ $(VENV)/.kernel: $(STAMP) $(KERNEL_SOURCES)
 
 # lint first: it takes seconds; pytest last: its closing line says how many tests passed
 test: setup test-programs lint
-	$(BIN)/python -m pytest -rs -m "not slow and not stress and not gpu"
+	$(PYTEST) -m "not slow and not stress and not gpu"
 
 test-all: setup test-programs lint
-	$(BIN)/python -m pytest -rs -m "not stress"
+	$(PYTEST) -m "not stress"
 
 stress: setup test-programs
 	$(BIN)/python -m pytest -rs -m "stress"

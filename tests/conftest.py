@@ -19,6 +19,31 @@ if module := os.environ.get("NEARSIGHT_NATIVE_MODULE"):
     sys.modules["nearsight.descriptors._native"] = nearsight.descriptors._native = native
 
 
+#: Folders whose tests share what takes minutes to make. They come first, so that no process is left alone with them.
+TOGETHER = ("slurm", "faults", "fuzz")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the tests to the processes of pytest-xdist by file, those of TOGETHER by folder."""
+    place = {folder: number for number, folder in enumerate(TOGETHER)}
+    groups = {}
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent)
+        groups[item] = path.parts[0] if path.parts[0] in place else str(path)
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: place.get(groups[item], len(place)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured: record_property("measured", line)."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    for report in reports:
+        for name, value in report.user_properties:
+            if name == "measured":
+                terminalreporter.write_line(value)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The checkout's root."""

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,12 +47,13 @@ def fuzz(name: str, seconds: int, folder: Path) -> dict:
     return {"reader": name, **counts, "status": status, "end": (folder / "output").read_text(errors="replace")[-3000:]}
 
 
-def fuzz_all(seconds: int, folder: Path) -> None:
-    """Fuzz all readers, two at a time; print a line for each, and fail with the output of those that failed."""
+def fuzz_all(seconds: int, folder: Path, record_property: Callable[[str, object], None]) -> None:
+    """Fuzz all readers, two at a time; report a line for each, and fail with the output of those that failed."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         results = list(pool.map(lambda item: fuzz(item[1], seconds, folder / str(item[0])), enumerate(NAMES)))
     for result in results:
-        print("fuzz:", json.dumps({key: value for key, value in result.items() if key != "end"}))
+        line = json.dumps({key: value for key, value in result.items() if key != "end"})
+        record_property("measured", f"fuzz: {line}")
     if report := os.environ.get("NEARSIGHT_FUZZ_REPORT"):
         lines = ["| reader | files tried | refused | taken | s |", "|---|---|---|---|---|"]
         lines += ["| {reader} | {tried:,} | {refused:,} | {taken:,} | {seconds:.0f} |".format(**r) for r in results]
@@ -69,12 +71,10 @@ def test_all_readers_are_fuzzed():
     assert sorted(line.split('"')[1] for line in table.splitlines() if line.startswith('    "')) == sorted(NAMES)
 
 
-def test_readers_survive_twenty_seconds_each(tmp_path, capsys):
-    with capsys.disabled():
-        fuzz_all(20, tmp_path / "fuzz")
+def test_readers_survive_twenty_seconds_each(tmp_path, record_property):
+    fuzz_all(20, tmp_path / "fuzz", record_property)
 
 
 @pytest.mark.stress
-def test_readers_survive_long(tmp_path, capsys):
-    with capsys.disabled():
-        fuzz_all(int(os.environ.get("NEARSIGHT_FUZZ_SECONDS", "600")), tmp_path / "fuzz")
+def test_readers_survive_long(tmp_path, record_property):
+    fuzz_all(int(os.environ.get("NEARSIGHT_FUZZ_SECONDS", "600")), tmp_path / "fuzz", record_property)

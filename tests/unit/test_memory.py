@@ -56,14 +56,14 @@ def measure(repository):
     return run
 
 
-def check(name, predicted, measured, capsys):
-    with capsys.disabled():
-        print(f"memory: {name}: predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB")
+def check(name, predicted, measured, record_property):
+    line = f"memory: {name}: predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB"
+    record_property("measured", line)
     assert LEAST <= predicted / measured <= MOST
 
 
 @pytest.mark.parametrize(("backend", "points", "twojmax", "components"), [("native", 40, 10, 91), ("lammps", 70, 2, 5)])
-def test_descriptors(tmp_path, measure, capsys, backend, points, twojmax, components):
+def test_descriptors(tmp_path, measure, record_property, backend, points, twojmax, components):
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
     atoms.positions += 0.01
     atoms.info["grid_shape"] = [points] * 3
@@ -71,11 +71,11 @@ def test_descriptors(tmp_path, measure, capsys, backend, points, twojmax, compon
     options = ("--structure", tmp_path / "x.extxyz", "--settings", json.dumps({"twojmax": twojmax}))
     measured = measure("compute_descriptors", *options, "--backend", backend, "--output", tmp_path / "x.h5")
     predicted = descriptors_bytes(points**3, components, len(atoms), 1 << 25, ranks=1, whole=backend == "lammps")
-    check(f"descriptors, {backend}, {points}³ points", predicted, measured, capsys)
+    check(f"descriptors, {backend}, {points}³ points", predicted, measured, record_property)
 
 
 @pytest.mark.slow
-def test_training(tmp_path, measure, capsys):
+def test_training(tmp_path, measure, record_property):
     from model_files import DESCRIPTOR_SETTINGS, REFERENCE_SETTINGS
 
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
@@ -101,10 +101,10 @@ def test_training(tmp_path, measure, capsys):
     )  # fmt: skip
     points = math.prod(shape)
     predicted = training_bytes([points, points], components, energies, [128, 128], 1000, 2 << 30)
-    check(f"training, 2 x {points} points", predicted, measured, capsys)
+    check(f"training, 2 x {points} points", predicted, measured, record_property)
 
 
-def test_prediction_and_its_evaluation(tmp_path, repository, capsys):
+def test_prediction_and_its_evaluation(tmp_path, repository, record_property):
     """All jobs of a prediction with its LDOS kept: what their logs say they will take, and took."""
     from model_files import make_random_model
 
@@ -132,7 +132,7 @@ def test_prediction_and_its_evaluation(tmp_path, repository, capsys):
         text = (tmp_path / "log").read_text()
         assert done.returncode == 0, text
         predicted, used = (float(re.search(rf"memory: {words} ?MB", text)[1]) for words in (r"about (\d+)", r"(\d+)"))
-        check(script, 1e6 * predicted, 1e6 * used, capsys)
+        check(script, 1e6 * predicted, 1e6 * used, record_property)
 
     files = ("--model", "model.json", "--weights", "model.safetensors", "--structure", "x.extxyz")
     run("plan_tiles", *files, "--settings", '{"accept_unfit": true}', "--keep-ldos", "--output", "plan.json")

@@ -4,6 +4,7 @@ import errno
 import glob
 import hashlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -185,7 +186,7 @@ def read_json(source: str | Path) -> dict:
     """Read a JSON object. Raises InputError where the file is missing, truncated or not an object."""
     content = read_regular(source, "a JSON file", "Run the rule that makes it.", LARGEST_JSON)
     try:
-        content = json.loads(content, parse_constant=_refuse_constant)
+        content = json.loads(content, parse_constant=_refuse_constant, parse_float=_finite_float)
     # RecursionError: nested a thousand times; ValueError: damaged, no UTF-8, or a number of thousands of digits
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source}: expected a whole JSON file, got {error}. Delete it and run again.") from None
@@ -196,6 +197,13 @@ def read_json(source: str | Path) -> dict:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name}, which is no number")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text}, which is beyond all numbers")
+    return value
 
 
 def sha256_of(path: str | Path) -> str:

@@ -60,14 +60,14 @@ class PredictionSettings:
 #: What a plan's file has to hold.
 KINDS = {
     "tile_points": int,
-    "fermi_level_eV": int | float,
-    "electrons": int | float,
+    "fermi_level_eV": float,
+    "electrons": float,
     "prepass_stride": int,
     "backend": str,
     "precision": str,
     "keep_ldos": bool,
-    "descriptor_score": int | float,
-    "rdf_score": int | float,
+    "descriptor_score": float,
+    "rdf_score": float,
     "model_sha256": str,
     "structure_sha256": str,
 }

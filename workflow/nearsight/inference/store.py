@@ -31,12 +31,12 @@ class TileStore:
         if tile.ldos is not None:
             arrays["ldos"] = tile.ldos
         with write_whole(self._path(tile.region)) as path:
-            path.write_bytes(safetensors.numpy.save(arrays))
+            safetensors.numpy.save_file(arrays, path)
 
     def read(self, region: Region) -> TilePrediction | None:
         """The tile of a region; None where there is none, or a damaged one."""
         try:
-            arrays = safetensors.numpy.load(self._path(region).read_bytes())
+            arrays = safetensors.numpy.load_file(self._path(region))
         except (OSError, safetensors.SafetensorError):
             return None
         dos, fields, seconds = (arrays.get(name, np.empty(0)) for name in ("dos", "fields", "seconds"))
