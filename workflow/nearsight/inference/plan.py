@@ -19,7 +19,7 @@ from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import prepare_predictor
 from nearsight.inference.tiles import CHUNK_POINTS, LARGEST_TILE, choose_tile_points, plan_batches
 from nearsight.ldos import find_fermi_level
-from nearsight.memory import PLAN_ATOM_BYTES, check_memory, inference_bytes
+from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import ModelBundle
 
 #: Largest stride of the pre-pass: every third point leaves the Fermi level of two beryllium atoms 0.08 meV off,
@@ -164,7 +164,7 @@ def make_plan(
     tile_points = choose_tile_points(settings.memory_GiB, settings.threads, *sizes, keep_ldos=settings.keep_ldos)
     prepass_tile = min(tile_points, prod(coarse))
     needed = inference_bytes(prepass_tile, *sizes, CHUNK_POINTS, threads=settings.threads, keep_ldos=False)
-    check_memory("plan_tiles", needed + PLAN_ATOM_BYTES * len(atoms), memory_MB)
+    check_memory("plan_tiles", needed, memory_MB)
     batches = plan_batches(shape, settings.batches)
     fitness = judge_fitness(model, atoms, shape, settings.backend)
     check_fitness(fitness, accept_unfit=settings.accept_unfit)
