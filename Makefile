@@ -3,7 +3,8 @@
 # make test-all     the slow tests too
 # make stress       the long ones: every fault on the cluster, the whole chain through it, hostile files for an hour
 # make bench        the kernel against LAMMPS, the energies against Quantum ESPRESSO (an hour) and their time and memory
-#                   up to 131,072 atoms (14 GiB): tables, figures and CSV in bench/results
+#                   up to 131,072 atoms (14 GiB), predictions against the published method and from 256 to 16,384 atoms:
+#                   tables, figures and CSV in bench/results
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing
 # make lint         lint alone
@@ -63,6 +64,9 @@ bench: setup
 	$(BIN)/python bench/bispectrum.py --output bench/results
 	$(BIN)/python bench/energies.py --output bench/results
 	$(BIN)/python bench/free_energy.py --output bench/results
+	$(BIN)/python bench/mala.py --output bench/results
+	$(BIN)/snakemake --cores $(CORES) --configfile bench/model.yaml
+	$(BIN)/python bench/inference.py --output bench/results
 
 sanitize: setup
 	tools/sanitize.sh

@@ -1,0 +1,87 @@
+"""Does the model know such a structure? Snapshots like the training set's pass, unphysical ones are flagged."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from model_files import make_random_model
+
+from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.errors import InputError
+from nearsight.inference.fitness import check_fitness, judge_fitness
+from nearsight.inference.predict import prepare_predictor
+from nearsight.model.domain import REFUSAL_SCORE, WARNING_SCORE, measure_domain
+from nearsight.structures.builders import hcp_orthorhombic
+from nearsight.structures.correlation import radial_distribution
+
+SETTINGS, SHAPE = {"twojmax": 6, "cutoff_A": 4.67637}, (15, 12, 12)
+RDF_CUTOFF_A, RDF_BINS = 4.67637, 20
+
+
+def snapshot(seed, density_g_cm3=1.896):
+    """Eight displaced beryllium atoms."""
+    atoms = hcp_orthorhombic("Be", density_g_cm3, 1.5797).repeat((2, 1, 1))
+    atoms.rattle(0.12, seed=seed)
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A random network whose training set is four snapshots, and its validation set two."""
+    rows, rdfs = zip(
+        *(
+            (
+                bispectrum(snapshot(seed), SHAPE, **SETTINGS).reshape(-1, 30),
+                radial_distribution(snapshot(seed), RDF_CUTOFF_A, RDF_BINS)[1],
+            )
+            for seed in range(6)
+        ),
+        strict=True,
+    )
+    train, validation = np.concatenate(rows[:4]), np.concatenate(rows[4:])
+    domain = measure_domain(train, validation, np.array(rdfs[:4]), np.array(rdfs[4:]), RDF_CUTOFF_A, seed=0)
+    return replace(make_random_model(train, SETTINGS), domain=domain)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 7, 8])
+def test_training_snapshots_and_others_like_them_pass(model, seed):
+    fitness = judge_fitness(model, snapshot(seed), SHAPE, "native")
+    assert fitness.score < WARNING_SCORE
+    check_fitness(fitness, accept_unfit=False)
+
+
+def test_half_the_density_is_refused(model):
+    fitness = judge_fitness(model, snapshot(0, 1.896 / 2), SHAPE, "native")
+    assert fitness.score > REFUSAL_SCORE
+    with pytest.raises(InputError, match="expected one like the model's training set"):
+        check_fitness(fitness, accept_unfit=False)
+    check_fitness(fitness, accept_unfit=True)
+
+
+@pytest.mark.parametrize("distance_A", [0.5, 1.0])
+def test_atoms_too_close_are_flagged(model, distance_A):
+    atoms = snapshot(0)
+    atoms.positions[1] = atoms.positions[0] + [distance_A, 0, 0]
+    try:
+        prepare_predictor(model, atoms, SHAPE, backend="native", precision="float32", threads=1)
+    except InputError as error:
+        assert "overlap" in str(error)
+    else:
+        assert judge_fitness(model, atoms, SHAPE, "native").score > WARNING_SCORE
+
+
+def test_another_element_is_refused(model):
+    atoms = snapshot(0)
+    atoms.symbols[3] = "Mg"
+    with pytest.raises(InputError, match=r"expected the model's elements \(Be\), got Mg"):
+        prepare_predictor(model, atoms, SHAPE, backend="native", precision="float32", threads=1)
+
+
+def test_the_backend_is_the_one_that_was_asked_for(model):
+    """Odd twojmax is LAMMPS's alone."""
+    odd = {**SETTINGS, "twojmax": 5}
+    train = bispectrum(snapshot(0), SHAPE, backend="lammps", **odd)
+    other = make_random_model(train, odd)
+    assert judge_fitness(other, snapshot(0), SHAPE, "lammps").descriptor_score >= 0
+    with pytest.raises(InputError, match=r"descriptors\.twojmax"):
+        judge_fitness(other, snapshot(0), SHAPE, "native")
