@@ -169,6 +169,24 @@ def test_prediction_on_a_full_disk(large, small_disk):
     assert read_json(folder / "energies.json")["energies_eV"] == expected
 
 
+def test_interrupted_prediction_says_so(large, tmp_path):
+    command, _ = large
+    process = subprocess.Popen([*command, "--out", tmp_path], stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(".batch-0.tiles/tile-*")):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, message
+    assert message.endswith("interrupted; what is whole is kept\n")
+    assert "Traceback" not in message
+
+
+def test_other_backend(model, structure, predicted, tmp_path):
+    assert run(model, structure, tmp_path, "--backend", "lammps") == 0
+    ours, theirs = (read_json(folder / "energies.json")["energies_eV"]["total"] for folder in (predicted, tmp_path))
+    assert theirs == pytest.approx(ours, abs=2e-6)
+
+
 def test_another_temperature_of_the_electrons(model, structure, predicted, tmp_path):
     assert run(model, structure, tmp_path, "--temperature-K", "8000") == 0
     cold, hot = (read_json(folder / "energies.json")["energies_eV"]["entropy"] for folder in (predicted, tmp_path))

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -21,19 +22,22 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
     except NearsightError as error:
         print(error, file=sys.stderr)
-        return stop_all_ranks()
+        return stop_all_ranks(1)
+    except KeyboardInterrupt:
+        print("interrupted; what is whole is kept", file=sys.stderr)
+        return stop_all_ranks(128 + signal.SIGINT)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing more must be flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def stop_all_ranks() -> int:
-    """Exit status of a failure; under MPI the other ranks, which may be waiting for this one, are stopped too."""
+def stop_all_ranks(status: int) -> int:
+    """The exit status of a failure; under MPI the other ranks, which may be waiting for this one, are stopped too."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.COMM_WORLD.size > 1:
         sys.stderr.flush()
-        mpi.COMM_WORLD.Abort(1)
-    return 1
+        mpi.COMM_WORLD.Abort(status)
+    return status
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -116,6 +120,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     predict.add_argument("--threads", type=int, default=1, help="threads of each rank (default: 1)")
     predict.add_argument("--memory-GiB", type=float, default=4.0, help="memory of each rank's tiles (default: 4)")
+    predict.add_argument(
+        "--backend",
+        choices=("native", "lammps", "torch"),
+        default="native",
+        help="of the descriptors (default: native; lammps for what the own kernel cannot do)",
+    )
     predict.add_argument(
         "--precision", choices=("float64", "float32", "bfloat16"), default="float32", help="of the network"
     )
@@ -226,6 +236,7 @@ def predict_file(arguments: argparse.Namespace) -> None:
         atoms,
         arguments.out,
         PredictionSettings(
+            backend=arguments.backend,
             precision=arguments.precision,
             memory_GiB=arguments.memory_GiB,
             threads=arguments.threads,
