@@ -22,22 +22,24 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
     except NearsightError as error:
         print(error, file=sys.stderr)
-        return stop_all_ranks(1)
+        return stop_all_ranks()
     except KeyboardInterrupt:
-        print("interrupted; what is whole is kept", file=sys.stderr)
-        return stop_all_ranks(128 + signal.SIGINT)
+        print("interrupted; what is whole is kept", file=sys.stderr, flush=True)
+        # as a shell expects it, and at once: libraries whose threads are still at work may abort at a usual exit
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing more must be flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def stop_all_ranks(status: int) -> int:
-    """The exit status of a failure; under MPI the other ranks, which may be waiting for this one, are stopped too."""
+def stop_all_ranks() -> int:
+    """Exit status of a failure; under MPI the other ranks, which may be waiting for this one, are stopped too."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.COMM_WORLD.size > 1:
         sys.stderr.flush()
-        mpi.COMM_WORLD.Abort(status)
-    return status
+        mpi.COMM_WORLD.Abort(1)
+    return 1
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
