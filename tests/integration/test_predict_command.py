@@ -17,7 +17,7 @@ from ase.io.cube import read_cube_data
 from ase.io.xsf import read_xsf
 from model_files import make_random_model
 
-from nearsight.calculator import Calculator
+import nearsight
 from nearsight.cli import main
 from nearsight.datasets import open_dataset, settings_of
 from nearsight.descriptors.bispectrum import bispectrum
@@ -223,7 +223,7 @@ def test_missing_model(structure, tmp_path, capsys):
 
 def test_calculator(model, atoms, predicted):
     calculated = atoms.copy()
-    calculated.calc = Calculator(model, accept_unfit=True, shape=SHAPE)
+    calculated.calc = nearsight.Calculator(model, accept_unfit=True, shape=SHAPE)
     terms = json.loads((predicted / "energies.json").read_text())["energies_eV"]
     assert calculated.get_potential_energy() == pytest.approx(terms["total"], abs=1e-6)
     assert calculated.get_potential_energy(force_consistent=True) == calculated.get_potential_energy()
