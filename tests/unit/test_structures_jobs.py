@@ -192,6 +192,24 @@ def test_jobs_of_quantum_espresso_say_what_is_missing(job, monkeypatch):
         "--structure", reference, "--settings", json.dumps(dft), "--temperature-K", 298,
         "--outdir", folder / "scf", "--output-text", folder / "scf.out",
     )  # fmt: skip
+    start = folder / "start.extxyz"
+    run("start_dft_md", "--structure", reference, "--temperature-K", 298, "--seed", 7, "--output", start)
+    md = {key: value for key, value in dft.items() if key not in ("bands", "ecutrho_Ry")}
+    md |= {"time_step_fs": 2.0, "steps_per_segment": 3, "thermostat": "svr", "thermostat_time_fs": 20.0}
+    md_options = (
+        "--start",
+        start,
+        "--settings",
+        json.dumps(md),
+        "--temperature-K",
+        298,
+        "--output",
+        folder / "s.extxyz",
+    )
+    little = ("--pseudopotential", f"Be={upf}", "--memory-MB", 100)
+    fails(job, "run_scf: expected to need about 0.2", "run_scf", *options, *little)
+    fails(job, "run_dft_md: expected to need about 0.2", "run_dft_md", *md_options, *little)
+    fails(job, "expected one for Be, got those of Al", "run_dft_md", *md_options, "--pseudopotential", f"Al={upf}")
     monkeypatch.setenv("PATH", "")
     fails(job, "apt-get install quantum-espresso", "run_scf", *options, "--pseudopotential", f"Be={upf}")
     fails(job, "expected one for Be, got those of Al", "run_scf", *options, "--pseudopotential", f"Al={upf}")

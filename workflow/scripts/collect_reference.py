@@ -10,7 +10,7 @@ from nearsight.errors import InputError
 from nearsight.espresso.inputs import DftSettings, LdosSettings
 from nearsight.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.espresso.programs import version_of
-from nearsight.espresso.pseudopotential import require_element
+from nearsight.espresso.pseudopotential import read_headers
 from nearsight.espresso.reference import collect_variables, elements_of
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.memory import check_memory, reference_bytes
@@ -49,9 +49,7 @@ def main(arguments: argparse.Namespace) -> None:
     check_memory("collect_reference", reference_bytes(prod(grid), ldos.count), arguments.memory_MB)
     pseudopotentials = pseudopotentials_of(arguments)
     elements = elements_of(atoms)
-    missing = sorted(set(elements) - set(pseudopotentials))
-    if missing:
-        raise InputError(f"pseudopotentials: expected one for {missing[0]}, found none. Add it to the configuration.")
+    headers = read_headers(elements, pseudopotentials)
     variables = collect_variables(
         atoms,
         grid,
@@ -65,7 +63,7 @@ def main(arguments: argparse.Namespace) -> None:
     settings = {
         **arguments.settings,
         "elements": elements,
-        "valence": {element: require_element(pseudopotentials[element], element).valence for element in elements},
+        "valence": {element: headers[element].valence for element in elements},
     }
     inputs = {"structure": arguments.structure, "scf_text": arguments.scf_text}
     inputs |= {f"pseudopotential {element}": pseudopotentials[element] for element in elements}

@@ -17,7 +17,7 @@ from nearsight.espresso.options import (
     launch_of,
     pseudopotentials_of,
 )
-from nearsight.espresso.pseudopotential import require_element
+from nearsight.espresso.pseudopotential import read_headers
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.structures.io import read_structure, write_structure
 
@@ -43,8 +43,8 @@ def main(arguments: argparse.Namespace) -> None:
     settings = MdSettings.read(arguments.settings, "md", ignored=("equilibration_fs",))
     start, pseudopotentials = read_structure(arguments.start), pseudopotentials_of(arguments)
     grid = fft_shape(start.cell, settings.ecutrho_Ry or 4 * settings.ecutwfc_Ry)
-    valence = {symbol: require_element(pseudopotentials[symbol], symbol).valence for symbol in set(start.symbols)}
-    bands = default_bands(sum(valence[symbol] for symbol in start.symbols))
+    headers = read_headers(start.symbols, pseudopotentials)
+    bands = default_bands(sum(headers[symbol].valence for symbol in start.symbols))
     check_dft_memory("run_dft_md", start, prod(grid), settings, bands, arguments)
     frames = run_segment(
         start,

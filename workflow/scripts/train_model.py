@@ -12,7 +12,7 @@ import torch
 
 from nearsight.errors import InputError
 from nearsight.espresso.options import add_pseudopotential_option, pseudopotentials_of
-from nearsight.espresso.pseudopotential import require_element
+from nearsight.espresso.pseudopotential import read_headers
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.memory import check_memory, training_bytes
 from nearsight.model.bundle import ModelBundle, save_bundle
@@ -139,13 +139,11 @@ def main(arguments: argparse.Namespace) -> None:
 def read_pseudopotentials(files: dict[str, Path], valence: dict[str, float]) -> dict[str, str]:
     """Element -> text of the UPF file. Raises InputError where it is not one that the reference was made with."""
     texts = {}
-    for element, electrons in valence.items():
-        if element not in files:
-            raise InputError(f"--pseudopotential: expected one for {element}, got those of {', '.join(files)}.")
-        header = require_element(files[element], element)
-        if header.valence != electrons:
+    for element, header in read_headers(valence, files).items():
+        if header.valence != valence[element]:
             raise InputError(
-                f"{files[element]}: z_valence: expected {electrons:g} as in the snapshots, got {header.valence:g}. "
+                f"{files[element]}: z_valence: expected {valence[element]:g} as in the snapshots, got "
+                f"{header.valence:g}. "
                 "Give the pseudopotential of the reference."
             )
         texts[element] = files[element].read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
 from nearsight.energies.xc import XcTerms, xc_terms
 from nearsight.errors import InputError
-from nearsight.espresso.pseudopotential import read_core_charge, require_element
+from nearsight.espresso.pseudopotential import read_core_charge, read_headers
 from nearsight.ldos import EnergyGrid, integrate_dos
 from nearsight.ranks import on_first_ranks, on_rank_0
 
@@ -89,7 +89,7 @@ def total_free_energy(
     finite, the energies not ascending, the temperature not above 0 K, or a pseudopotential or core charge missing.
     """
     grid = EnergyGrid.from_energies(energies_eV)
-    headers = read_headers(atoms, pseudopotentials)
+    headers = read_headers(atoms.symbols, pseudopotentials)
     electrons = float(sum(headers[symbol].valence for symbol in atoms.symbols))
     spectrum = integrate_dos(np.asarray(dos, dtype=np.float64), grid, electrons, temperature_K, broadening_eV)
     fields = density_energies(atoms, density, pseudopotentials, ecutrho_Ry=ecutrho_Ry, single=single, comm=comm)
@@ -112,7 +112,7 @@ def density_energies(
     comm: "Comm | None" = None,
 ) -> DensityEnergies:
     """Hartree, exchange-correlation and ion energy; arguments as for `total_free_energy`."""
-    headers = read_headers(atoms, pseudopotentials)
+    headers = read_headers(atoms.symbols, pseudopotentials)
     charges = {element: header.valence for element, header in headers.items()}
     cores = {element: read_core_charge(pseudopotentials[element]) for element in headers}
     functional = functional_of(headers)
@@ -151,18 +151,6 @@ def assemble(
         fermi_energy=fermi_energy,
         electrons=electrons,
     )
-
-
-def read_headers(atoms: Atoms, pseudopotentials: Mapping[str, str | Path]) -> dict:
-    """Header of every element's pseudopotential. Raises InputError for an element without one."""
-    elements = sorted(set(atoms.symbols))
-    missing = [element for element in elements if element not in pseudopotentials]
-    if missing:
-        raise InputError(
-            f"pseudopotentials: expected one for {missing[0]}, got those of "
-            f"{', '.join(sorted(pseudopotentials)) or 'no element'}. Give the UPF file of the DFT."
-        )
-    return {element: require_element(pseudopotentials[element], element) for element in elements}
 
 
 def functional_of(headers: Mapping) -> str:

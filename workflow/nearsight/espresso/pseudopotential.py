@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +143,20 @@ def require_element(path: str | Path, element: str) -> PseudopotentialHeader:
     return header
 
 
+def read_headers(
+    elements: Iterable[str], pseudopotentials: Mapping[str, str | Path]
+) -> dict[str, PseudopotentialHeader]:
+    """Header of every element's pseudopotential, in alphabetical order. Raises InputError where one is missing."""
+    elements = sorted(set(elements))
+    missing = [element for element in elements if element not in pseudopotentials]
+    if missing:
+        raise InputError(
+            f"pseudopotentials: expected one for {missing[0]}, got those of "
+            f"{', '.join(sorted(pseudopotentials)) or 'no element'}. Add it to `pseudopotentials` in the configuration."
+        )
+    return {element: require_element(pseudopotentials[element], element) for element in elements}
+
+
 def generate_pseudopotential(deck: str | Path, element: str, output: str | Path) -> PseudopotentialHeader:
     """Run ld1.x on an input deck and write the pseudopotential that it makes, whole.
 
@@ -201,15 +216,7 @@ def place_pseudopotentials(pseudopotentials: dict[str, Path], elements: set[str]
 
     Raises InputError for an element without pseudopotential.
     """
-    missing = sorted(elements - set(pseudopotentials))
-    if missing:
-        raise InputError(
-            f"pseudopotentials: expected one for {missing[0]}, got those of "
-            f"{', '.join(sorted(pseudopotentials)) or 'no element'}. Add it to `pseudopotentials` in the configuration."
-        )
-    names = {}
-    for element in sorted(elements):
-        require_element(pseudopotentials[element], element)
-        names[element] = f"{element}.upf"
-        shutil.copyfile(pseudopotentials[element], folder / names[element])
+    names = {element: f"{element}.upf" for element in read_headers(elements, pseudopotentials)}
+    for element, name in names.items():
+        shutil.copyfile(pseudopotentials[element], folder / name)
     return names
