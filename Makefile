@@ -22,7 +22,7 @@ export PYTHON VENV
 
 BIN := $(VENV)/bin
 # as many processes as cores: the tests on the Slurm cluster wait most of the time
-PYTEST := $(BIN)/python -m pytest -rs --numprocesses=$(CORES) --dist=loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -rs --numprocesses=$(CORES) --no-loadscope-reorder
 STAMP := $(VENV)/.complete
 KERNEL := workflow/nearsight/descriptors/native
 KERNEL_SOURCES := $(wildcard $(addprefix $(KERNEL)/,CMakeLists.txt src/* generator/*.py))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # tools/sanitize.sh: the kernel compiled with sanitizers in place of the installed one
 if module := os.environ.get("NEARSIGHT_NATIVE_MODULE"):
@@ -23,16 +24,27 @@ if module := os.environ.get("NEARSIGHT_NATIVE_MODULE"):
 TOGETHER = ("slurm", "faults", "fuzz")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the tests of TOGETHER to the front."""
+    items.sort(key=lambda item: TOGETHER.index(group_of(item.nodeid)) if group_of(item.nodeid) in TOGETHER else 9)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     """Deal the tests to the processes of pytest-xdist by file, those of TOGETHER by folder."""
-    place = {folder: number for number, folder in enumerate(TOGETHER)}
-    groups = {}
-    for item in items:
-        path = item.path.relative_to(Path(__file__).parent)
-        groups[item] = path.parts[0] if path.parts[0] in place else str(path)
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
-    items.sort(key=lambda item: place.get(groups[item], len(place)))
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return ByGroup(config, log)
+
+
+def group_of(nodeid: str) -> str:
+    """What is run by one process: tests/unit/test_ldos.py, or slurm."""
+    path = nodeid.partition("::")[0]
+    folder = path.split("/")[1] if path.count("/") > 1 else ""
+    return folder if folder in TOGETHER else path
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
