@@ -175,6 +175,12 @@ C, MEBIBYTES, TAKEN = ctypes.PyDLL(None), {mebibytes}, {taken!r}
 def take_memory(folder):
     while True:
         for path in folder.glob(".checkpoint.part-*") if (folder / "checkpoint.safetensors").exists() else ():
+            try:
+                if path.stat().st_size == 0:
+                    continue
+            except FileNotFoundError:
+                continue
+            C.usleep(100_000)  # a renaming that has begun ends in this time; after it, none begins
             if C.access(os.fsencode(path), 0) == 0:
                 C.creat(os.fsencode(TAKEN), 0o600)
                 taken = b"x" * (MEBIBYTES << 20)
