@@ -115,3 +115,28 @@ def test_a_job_that_is_told_to_stop_cleans_up(tmp_path):
     assert job.wait(60) == 143
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job.log", "job.py"]
     assert "stopped from outside" in (tmp_path / "job.log").read_text()
+
+
+def test_a_job_that_is_told_where_python_drops_exceptions_stops_too(tmp_path):
+    """In a destructor, say: the exception is raised again outside of it."""
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import os, signal, time\n"
+        "from nearsight.files import write_whole\nfrom nearsight.jobs import make_parser, run_job\n"
+        "class Told:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(0)\n"
+        "def main(arguments):\n"
+        "    with write_whole('output.json') as path:\n"
+        "        path.write_text('half')\n"
+        "        Told()\n"
+        "        time.sleep(60)\n"
+        "run_job(main, make_parser('').parse_args())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(files.__file__).resolve().parents[1])}
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 143
+    assert "stopped from outside" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["job.py"]

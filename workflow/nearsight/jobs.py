@@ -23,6 +23,10 @@ logger = logging.getLogger("nearsight")
 STOPPED_STATUS = 128 + signal.SIGTERM
 
 
+#: Seconds after which a job that was told to stop where Python drops exceptions is told again.
+AGAIN_S = 0.1
+
+
 class Stopped(BaseException):
     """The job was told to stop (SIGTERM): by the cluster at the time limit, or by Snakemake."""
 
@@ -97,8 +101,19 @@ def _stop_on_sigterm() -> Iterator[None]:
     def stop(*_: object) -> NoReturn:
         raise Stopped("stopped from outside (SIGTERM: the time limit, or a cancelled job); the next run goes on.")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def raise_again(lost: "sys.UnraisableHookArgs") -> None:
+        """Python drops what is raised in a destructor, in a hook of fork, in a callback of HDF5."""
+        if isinstance(lost.exc_value, Stopped):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        else:
+            hook(lost)
+
+    hook, sys.unraisablehook = sys.unraisablehook, raise_again
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGALRM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
