@@ -272,7 +272,7 @@ def draw(records: list[dict], path: Path) -> None:
         right.loglog(atoms, [row["peak_GiB"] for row in rows], marker=marker, label=stage)
     left.set(xlabel="atoms", ylabel="CPU time (ms per atom)", title="Be, 4,374 grid points per atom")
     right.axhline(16, color="grey", linestyle="--", linewidth=1)
-    right.set(xlabel="atoms", ylabel="peak memory (GiB)", title="dashed: 16 GiB")
+    right.set(xlabel="atoms", ylabel="peak memory (GiB)", title="dashed: 16 GiB", ylim=(0.25, 25))
     left.legend(frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
