@@ -99,15 +99,14 @@ def build(k: int, folder: Path, arguments: argparse.Namespace) -> None:
     """The structure: a cell after molecular dynamics, repeated, each atom displaced on its own."""
     from nearsight.structures.builders import GRID_SHAPE, hcp_orthorhombic
     from nearsight.structures.io import write_structure
-    from nearsight.structures.large import add_stacking_fault, displace_independently, run_lammps_md
+    from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of, run_lammps_md
 
     cell = hcp_orthorhombic("Be", DENSITY_g_cm3, C_OVER_A)
     inner = 2 if k % 2 == 0 else 1  # molecular dynamics of 2,048 or 256 atoms
     moved = run_lammps_md(cell.repeat([inner * n for n in CELLS]), TEMPERATURE_K, MD_STEPS, seed=k, time_step_fs=2.0)
     atoms = displace_independently(moved.repeat(k // inner), INDEPENDENT_A, seed=k)
     if arguments.fault:
-        a, layer = cell.cell[0, 0], cell.cell[2, 2] / 2
-        atoms = add_stacking_fault(atoms, a, layer, first_layer=CELLS[2] * k)
+        atoms = add_stacking_fault(atoms, *layers_of(cell), first_layer=CELLS[2] * k)
     # no atom on a grid point
     atoms.positions += 0.01
     atoms.info = {GRID_SHAPE: [n * k for n in GRID]}

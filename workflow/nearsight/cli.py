@@ -191,7 +191,7 @@ def build_file(arguments: argparse.Namespace) -> None:
     """Build a large structure and write it."""
     from nearsight.structures.builders import build_repetition, hcp_orthorhombic
     from nearsight.structures.io import read_structure, write_structure
-    from nearsight.structures.large import add_stacking_fault, displace_independently, run_lammps_md
+    from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of, run_lammps_md
 
     crystal = None
     if arguments.element:
@@ -215,8 +215,7 @@ def build_file(arguments: argparse.Namespace) -> None:
     if arguments.displacement_A:
         atoms = displace_independently(atoms, arguments.displacement_A, arguments.seed)
     if arguments.stacking_fault is not None:
-        a, layer = crystal.cell[0, 0], crystal.cell[2, 2] / 2
-        atoms = add_stacking_fault(atoms, a, layer, arguments.stacking_fault)
+        atoms = add_stacking_fault(atoms, *layers_of(crystal), arguments.stacking_fault)
     write_structure(arguments.output, atoms)
     print(f"{arguments.output}: {len(atoms)} atoms, {atoms.get_volume():.1f} Å³")
 

@@ -9,7 +9,7 @@ from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.memory import check_memory, structure_bytes
 from nearsight.structures.builders import build_structure, build_supercell
 from nearsight.structures.io import read_structure, write_structure
-from nearsight.structures.large import add_stacking_fault, displace_independently
+from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of
 
 logger = logging.getLogger("nearsight")
 
@@ -34,10 +34,8 @@ def main(arguments: argparse.Namespace) -> None:
     if settings["displacement_A"]:
         supercell = displace_independently(supercell, settings["displacement_A"], arguments.seed)
     if settings["stacking_fault_layer"] is not None:
-        crystal = build_structure(arguments.crystal)
-        supercell = add_stacking_fault(
-            supercell, crystal.cell[0, 0], crystal.cell[2, 2] / 2, settings["stacking_fault_layer"]
-        )
+        layers = layers_of(build_structure(arguments.crystal))
+        supercell = add_stacking_fault(supercell, *layers, settings["stacking_fault_layer"])
     write_structure(arguments.output, supercell)
     logger.info("%d atoms, grid %s", len(supercell), supercell.info["grid_shape"])
 

@@ -50,6 +50,11 @@ def add_stacking_fault(atoms: Atoms, lattice_a_A: float, layer_spacing_A: float,
     return result
 
 
+def layers_of(crystal: Atoms) -> tuple[float, float]:
+    """Lattice constant a and spacing of the layers, in Å, of an hcp crystal's orthorhombic cell of four atoms."""
+    return float(crystal.cell[0, 0]), float(crystal.cell[2, 2]) / 2
+
+
 def stacking_sequence(atoms: Atoms, lattice_a_A: float, layer_spacing_A: float) -> str:
     """The kinds of the layers along z, such as ABAB; the first layer is A, B is -a/√3 and C +a/√3 along y from it.
 
