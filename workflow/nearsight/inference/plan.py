@@ -57,22 +57,6 @@ class PredictionSettings:
         return cls(**settings, **others)
 
 
-#: What a plan's file has to hold.
-KINDS = {
-    "tile_points": int,
-    "fermi_level_eV": float,
-    "electrons": float,
-    "prepass_stride": int,
-    "backend": str,
-    "precision": str,
-    "keep_ldos": bool,
-    "descriptor_score": float,
-    "rdf_score": float,
-    "model_sha256": str,
-    "structure_sha256": str,
-}
-
-
 @dataclass(frozen=True)
 class PredictionPlan:
     """Everything that the batches of one prediction share.
@@ -123,8 +107,8 @@ class PredictionPlan:
     def check(self) -> None:
         """Raise InputError unless the batches fill the grid and every other value is of its kind."""
         for key in fields(self):
-            value, kind = getattr(self, key.name), KINDS.get(key.name)
-            if kind is not None and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
+            value = getattr(self, key.name)
+            if key.type in (bool, int, float, str) and type(value) is not key.type:
                 raise InputError(f"{key.name} = {value!r}")
         if not 1 <= self.tile_points <= LARGEST_TILE or min(self.shape) < 1:
             raise InputError(f"tiles of {self.tile_points} points in a grid of {self.shape}")
