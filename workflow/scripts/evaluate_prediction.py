@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> None:
         points, energies = reference["density"].size, reference.sizes["energy"]
         check_memory("evaluate_prediction", evaluation_bytes(points, energies), arguments.memory_MB)
         reference_ldos = reference["ldos"].values
-        reference_dos = dos_from_ldos(reference_ldos, atoms.get_volume() / reference["density"].size)
+        reference_dos = dos_from_ldos(reference_ldos, atoms.get_volume() / points)
         fields = evaluate_fields(
             join_ldos(batches, reference_ldos.shape),
             prediction["density"].values,

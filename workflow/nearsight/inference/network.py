@@ -95,9 +95,11 @@ class FoldedNetwork:
         constant = torch.from_numpy(self.last_bias @ projection)
         total = torch.zeros(self.width, dtype=torch.float64)
         values = np.empty((len(descriptors), projection.shape[1]))
-        ldos = np.empty((len(descriptors), self.energies), dtype=np.float32) if keep_ldos else None
-        kind = self.shift.dtype
-        last_weight, last_bias = (torch.from_numpy(array).to(kind) for array in (self.last_weight, self.last_bias))
+        ldos = None
+        if keep_ldos:
+            kind = self.shift.dtype
+            ldos = np.empty((len(descriptors), self.energies), dtype=np.float32)
+            last_weight, last_bias = (torch.from_numpy(array).to(kind) for array in (self.last_weight, self.last_bias))
         with torch.inference_mode():
             for rows, hidden in self.hidden(descriptors):
                 if ldos is not None:
