@@ -1,11 +1,13 @@
-"""Fuzz one reader in this process: python fuzz_reader.py NAME SECONDS FOLDER.
+"""Fuzz one reader in this process: python fuzz_reader.py NAME SECONDS SEED FOLDER.
 
 Whole files are cut, flipped, spliced and given absurd numbers: for a quarter of the time as Hypothesis chooses, which
 shows the smallest failing file, then as Atheris (libFuzzer) does, guided by the branches that Nearsight and ASE take.
 What is no NearsightError ends the process, and so do a hang, more than a gigabyte of memory, a started program and a
-file opened outside of FOLDER. FOLDER/counts.json holds the number of files tried, refused and taken.
+file opened outside of FOLDER. FOLDER/counts.json holds the number of files tried, refused and taken. The same SEED
+tries the same files in the same order.
 """
 
+import itertools
 import json
 import os
 import random
@@ -16,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import atheris
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
-NAME, SECONDS, FOLDER = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]).resolve()
+NAME, SECONDS, SEED, FOLDER = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]).resolve()
 ROOT = Path(__file__).resolve().parents[2]
 set_hypothesis_home_dir(FOLDER)
 # plain source files alone: Atheris says that it instruments what the finder of an editable install loads, and does not
@@ -166,17 +168,20 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
     sys.addaudithook(on_audit)
     search = settings(database=None, deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
-    while time.monotonic() - started < SECONDS / 4:
-        search(given(drawn())(attack))()
+    for number in itertools.count(SEED):
+        if time.monotonic() - started > SECONDS / 4:
+            break
+        seed(number)(search(given(drawn())(attack)))()
     write_counts()
     corpus = FOLDER / "corpus"
     corpus.mkdir(exist_ok=True)
-    generator = random.Random(NAME)
+    generator = random.Random(f"{NAME} {SEED}")
     for number in range(60):
         (corpus / f"seed-{number}").write_bytes(generator.randbytes(generator.choice([16, 64, 256, 1024])))
     options = [
         f"-max_total_time={SECONDS - SECONDS // 4}",
         f"-timeout={HANG_SECONDS}",
+        f"-seed={SEED}",
         "-rss_limit_mb=0",
         "-max_len=4096",
     ]

@@ -287,6 +287,7 @@ def read_density(path: Path) -> None:
     path.replace(save / "charge-density.dat")
     density = read_save_density(path.parent / "scf", (6, 6, 8))
     assert density.shape == (6, 6, 8)
+    assert np.isfinite(density).all()
 
 
 # ----------------------------------------------------------------------------------------------------- all of them

@@ -68,10 +68,12 @@ def test_missing_binary_and_unreadable(cube, tmp_path):
         read_cube(path)
 
 
-def test_values_that_are_not_finite(cube):
+@pytest.mark.parametrize("number", ["NaN", "1e999", "-1e308"])
+def test_values_that_are_not_finite(cube, number):
+    """The last one is finite, but not in 1/Å³."""
     path = cube[0]
-    rewrite(path, path.read_text().split()[-1], "NaN")
-    with pytest.raises(InputError, match="NaN or infinity"):
+    rewrite(path, path.read_text().split()[-1], number)
+    with pytest.raises(InputError, match="NaN, infinity"):
         read_cube(path)
 
 

@@ -116,6 +116,14 @@ def test_pseudopotentials_that_would_keep_a_pattern_busy(write, text):
         read_core_charge(write(text))
 
 
+def test_a_core_charge_that_overflows_in_other_units(write):
+    """Found by fuzzing: a number of 1/bohr³ that is infinite in 1/Å³."""
+    columns = "<PP_R>0.1</PP_R><PP_RAB>0.1</PP_RAB><PP_NLCC>1.7E308</PP_NLCC>"
+    text = f'<PP_HEADER element="Be" z_valence="2" core_correction="T"/>{columns}</UPF>'
+    with pytest.raises(InputError, match="PP_NLCC: expected finite numbers"):
+        read_core_charge(write(text))
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -158,6 +166,7 @@ def density(miller, values=None, count=None, spins=1, mark=None):
         density([[0, 0, 0], [-(2**31), 0, 0]]),
         density([[0, 0, 9]]),
         density([[0, 0, 0]], values=[np.nan]),
+        density([[0, 0, 0]], values=[1e308]),
         density([[0, 0, 0]], count=2**31 - 1),
         density([[0, 0, 0]], count=-1),
         density([[0, 0, 0]], mark=2**31 - 1),

@@ -3,6 +3,7 @@
 The package computes in Å, eV and K. Bohr and Rydberg appear only in the Quantum ESPRESSO adapters.
 """
 
+import numpy as np
 from scipy import constants as _c
 
 BOLTZMANN_eV_per_K = _c.Boltzmann / _c.elementary_charge
@@ -20,6 +21,14 @@ RYDBERG_TIME_fs = 2.0 * _c.value("atomic unit of time") * 1e15
 
 #: 1/(Ry bohr³) in 1/(eV Å³): the unit of the LDOS in Quantum ESPRESSO's cube files.
 PER_RYDBERG_BOHR3 = 1.0 / (RYDBERG_eV * BOHR_A**3)
+
+#: Beyond what any file's number should be, in any unit; and far from overflow when it is converted, squared or summed.
+LARGEST_NUMBER = 1e100
+
+
+def are_finite(values: np.ndarray) -> bool:
+    """Whether all numbers (real, any shape) are finite and stay so in other units: none beyond LARGEST_NUMBER."""
+    return values.size == 0 or bool(values.min() > -LARGEST_NUMBER and values.max() < LARGEST_NUMBER)
 
 
 def thermal_energy(temperature_K: float) -> float:

@@ -78,8 +78,11 @@ def read_cube(path: str | Path) -> Cube:
             f"{path}: expected {expected} values ({' x '.join(map(str, shape))}), got {values.size}: "
             "the file is truncated or damaged. Delete it and run the rule that makes it again."
         )
-    if not np.isfinite(values).all():
-        raise InputError(f"{path}: expected finite values, got NaN or infinity. Check the run that made it.")
+    if not units.are_finite(values):
+        raise InputError(
+            f"{path}: expected finite values, got NaN, infinity, or one beyond {units.LARGEST_NUMBER:g}. "
+            "Check the run that made it."
+        )
     return Cube(comment=lines[1].strip(), atoms=atoms, values=values.reshape(shape))
 
 

@@ -17,9 +17,6 @@ from nearsight.files import read_regular
 #: Bytes of the largest XML file that is read: dynamics of a thousand atoms over a thousand steps.
 LARGEST_XML = 1 << 30
 
-#: In atomic units no number of a crystal comes near this; squares and products of such numbers still are numbers.
-LARGEST_NUMBER = 1e100
-
 _FORCE_eV_A = units.HARTREE_eV / units.BOHR_A
 
 
@@ -194,10 +191,10 @@ def _refuse_doctype(*_: object) -> None:
 
 
 def _numbers(text: str) -> np.ndarray:
-    """Numbers of a text. Raises ValueError for others, and for those beyond LARGEST_NUMBER, which would overflow."""
+    """Numbers of a text. Raises ValueError for others, and for those that are not finite."""
     values = np.array(text.split(), dtype=float)
-    if not (np.abs(values) < LARGEST_NUMBER).all():
-        raise ValueError(f"NaN, infinity, or a number beyond {LARGEST_NUMBER:g}")
+    if not units.are_finite(values):
+        raise ValueError(f"NaN, infinity, or a number beyond {units.LARGEST_NUMBER:g}")
     return values
 
 

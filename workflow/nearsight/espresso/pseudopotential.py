@@ -130,8 +130,11 @@ def _numbers(text: str, path: str | Path, name: str) -> np.ndarray:
         values = np.array([float(word) for word in text.upper().replace("D", "E").split()])
     except ValueError as error:
         raise InputError(f"{path}: {name}: expected numbers, got {str(error)[:80]}. Get the file again.") from None
-    if not np.isfinite(values).all():
-        raise InputError(f"{path}: {name}: expected finite numbers, got NaN or infinity. Get the file again.")
+    if not units.are_finite(values):
+        raise InputError(
+            f"{path}: {name}: expected finite numbers, got NaN, infinity, or one beyond {units.LARGEST_NUMBER:g}. "
+            "Get the file again."
+        )
     return values
 
 

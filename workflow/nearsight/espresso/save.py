@@ -35,8 +35,11 @@ def read_save_density(scf: str | Path, grid: tuple[int, int, int]) -> np.ndarray
         raise InputError(f"{path}: expected Quantum ESPRESSO's density, got {error}. Run run_scf again.") from None
     if spins != 1 or values.shape != (count,):
         raise InputError(f"{path}: expected {count} coefficients without spin, got {values.size} and {spins} spins.")
-    if not np.isfinite(values).all():
-        raise InputError(f"{path}: expected finite coefficients, got NaN or infinity. Run run_scf again.")
+    if not units.are_finite(values.view(np.float64)):
+        raise InputError(
+            f"{path}: expected finite coefficients, got NaN, infinity, or one beyond {units.LARGEST_NUMBER:g}. "
+            "Run run_scf again."
+        )
     if count < 1 or (2 * np.abs(miller).max(axis=0) >= np.array(grid)).any():
         raise InputError(
             f"{path}: expected Miller indices that fit on the grid {tuple(grid)}, got up to "
