@@ -89,6 +89,8 @@ def damaged(number: Callable[[int], int], some: Callable[[int], bytes]) -> tuple
     content = bytearray(whole[name])
     for _ in range(1 + number(4)):
         damage(content, number, some)
+    if reader.put_right and number(1):
+        content = reader.put_right(whole[name], bytes(content))
     return name, bytes(content)
 
 
@@ -109,7 +111,7 @@ def from_bytes(data: bytes) -> tuple[str, bytes]:
 
 def on_audit(event: str, arguments: tuple) -> None:
     """End the process where a reader starts a program, runs a pickle, or opens a file that is not its own."""
-    if event in ("os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen", "pickle.find_class"):
+    if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class"):
         leave(f"{event} {arguments}")
     if event == "socket.connect" or (event == "open" and isinstance(arguments[0], str) and not mine(arguments)):
         leave(f"{event} {arguments}")

@@ -1,12 +1,16 @@
 """Datasets: round trip, checks at writing, clear errors at reading, nothing half-written."""
 
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 from ase.build import bulk
+from hdf5_checksums import find_blocks, put_right
 
+from nearsight import datasets
 from nearsight.datasets import (
     atoms_of,
     create_field_file,
@@ -19,6 +23,7 @@ from nearsight.datasets import (
 )
 from nearsight.errors import InputError
 from nearsight.fields import FIELDS
+from nearsight.hdf5 import check_end
 
 
 def example_variables():
@@ -194,7 +199,9 @@ def test_damaged_numbers_are_found_when_they_are_read(tmp_path):
                 _ = dataset[name].values
 
 
-def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path):
+def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path, monkeypatch):
+    # checksums find them all: no process of its own has to
+    monkeypatch.setattr(datasets, "require_harmless", lambda path: None)
     path = tmp_path / "x.h5"
     write_dataset(path, {"energy": np.arange(3.0), "fermi_energy": 3.5}, {"a": 1}, {"b": 2})
     whole = path.read_bytes()
@@ -208,6 +215,46 @@ def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path):
         except InputError:
             refused += 1
     assert refused > 50
+
+
+def test_what_ends_the_hdf5_library_does_not_end_us(tmp_path):
+    """Found by fuzzing: where a stranger has put the checksums right, a changed number of the index of names (BTHD, the
+    header of a B-tree) ends HDF5 1.14 by SIGSEGV or SIGFPE."""
+    path = tmp_path / "x.h5"
+    write_dataset(path, example_variables(), {}, {})
+    whole = path.read_bytes()
+    blocks = find_blocks(whole)
+    (header,) = [(start, end) for start, end in blocks if whole[start:].startswith(b"BTHD")]
+    messages = []
+    for place, value in ((-10, 255), (-6, 1), (-7, 1), (8, 255)):
+        content = bytearray(whole)
+        content[header[0 if place > 0 else 1] + place] = value
+        path.write_bytes(put_right(bytes(content), blocks))
+        try:
+            with open_dataset(path) as dataset:
+                assert set(dataset) <= set(example_variables())
+        except InputError as error:
+            messages.append(str(error))
+    assert messages
+    assert all(message.startswith(f"{path}: expected a whole HDF5 dataset") for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(3, "said so"), (1, r"got said so \(1\)\. The file is damaged"), (-11, "the end of its reader by SIGSEGV")],
+)
+def test_how_a_look_ends(status, message):
+    check_end("x.h5", 0, "")
+    with pytest.raises(InputError, match=message):
+        check_end("x.h5", status, "said so")
+
+
+def test_a_look_without_end_is_ended(tmp_path, monkeypatch):
+    """A reader in an endless loop has ten seconds of processor time; here one."""
+    code = "from nearsight import hdf5; hdf5.LOOK_SECONDS = 1; hdf5.open_file = lambda path: exec('while True: pass'); "
+    done = subprocess.run([sys.executable, "-c", code + "hdf5.look('x.h5')"], check=False)
+    with pytest.raises(InputError, match=r"by SIG(XCPU|KILL)"):
+        check_end("x.h5", done.returncode, "")
 
 
 def test_the_oldest_format_pipes_devices_and_sparse_giants(tmp_path):

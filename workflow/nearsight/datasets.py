@@ -2,7 +2,7 @@
 
 Files are written in HDF5's format 1.10, whose structure carries checksums, and numbers that are written at once carry
 them too (Fletcher's sum of each chunk): damage is found when it is read. A file may come from anybody: before its
-numbers are read, `open_dataset` looks at what it declares, and it follows no link and opens no other file.
+numbers are read, `open_dataset` looks at what it declares (`nearsight.hdf5`), follows no link and opens no other file.
 """
 
 import json
@@ -20,21 +20,14 @@ from xarray.core import indexing
 
 from nearsight.errors import InputError
 from nearsight.fields import FIELDS, GRID, Field
-from nearsight.files import open_regular, write_whole
+from nearsight.files import write_whole
+from nearsight.hdf5 import damaged, inspect_file, open_file, require_harmless
 
 #: Bytes of one chunk of a field on the grid: large enough for streaming, small enough for a laptop's cache.
 CHUNK_BYTES = 1 << 20
 
 #: HDF5's format: the oldest one with checksums of its structure and without a limit on the size of attributes.
 FORMAT = "v110"
-
-#: The first bytes of such a file, and the number after them.
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-OLDEST_SUPERBLOCK = 2
-
-#: Bytes of the longest attribute (settings, provenance) and of the largest file.
-LARGEST_TEXT = 64 << 20
-LARGEST_FILE = 1 << 50
 
 
 def variables_of_atoms(atoms: Atoms) -> dict[str, np.ndarray]:
@@ -148,27 +141,15 @@ def open_dataset(path: str | Path) -> Iterator[xr.Dataset]:
 
     Numbers are read where they are used; what is found to be damaged then is an InputError, too.
     """
-    advice = "Run the rule that makes it."
-    with open_regular(path, "a dataset (HDF5)", advice, LARGEST_FILE) as handle:
-        start = handle.read(len(SIGNATURE) + 1)
-    # the library may read the format of before 1.8, which has no checksums, for ever (fuzzing found it)
-    if not start.startswith(SIGNATURE) or start[-1] < OLDEST_SUPERBLOCK:
-        raise InputError(
-            f"{path}: expected a whole HDF5 dataset in the format of 1.10, got another file, or one of before 1.8. "
-            "Delete it and run again."
-        )
-    try:
-        file = h5py.File(path, "r")
-    except Exception as error:  # h5py raises a different type for every kind of damage
-        raise InputError(_damaged(path, error)) from error
-    with file:
-        try:
-            dataset = _dataset_of(file, path)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(_damaged(path, error)) from error
-        yield dataset
+    require_harmless(path)
+    with open_file(path) as file:
+        attributes, found = inspect_file(file, path)
+        variables = {}
+        for name, variable in found.items():
+            field = FIELDS[name]
+            about = {"unit": field.unit, "meaning": field.meaning}
+            variables[name] = xr.Variable(field.dims, indexing.LazilyIndexedArray(_LazyArray(variable, path)), about)
+        yield xr.Dataset(variables, attrs=attributes)
 
 
 def settings_of(dataset: xr.Dataset) -> dict:
@@ -202,70 +183,6 @@ def _all_finite(values: np.ndarray) -> bool:
     return all(np.isfinite(slab).all() for slab in values)
 
 
-def _damaged(path: str | Path, error: Exception) -> str:
-    return f"{path}: expected a whole HDF5 dataset, got {type(error).__name__}: {error}. Delete it and run again."
-
-
-def _dataset_of(file: h5py.File, path: str | Path) -> xr.Dataset:
-    """The variables of the registry in a file, checked as far as it can be without reading their numbers."""
-    attributes = {name: _read_object(file, name, path) for name in ("nearsight_settings", "nearsight_provenance")}
-    variables: dict[str, xr.Variable] = {}
-    lengths: dict[str, int] = {}
-    for name in file:
-        if name not in FIELDS:
-            continue  # the scales of other netCDF readers
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            raise InputError(f"{path}: {name}: expected numbers inside of the file, got a link. Get the file again.")
-        variable, dims = file[name], FIELDS[name].dims
-        _check_variable(variable, name, path)
-        for dim, length in zip(dims, variable.shape, strict=True):
-            if lengths.setdefault(dim, length) != length:
-                raise InputError(
-                    f"{path}: {name}: expected {lengths[dim]} along {dim}, as in other variables, got {length}."
-                )
-        about = {"unit": FIELDS[name].unit, "meaning": FIELDS[name].meaning}
-        variables[name] = xr.Variable(dims, indexing.LazilyIndexedArray(_LazyArray(variable, path)), about)
-    return xr.Dataset(variables, attrs=attributes)
-
-
-def _check_variable(variable: object, name: str, path: str | Path) -> None:
-    """Raise InputError unless a variable has the registry's dimensions and the file holds all its numbers, as they are.
-
-    A few bytes can declare 10¹² points, name another file as the place of the numbers, or unpack to any size.
-    """
-    field = FIELDS[name]
-    if not isinstance(variable, h5py.Dataset) or variable.shape is None or len(variable.shape) != len(field.dims):
-        raise InputError(f"{path}: {name}: expected an array of the dimensions {field.dims}, got {variable}.")
-    if variable.dtype not in (np.float32, np.float64, np.int32):
-        raise InputError(f"{path}: {name}: expected numbers of type {field.dtype}, got {variable.dtype}.")
-    layout = variable.id.get_create_plist()
-    filters = {layout.get_filter(index)[0] for index in range(layout.get_nfilters())}
-    if variable.is_virtual or variable.external or filters - {h5py.h5z.FILTER_FLETCHER32}:
-        raise InputError(f"{path}: {name}: expected plain numbers inside of the file, got packed or external ones.")
-    needed, stored = prod(variable.shape) * variable.dtype.itemsize, variable.id.get_storage_size()
-    size = Path(path).stat().st_size
-    if not needed <= stored <= size or prod(variable.chunks or (0,)) * variable.dtype.itemsize > size:
-        raise InputError(
-            f"{path}: {name}: expected the {needed} bytes of an array of shape {variable.shape}, got {stored} in a "
-            f"file of {size}. Delete it and run again."
-        )
-
-
-def _read_object(file: h5py.File, name: str, path: str | Path) -> str:
-    """The text of an attribute, which must be a JSON object."""
-    if name not in file.attrs:
-        raise InputError(f"{path}: expected a dataset of Nearsight, got an HDF5 file without its attributes.")
-    attribute = file.attrs.get_id(name)
-    kind = h5py.check_string_dtype(attribute.dtype)
-    if attribute.shape != () or kind is None or kind.length is None or attribute.get_storage_size() > LARGEST_TEXT:
-        raise InputError(f"{path}: {name}: expected a text of fixed length, got {attribute.dtype} {attribute.shape}.")
-    value = file.attrs[name]
-    text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
-    if not isinstance(json.loads(text), dict):
-        raise InputError(f"{path}: {name}: expected a JSON object, got {text[:80]}. Delete it and run again.")
-    return text
-
-
 class _LazyArray(BackendArray):
     """A variable that is read where it is used."""
 
@@ -280,7 +197,7 @@ class _LazyArray(BackendArray):
         try:
             return self._variable[key]
         except OSError as error:
-            raise InputError(_damaged(self._path, error)) from error
+            raise damaged(self._path, error) from error
 
 
 def _write_attributes(file: h5py.File, settings: dict, provenance: dict) -> None:
