@@ -53,7 +53,7 @@ rule predict_tiles:
         **INFERENCE_MPI,
         tasks=STUDY.inference.ranks,
         cpus_per_task=STUDY.inference.threads,
-        mem_mb=growing(INFERENCE_MB * STUDY.inference.ranks),
+        mem_mb_per_cpu=growing(-(-INFERENCE_MB // STUDY.inference.threads)),
         runtime=growing(240),
     params:
         version=VERSIONS["inference"],
@@ -62,7 +62,7 @@ rule predict_tiles:
         "python {input.module:q} --plan {input.plan:q} --model {input.bundle:q}"
         " --weights {input.weights:q} --structure {input.structure:q} --batch {wildcards.batch:q}"
         " --ranks {resources.tasks} --threads {resources.cpus_per_task} --output {output:q}"
-        " --memory-MB {resources.mem_mb} --log {log:q}"
+        " --memory-MB {resources.mem_mb_per_cpu} --log {log:q}"
 
 
 rule gather_prediction:

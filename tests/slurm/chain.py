@@ -23,6 +23,7 @@ class Workflow:
         self.repository = repository
         self.environment = environment
         self.results = folder / "results" / "small"
+        self.profile = repository / "slurm"
         folder.mkdir(exist_ok=True)
         if not (folder / "config").exists():
             (folder / "config").symlink_to(repository / "config")
@@ -47,7 +48,7 @@ class Workflow:
             *arguments,
             "--snakefile", str(self.repository / "Snakefile"),
             "--configfile", "study.yaml",
-            "--profile", str(self.repository / "slurm"),
+            "--profile", str(self.profile),
             "--slurm-init-seconds-before-status-checks", "2",
             "--nocolor",
         ]  # fmt: skip

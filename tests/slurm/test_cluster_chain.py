@@ -1,6 +1,7 @@
 """The quickstart's chain, smaller, through a real Slurm: every stage's job asks for what the profile and study say."""
 
 import re
+import shutil
 
 import pytest
 from chain import TARGETS
@@ -61,6 +62,29 @@ def test_no_stage_took_more_memory_than_it_said(finished):
 
 def test_nothing_is_left_to_do(finished):
     assert "Nothing to be done" in finished.run(*TARGETS)
+
+
+def test_batches_of_two_ranks(workflow, cluster, tmp_path):
+    """The profile with its line for that uncommented: the same prediction as that of one rank."""
+    before = {job["id"] for job in cluster.jobs()}
+    expected = workflow.results / "energies/prediction/b-0.json"
+    expected = expected.rename(tmp_path / "expected.json")
+    workflow.profile = tmp_path / "profile"
+    shutil.copytree(workflow.repository / "slurm", workflow.profile)
+    config = workflow.profile / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    assert text.count("    # mpi: \"'srun --mpi=pmi2'\"") == 1
+    config.write_text(text.replace("    # mpi:", "    mpi:"), encoding="utf-8")
+    workflow.study({"inference.ranks": 2})
+    shutil.rmtree(workflow.results / "predictions")
+    workflow.run("results/small/energies/prediction/b-0.json")
+    jobs = [job for job in cluster.jobs() if job["id"] not in before]
+    assert [job["cpus"] for job in jobs if "predict_tiles" in job["comment"]] == ["2", "2"]
+    assert "2 ranks" in (workflow.results / "logs/predict_tiles/b-0-0.log").read_text()
+    found, known = (
+        read_json(path)["energies_eV"] for path in (workflow.results / "energies/prediction/b-0.json", expected)
+    )
+    assert found == pytest.approx(known, abs=1e-6)
 
 
 def jobs_of(cluster):

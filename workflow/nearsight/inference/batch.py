@@ -75,8 +75,9 @@ def predict_batch(
     points = max(points_of(region), 1)
     cores = threads * comm.size
     logger.info(
-        "batch %d: %d points, %.1f s (%.2f µs per point and core); descriptors %.2f, network %.2f µs per point",
-        number, points, seconds, seconds * cores / points * 1e6, spent.descriptors / points * 1e6,
+        "batch %d: %d points, %d ranks x %d threads, %.1f s (%.2f µs per point and core); descriptors %.2f, "
+        "network %.2f µs per point",
+        number, points, comm.size, threads, seconds, seconds * cores / points * 1e6, spent.descriptors / points * 1e6,
         spent.network / points * 1e6,
     )  # fmt: skip
     return spent
