@@ -198,7 +198,11 @@ def energies(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
         alone(),
     )
     (folder / "prediction.h5").unlink()  # the numbers are kept, the fields are not
-    return {"total_eV_per_atom": found.total / len(atoms), "fermi_energy_eV": found.fermi_energy}
+    return {
+        "total_eV_per_atom": found.total / len(atoms),
+        "unscreened_eV_per_atom": found.unscreened / len(atoms),
+        "fermi_energy_eV": found.fermi_energy,
+    }
 
 
 def show(items: list, what: str):

@@ -16,9 +16,12 @@ from espresso_cells import (
     TermErrors,
     errors_of_ldos,
     errors_of_terms,
+    hcp,
     make_pseudopotentials,
 )
 
+from nearsight.energies import FourierGrid
+from nearsight.energies.screening import unscreened_energy
 from nearsight.errors import InputError
 from nearsight.espresso.outputs import ElectronicStructure
 from nearsight.espresso.reference import read_density
@@ -61,6 +64,20 @@ def test_terms_on_quantum_espressos_density(scf, pseudopotentials, name):
     _, result, density = scf(f"{name}-coarse", cell)
     assert density.sum() * result.atoms.get_volume() / density.size == pytest.approx(result.electrons, abs=1e-8)
     check_terms(errors_of_terms(cell, result, density, pseudopotentials))
+
+
+def test_a_metal_screens_long_waves(scf, pseudopotentials):
+    """Beryllium with a longitudinal wave, 14.3 Å long, 0.1 Å high: QE leaves less than 1 % of the ions' energy."""
+    atoms = hcp(1, 1, 4)
+    height = atoms.cell[2, 2]
+    atoms.positions[:, 2] += 0.1 * np.sin(2 * np.pi * atoms.positions[:, 2] / height)
+    cell = Cell(atoms, 20.0, [4, 3, 1], [1, 1, 0], 24, conv_thr_Ry=1e-9)
+    _, result, density = scf("wave", cell)
+    grid = FourierGrid(np.asarray(result.atoms.cell), density.shape, cell.settings.ecutrho_Ry)
+    left = unscreened_energy(grid.coefficients(density), grid, result.atoms, {"Be": 2.0})
+    bare = unscreened_energy(grid.coefficients(np.full(density.shape, density.mean())), grid, result.atoms, {"Be": 2.0})
+    assert bare / len(atoms) > 0.1
+    assert 0 < left < 0.01 * bare
 
 
 def test_save_density_is_the_cubes_with_more_digits(scf):

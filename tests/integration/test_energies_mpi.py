@@ -27,7 +27,8 @@ from dataclasses import asdict
 import numpy as np
 from ase import Atoms
 from mpi4py import MPI
-from nearsight.energies import total_free_energy
+from nearsight.energies import FourierGrid, total_free_energy
+from nearsight.energies.screening import unscreened_energy
 
 comm = MPI.COMM_WORLD
 cell = np.array([[4.1, 0.3, -0.2], [-1.1, 3.9, 0.4], [0.5, 0.7, 4.6]])
@@ -52,6 +53,10 @@ for precision in ("float64", "float32"):
     )
     assert comm.allgather(found) == [found] * comm.size
     terms[precision] = asdict(found)
+    grid = FourierGrid(cell, density.shape, 60.0, precision == "float32", comm)
+    valence = grid.coefficients(density)
+    # of shorter waves, since the cell has no long ones
+    terms[precision]["unscreened"] = unscreened_energy(valence, grid, atoms, {"Be": 2.0, "O": 6.0}, 1.5)
 read = comm.gather(sorted(density.read))
 if comm.rank == 0:
     print(json.dumps({"terms": terms, "read": read}))

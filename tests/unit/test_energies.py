@@ -8,10 +8,11 @@ from ase import Atoms
 from scipy.special import erfc
 
 from nearsight import units
-from nearsight.energies import FourierGrid, density_energies, total_free_energy
+from nearsight.energies import FourierGrid, density_energies, screening, total_free_energy
 from nearsight.energies.core_charge import core_coefficients, form_factor, structure_factor
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import CUTOFFS_A, ion_energy
+from nearsight.energies.screening import LONG_WAVE_A, unscreened_energy
 from nearsight.energies.total import functional_of
 from nearsight.energies.xc import lda, pbe, xc_terms
 from nearsight.errors import InputError
@@ -107,6 +108,47 @@ def test_hartree_energy_of_one_wave(grid):
     field = 0.4 + 2 * 0.05 * np.cos(positions_of(grid) @ G)
     expected = 2 * np.pi * units.COULOMB_eV_A * grid.volume * 2 * 0.05**2 / (G @ G)
     assert hartree_energy(grid.coefficients(field), grid) == pytest.approx(expected, rel=1e-12)
+
+
+# screening
+
+
+def test_unscreened_energy_of_one_wave():
+    """Ions with no wave of their own: 2 a cos(G·r) costs (e²/2) 4π Ω 2 a²/G², a short wave nothing."""
+    cell = np.diag([4.0, 3.0, 30.0])
+    grid, places = FourierGrid(cell, (16, 12, 120), 40.0), np.array([[0, 0, z] for z in np.arange(0, 30, 3.0)])
+    atoms = Atoms("Be10", positions=places, cell=cell, pbc=True)
+    z = positions_of(grid)[..., 2]
+    even = 20 / grid.volume
+    for index in (1, 2, 4):
+        G = 2 * np.pi * index / 30
+        wave = grid.coefficients(even + 2 * 0.001 * np.cos(G * z))
+        expected = 2 * np.pi * units.COULOMB_eV_A * grid.volume * 2 * 0.001**2 / G**2 * (30 / index > LONG_WAVE_A)
+        assert unscreened_energy(wave, grid, atoms, {"Be": 2.0}) == pytest.approx(expected, rel=1e-9, abs=1e-15)
+
+
+def test_unscreened_energy_against_the_exact_sum(grid):
+    """A skewed cell, ions anywhere: Σ_G over both half spaces, with atoms in one piece or several."""
+    atoms = Atoms("BeO2", positions=[[0.3, 0.2, 0.1], [1.9, 2.2, 2.5], [3.0, 0.4, 1.0]], cell=SKEWED, pbc=True)
+    charges, wave = {"Be": 2.0, "O": 6.0}, 1.7
+    density = smooth_density(grid, [[1.0, 1.0, 1.0]], 14.0)
+    whole, expected = np.fft.fftn(density) / grid.points, 0.0
+    for m in np.ndindex(9, 9, 9):
+        G = 2 * np.pi * np.linalg.inv(SKEWED) @ (np.array(m) - 4)
+        if 0 < G @ G < (2 * np.pi / wave) ** 2:
+            ions = sum(charges[atom.symbol] * np.exp(-1j * G @ atom.position) for atom in atoms)
+            expected += abs(whole[tuple(np.array(m) - 4)] - ions / grid.volume) ** 2 / (G @ G)
+    expected *= 2 * np.pi * units.COULOMB_eV_A * grid.volume
+    coefficients = grid.coefficients(density)
+    assert unscreened_energy(coefficients, grid, atoms, charges, wave) == pytest.approx(expected, rel=1e-9)
+
+
+def test_unscreened_energy_of_atoms_in_pieces(grid, monkeypatch):
+    atoms = Atoms("Be7", positions=np.random.default_rng(2).random((7, 3)) @ SKEWED, cell=SKEWED, pbc=True)
+    coefficients = grid.coefficients(smooth_density(grid, atoms.positions, 2.0))
+    once = unscreened_energy(coefficients, grid, atoms, {"Be": 2.0}, 2.0)
+    monkeypatch.setattr(screening, "PHASES", 1)
+    assert unscreened_energy(coefficients, grid, atoms, {"Be": 2.0}, 2.0) == pytest.approx(once, rel=1e-12)
 
 
 # exchange and correlation

@@ -11,6 +11,7 @@ import xarray as xr
 
 from nearsight.datasets import atoms_of, open_dataset, require, settings_of
 from nearsight.energies.ion import least_memory_bytes as memory_of_ions
+from nearsight.energies.screening import LONG_WAVE_A
 from nearsight.energies.total import FreeEnergy, density_energies, total_free_energy
 from nearsight.files import write_json
 from nearsight.ldos import EnergyGrid, FermiWeights, density_from_ldos, fermi_weights, find_fermi_level
@@ -26,6 +27,9 @@ logger = logging.getLogger("nearsight")
 #: From this number of grid points on fields are stored in float32, half the memory, about 30,000 atoms: the total free
 #: energy then changes by less than 1e-6 eV/atom (docs/performance.md).
 SINGLE_FROM_POINTS = 1 << 27
+
+#: Energy of unscreened charge above which the log warns, eV/atom: what a total free energy is trusted to.
+UNSCREENED_eV_PER_ATOM = 1e-3
 
 
 def write_energies(
@@ -58,7 +62,9 @@ def write_energies(
         further = {}
         if "ldos" in dataset:
             energies = energies_of_ldos(dataset, conditions, options)
-            further["density_energies_eV_of_dft_density"] = asdict(density_energies(atoms, density, **options))
+            terms = asdict(density_energies(atoms, density, **options))
+            further["unscreened_eV_per_atom_of_dft_density"] = terms.pop("unscreened") / len(atoms)
+            further["density_energies_eV_of_dft_density"] = terms
         else:
             energies = total_free_energy(
                 atoms, density, dataset["dos"].values, dataset["energy"].values, **conditions, **options
@@ -66,7 +72,8 @@ def write_energies(
     if comm.rank > 0:
         return energies
     terms = asdict(energies)
-    level, electrons = terms.pop("fermi_energy"), terms.pop("electrons")
+    level, electrons, unscreened = (terms.pop(name) for name in ("fermi_energy", "electrons", "unscreened"))
+    unscreened /= len(atoms)
     settings = {**conditions, "ecutrho_Ry": ecutrho_Ry, "fields": "float32" if single else "float64"}
     inputs = {"fields": fields}
     inputs |= {f"pseudopotential {element}": path for element, path in pseudopotentials.items()}
@@ -77,6 +84,7 @@ def write_energies(
             "grid_shape": list(density.shape),
             "energies_eV": terms,
             "total_free_energy_eV_per_atom": energies.total / len(atoms),
+            "unscreened_eV_per_atom": unscreened,
             "fermi_energy_eV": level,
             "electrons": electrons,
             **further,
@@ -84,6 +92,12 @@ def write_energies(
         },
     )
     logger.info("%d atoms: total free energy %.6f eV/atom", len(atoms), energies.total / len(atoms))
+    if unscreened > UNSCREENED_eV_PER_ATOM:
+        logger.warning(
+            "unscreened charge: %.2f meV/atom in waves longer than %g Å (a metal has nearly none, 1 is noise of a good "
+            "model). The total free energy is off by as much; train on cells that are longer than such waves.",
+            1e3 * unscreened, LONG_WAVE_A,
+        )  # fmt: skip
     return energies
 
 

@@ -14,6 +14,7 @@ from nearsight.energies.core_charge import core_coefficients
 from nearsight.energies.fourier import FourierGrid
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
+from nearsight.energies.screening import unscreened_energy
 from nearsight.energies.xc import XcTerms, xc_terms
 from nearsight.errors import InputError
 from nearsight.espresso.pseudopotential import read_core_charge, read_headers
@@ -37,19 +38,23 @@ FUNCTIONAL_NAMES = {"PBE": "PBE", "SLA PW PBX PBC": "PBE", "SLA PW PBE PBE": "PB
 
 @dataclass(frozen=True)
 class DensityEnergies:
-    """The terms that density and ions fix, in eV; `xc_potential` is ∫ v_xc n d³r over the valence density."""
+    """The terms that density and ions fix, in eV; `xc_potential` is ∫ v_xc n d³r over the valence density.
+
+    `unscreened` is no term of its own: an error that `hartree` may contain (`nearsight.energies.screening`).
+    """
 
     hartree: float
     xc: float
     xc_potential: float
     ion: float
+    unscreened: float
 
 
 @dataclass(frozen=True)
 class FreeEnergy:
     """Total free energy with every term in eV; `entropy` is the term -TS, `electrons` a number.
 
-    total = band - hartree + xc - xc_potential + ion + entropy
+    total = band - hartree + xc - xc_potential + ion + entropy; `unscreened` as in DensityEnergies.
     """
 
     band: float
@@ -61,6 +66,7 @@ class FreeEnergy:
     total: float
     fermi_energy: float
     electrons: float
+    unscreened: float
 
 
 def total_free_energy(
@@ -118,21 +124,22 @@ def density_energies(
     functional = functional_of(headers)
     electrons = float(sum(charges[symbol] for symbol in atoms.symbols))
 
-    def energies(comm: "Comm | None") -> tuple[float, XcTerms]:
+    def energies(comm: "Comm | None") -> tuple[float, float, XcTerms]:
         grid = FourierGrid(np.asarray(atoms.cell), tuple(density.shape), ecutrho_Ry, single, comm)
         check_density(density, grid, electrons)
         valence = grid.coefficients(density)
+        unscreened = unscreened_energy(valence, grid, atoms, charges)
         total = core_coefficients(atoms, cores, grid)
         if total is None:
             total = valence
         else:
             total += valence
-        return hartree_energy(valence, grid), xc_terms(valence, total, grid, functional)
+        return hartree_energy(valence, grid), unscreened, xc_terms(valence, total, grid, functional)
 
     # the fields are gone when the mesh of the ions comes
-    hartree, xc = on_first_ranks(comm, min(density.shape[:2], default=1), energies)
+    hartree, unscreened, xc = on_first_ranks(comm, min(density.shape[:2], default=1), energies)
     ion = on_rank_0(comm, lambda: ion_energy(atoms, charges))
-    return DensityEnergies(hartree=hartree, xc=xc.energy, xc_potential=xc.potential, ion=ion)
+    return DensityEnergies(hartree=hartree, xc=xc.energy, xc_potential=xc.potential, ion=ion, unscreened=unscreened)
 
 
 def assemble(
@@ -150,6 +157,7 @@ def assemble(
         total=total,
         fermi_energy=fermi_energy,
         electrons=electrons,
+        unscreened=fields.unscreened,
     )
 
 

@@ -1,0 +1,50 @@
+"""Charge that a density leaves unscreened over long waves: no local model sees it, and no small cell teaches it."""
+
+import numpy as np
+from ase import Atoms
+
+from nearsight import units
+from nearsight.energies.fourier import FourierGrid
+
+#: Waves longer than this count, Å: about twice a descriptor's cutoff, and far more than the atoms' own clouds.
+LONG_WAVE_A = 10.0
+
+#: Phases exp(-iG·r) in memory at a time.
+PHASES = 1 << 20
+
+
+def unscreened_energy(
+    valence: np.ndarray, grid: FourierGrid, atoms: Atoms, charges: dict[str, float], wave_A: float = LONG_WAVE_A
+) -> float:
+    """Electrostatic energy, in eV, of the net charge of ions and electrons in waves longer than `wave_A`.
+
+    E = (e²/2) 4π Ω Σ_{0<|G|<2π/λ} |n(G) - S(G)/Ω|²/G², S(G) = Σ_a Z_a exp(-iG·r_a): the Hartree energy of that charge.
+
+    A metal's electrons screen such charge all but completely. What a predicted density has of it is an error, which
+    the Hartree energy contains, whose share per atom does not fall with the size of the cell, and which no
+    local quantity shows. An insulator's polarisation may have some by right.
+
+    valence: n(G) in 1/Å³ from `FourierGrid.coefficients`; charges: element -> valence. Every rank of the grid calls
+    this and gets the result. Cost: O(N²), of a small part of all G: seconds for 100,000 atoms.
+    """
+    waves, coefficients, weights = [], [], []
+    # G·a = 2π m along the first axis bounds m
+    near = np.abs(grid.miller[0]) <= np.linalg.norm(grid.cell[0]) / wave_A
+    for i in np.flatnonzero(near):
+        vectors = grid.plane_of_G(i)
+        squared = np.square(vectors).sum(axis=0)
+        chosen = (squared > 0) & (squared < (2 * np.pi / wave_A) ** 2)
+        waves.append(vectors[:, chosen].T)
+        coefficients.append(valence[i][chosen].astype(np.complex128))
+        # all with m_z > 0 stand for -G too
+        weights.append(np.broadcast_to(np.where(grid.miller[2] > 0, 2.0, 1.0), chosen.shape)[chosen])
+    waves, coefficients, weights = (np.concatenate(parts) for parts in (waves, coefficients, weights))
+    ions = np.zeros(len(waves), dtype=np.complex128)
+    valences = np.array([charges[symbol] for symbol in atoms.symbols])
+    step = max(PHASES // max(len(waves), 1), 1)
+    for start in range(0, len(atoms) if len(waves) else 0, step):
+        block = slice(start, start + step)
+        ions += np.exp(-1j * (waves @ atoms.positions[block].T)) @ valences[block]
+    net = coefficients - ions / grid.volume
+    total = float(np.sum(weights * np.abs(net) ** 2 / np.square(waves).sum(axis=1)))
+    return 2 * np.pi * units.COULOMB_eV_A * grid.volume * grid.sum(total)
