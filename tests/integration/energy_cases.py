@@ -42,16 +42,17 @@ def write_study(folder: Path, atoms: Atoms, ecutrho_Ry: float = ECUTRHO_Ry) -> N
     spectrum = 0.04 * np.sqrt(np.maximum(GRID.energies_eV + 6, 0))
     ldos = (np.ones(shape)[..., None] * wave[:, None] * spectrum).astype(np.float32)
     dos = dos_from_ldos(ldos, atoms.get_volume() / np.prod(shape))
-    found = integrate_dos(dos, GRID, 4.0, **CONDITIONS)
+    electrons = 2.0 * len(atoms)
+    found = integrate_dos(dos, GRID, electrons, **CONDITIONS)
     density = density_from_ldos(ldos, fermi_weights(GRID, found.fermi_energy_eV, **CONDITIONS))
     common = {**variables_of_atoms(atoms), "energy": GRID.energies_eV, "dos": dos, "density": density}
     common |= {
-        "electrons": 4.0,
+        "electrons": electrons,
         "fermi_energy": found.fermi_energy_eV,
         "band_energy": found.band_energy_eV,
         "entropy_energy": found.entropy_energy_eV,
     }
-    write_dataset(folder / "prediction.h5", common, {**CONDITIONS, "electrons": 4.0}, {})
+    write_dataset(folder / "prediction.h5", common, {**CONDITIONS, "electrons": electrons}, {})
     region = [(0, n) for n in shape]
     write_dataset(folder / "batch-0.h5", {"ldos": ldos}, {"region": region}, {})
     settings = {"temperature_K": CONDITIONS["temperature_K"], "ldos": {"broadening_eV": CONDITIONS["broadening_eV"]}}

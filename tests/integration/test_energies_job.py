@@ -1,12 +1,15 @@
 """The job compute_energies on a prediction and on a snapshot dataset, and the errors that follow from both."""
 
+import re
 from pathlib import Path
 
 import compute_energies
 import evaluate_prediction
+import numpy as np
 import pytest
 from energy_cases import ECUTRHO_Ry, two_atoms, write_study
 
+from nearsight import units
 from nearsight.errors import InputError
 from nearsight.files import read_json, write_json
 
@@ -40,6 +43,21 @@ def test_prediction_and_reference_of_one_ldos_have_one_energy(study):
     assert predicted["electrons"] == pytest.approx(4.0, abs=1e-9)
     assert predicted["provenance"]["stage"] == "energies"
     assert {"fields", "pseudopotential Be"} == set(predicted["provenance"]["inputs_sha256"])
+
+
+def test_unscreened_charge_is_warned_of(study, caplog):
+    """The density has a wave of the cell's height: four times as high a cell has a long one."""
+    assert compute(study, "prediction")["unscreened_eV_per_atom"] == 0
+    assert "unscreened" not in caplog.text
+    write_study(study, two_atoms().repeat((1, 1, 4)))
+    found = compute(study, "prediction")
+    # 2 a cos(G·r) with 2 a = 0.3 of the mean density, in eV per atom; the ions have no such wave
+    volume, wave = two_atoms().get_volume() / 2, 4 * two_atoms().cell[2, 2]
+    expected = 2 * np.pi * units.COULOMB_eV_A * volume * 2 * (0.15 * 2 / volume) ** 2 / (2 * np.pi / wave) ** 2
+    assert found["unscreened_eV_per_atom"] == pytest.approx(expected, rel=0.02)
+    assert re.search(r"unscreened charge: \d+\.\d\d meV/atom in waves longer than 10 Å", caplog.text)
+    reference = compute(study, "snapshot")
+    assert reference["unscreened_eV_per_atom_of_dft_density"] == pytest.approx(expected, rel=0.02)
 
 
 def test_evaluation_tells_method_and_network_apart(study):
