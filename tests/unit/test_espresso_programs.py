@@ -101,6 +101,8 @@ def test_ranks_must_be_positive():
         ("     Serial version\n", 1),
         ("     Serial multi-threaded version, running on      4 processor cores\n", 4),
         ("nothing", None),
+        (f"     Parallel version (MPI), running on     {'1' * 5000} processors\n", None),
+        (f"     Number of MPI processes:      {'1' * 5000}\n", None),
     ],
 )
 def test_ranks_are_read_from_all_versions(text, ranks):

@@ -162,7 +162,10 @@ def ranks_of(text: str) -> int | None:
     Versions differ: "running on N processors", "running on N processor cores" followed by
     "Number of MPI processes: M" when built with OpenMP, "Serial version".
     """
-    match = re.search(r"Number of MPI processes:\s*(\d+)", text) or re.search(r"running on\s+(\d+)\s+processor", text)
+    # no number of thousands of digits, which Python does not convert (fuzzing found it)
+    match = re.search(r"Number of MPI processes:\s*(\d{1,9})\b", text) or re.search(
+        r"running on\s+(\d{1,9})\s+processor", text
+    )
     if match:
         return int(match.group(1))
     return 1 if "Serial version" in text or "Serial multi-threaded version" in text else None
