@@ -94,8 +94,8 @@ def write_energies(
     logger.info("%d atoms: total free energy %.6f eV/atom", len(atoms), energies.total / len(atoms))
     if unscreened > UNSCREENED_eV_PER_ATOM:
         logger.warning(
-            "unscreened charge: %.2f meV/atom in waves longer than %g Å (a metal has nearly none, 1 is noise of a good "
-            "model). The total free energy is off by as much; train on cells that are longer than such waves.",
+            "unscreened charge: %.2f meV/atom in waves longer than %g Å, where a metal has nearly none. The total free "
+            "energy may be off by as much: train on cells that are longer than such waves (docs/prediction.md).",
             1e3 * unscreened, LONG_WAVE_A,
         )  # fmt: skip
     return energies
