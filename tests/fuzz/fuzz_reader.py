@@ -111,7 +111,9 @@ def from_bytes(data: bytes) -> tuple[str, bytes]:
 
 def on_audit(event: str, arguments: tuple) -> None:
     """End the process where a reader starts a program, runs a pickle, or opens a file that is not its own."""
-    if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class"):
+    ours = event == "os.fork" and sys._getframe(1).f_code is readers.look_in_a_fork.__code__
+    programs = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen", "pickle.find_class")
+    if event in programs and not ours:
         leave(f"{event} {arguments}")
     if event == "socket.connect" or (event == "open" and isinstance(arguments[0], str) and not mine(arguments)):
         leave(f"{event} {arguments}")

@@ -11,6 +11,8 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import numpy as np
 
 from nearsight.errors import InputError
 from nearsight.fields import FIELDS
-from nearsight.files import open_regular
+from nearsight.files import bounded_memory, open_regular
 
 #: The first bytes of a file in HDF5's format, and the number after them from 1.8 on.
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -39,14 +41,6 @@ REFUSED = 3
 
 def open_file(path: str | Path) -> h5py.File:
     """Open a dataset's file. Raises InputError where it is missing, truncated or of another kind or format."""
-    _require_format(path)
-    try:
-        return h5py.File(path, "r")
-    except Exception as error:  # h5py raises a different type for every kind of damage
-        raise damaged(path, error) from error
-
-
-def _require_format(path: str | Path) -> None:
     with open_regular(path, "a dataset (HDF5)", "Run the rule that makes it.", LARGEST_FILE) as handle:
         start = handle.read(len(SIGNATURE) + 1)
     # the library may read the format of before 1.8, which has no checksums, for ever (fuzzing found it)
@@ -55,6 +49,8 @@ def _require_format(path: str | Path) -> None:
             f"{path}: expected a whole HDF5 dataset in the format of 1.10, got another file, or one of before 1.8. "
             "Delete it and run again."
         )
+    with named_damage(path):
+        return h5py.File(path, "r")
 
 
 def inspect_file(file: h5py.File, path: str | Path) -> tuple[dict[str, str], dict[str, h5py.Dataset]]:
@@ -62,7 +58,7 @@ def inspect_file(file: h5py.File, path: str | Path) -> tuple[dict[str, str], dic
 
     Raises InputError where they are not those of a dataset of Nearsight (`nearsight.datasets`), whole and plain.
     """
-    try:
+    with named_damage(path):
         attributes = {name: _read_object(file, name, path) for name in ("nearsight_settings", "nearsight_provenance")}
         variables: dict[str, h5py.Dataset] = {}
         lengths: dict[str, int] = {}
@@ -80,16 +76,11 @@ def inspect_file(file: h5py.File, path: str | Path) -> tuple[dict[str, str], dic
                     raise InputError(
                         f"{path}: {name}: expected {lengths[dim]} along {dim}, as in other variables, got {length}."
                     )
-    except InputError:
-        raise
-    except Exception as error:
-        raise damaged(path, error) from error
     return attributes, variables
 
 
 def require_harmless(path: str | Path) -> None:
     """Raise InputError unless a process of its own can open and inspect the file."""
-    _require_format(path)
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-m", __name__, str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
@@ -111,24 +102,33 @@ def check_end(path: str | Path, status: int, messages: str) -> None:
 
 def look(path: str) -> None:
     """What the process of its own does: bound its time and memory, open the file and inspect it."""
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    for kind, most in (
-        (resource.RLIMIT_AS, used + LOOK_BYTES),
-        (resource.RLIMIT_CPU, LOOK_SECONDS),
-        (resource.RLIMIT_CORE, 0),
-    ):
+    for kind, most in ((resource.RLIMIT_CPU, LOOK_SECONDS), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
         limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (limit, limit))
     try:
-        with open_file(path) as file:
+        with bounded_memory(LOOK_BYTES), named_damage(path), open_file(path) as file:
             inspect_file(file, path)
-    except Exception as error:  # closing a damaged file raises what h5py likes, too
-        sys.stderr.write(str(error if isinstance(error, InputError) else damaged(path, error)))
+    except InputError as error:
+        sys.stderr.write(str(error))
         sys.stderr.flush()
         os._exit(REFUSED)
     # nothing more is done with what a stranger's file may have left in the library's memory
     os._exit(0)
+
+
+@contextmanager
+def named_damage(path: str | Path) -> Iterator[None]:
+    """Raise what the HDF5 library finds in a file, when it opens, reads or closes it, as InputError.
+
+    All of it: h5py raises another type for every kind of damage (OSError, RuntimeError, KeyError, ValueError, ...).
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise damaged(path, error) from error
 
 
 def damaged(path: str | Path, error: Exception) -> InputError:

@@ -190,8 +190,9 @@ def check_memory(stage: str, needed_bytes: float, rank_MB: float | None = None, 
     if needed_bytes > limit:
         raise InputError(
             f"{stage}: expected to need about {needed_bytes / 1e9:.2f} GB of memory{each}, got {limit / 1e9:.2f} GB "
-            f"({source}). Give it {math.ceil(needed_bytes / 1e6)} MB (snakemake --set-resources {stage}:...), take "
-            "more ranks or a machine with more memory, or make the problem smaller."
+            f"({source}). Give it {math.ceil(needed_bytes / 1e6)} MB (set-resources: {stage} in the profile; without "
+            f"a profile snakemake --set-resources {stage}:...), take more "
+            "ranks or a machine with more memory, or make the problem smaller."
         )
 
 

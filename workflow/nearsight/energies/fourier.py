@@ -198,12 +198,14 @@ class FourierGrid:
         transfer.destroy()
         return result
 
-    def sum_over_G(self, coefficients: np.ndarray, kernel: Callable[[np.ndarray], np.ndarray]) -> float:
+    def sum_over_G(self, coefficients: Iterable[np.ndarray], kernel: Callable[[np.ndarray], np.ndarray]) -> float:
         """Σ_G |n(G)|² k(|G|²) over the whole space, without G = 0; kernel: function of |G|² in 1/Å²."""
         # all with m_z > 0 stand for -G too
         double = np.where(self.miller[2] > 0, 2.0, 1.0)
         parts = []
         for i, plane in enumerate(coefficients):
+            if not plane.any():
+                continue  # outside the sphere
             squared = np.square(self.plane_of_G(i)).sum(axis=0)
             values = kernel(np.where(squared > 0, squared, 1.0)) * (squared > 0)
             parts.append(float(np.sum(np.abs(plane.astype(np.complex128)) ** 2 * values * double)))

@@ -3,8 +3,8 @@
 import numpy as np
 from ase import Atoms
 
-from nearsight import units
 from nearsight.energies.fourier import FourierGrid
+from nearsight.energies.hartree import hartree_energy
 
 #: Waves longer than this count, Å: about twice a descriptor's cutoff, and far more than the atoms' own clouds.
 LONG_WAVE_A = 10.0
@@ -28,24 +28,23 @@ def unscreened_energy(
     this and gets the result. Cost: O(N²), but of a small part of all G: 22 s for 131,072 atoms, 6 % of all terms; ranks
     share it.
     """
-    waves, coefficients, weights = [], [], []
     # G·a = 2π m along the first axis bounds m
     near = np.abs(grid.miller[0]) <= np.linalg.norm(grid.cell[0]) / wave_A
-    for i in np.flatnonzero(near):
-        vectors = grid.plane_of_G(i)
-        squared = np.square(vectors).sum(axis=0)
-        chosen = (squared > 0) & (squared < (2 * np.pi / wave_A) ** 2)
-        waves.append(vectors[:, chosen].T)
-        coefficients.append(valence[i][chosen].astype(np.complex128))
-        # all with m_z > 0 stand for -G too
-        weights.append(np.broadcast_to(np.where(grid.miller[2] > 0, 2.0, 1.0), chosen.shape)[chosen])
-    waves, coefficients, weights = (np.concatenate(parts) for parts in (waves, coefficients, weights))
-    ions = np.zeros(len(waves), dtype=np.complex128)
     valences = np.array([charges[symbol] for symbol in atoms.symbols])
-    step = max(PHASES // max(len(waves), 1), 1)
-    for start in range(0, len(atoms) if len(waves) else 0, step):
-        block = slice(start, start + step)
-        ions += np.exp(-1j * (waves @ atoms.positions[block].T)) @ valences[block]
-    net = coefficients - ions / grid.volume
-    total = float(np.sum(weights * np.abs(net) ** 2 / np.square(waves).sum(axis=1)))
-    return 2 * np.pi * units.COULOMB_eV_A * grid.volume * grid.sum(total)
+
+    def net_charge(i: int) -> np.ndarray:
+        """n(G) - S(G)/Ω of plane i in long waves, zero in others."""
+        plane = np.zeros(valence[i].shape, dtype=np.complex128)
+        if near[i]:
+            vectors = grid.plane_of_G(i)
+            squared = np.square(vectors).sum(axis=0)
+            chosen = (squared > 0) & (squared < (2 * np.pi / wave_A) ** 2)
+            waves = vectors[:, chosen].T
+            step = max(PHASES // max(len(waves), 1), 1)
+            for start in range(0, len(atoms), step):
+                block = slice(start, start + step)
+                plane[chosen] -= np.exp(-1j * (waves @ atoms.positions[block].T)) @ valences[block] / grid.volume
+            plane[chosen] += valence[i][chosen]
+        return plane
+
+    return hartree_energy((net_charge(i) for i in range(grid.shape[0])), grid)
