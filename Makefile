@@ -24,7 +24,7 @@ BIN := $(VENV)/bin
 # as many processes as cores: the tests on the Slurm cluster wait most of the time
 PYTEST := $(BIN)/python -m pytest -rs --numprocesses=$(CORES) --no-loadscope-reorder
 STAMP := $(VENV)/.complete
-KERNEL := workflow/nearsight/descriptors/native
+KERNEL := workflow/nearsight/descriptors/bispectrum/native
 KERNEL_SOURCES := $(wildcard $(addprefix $(KERNEL)/,CMakeLists.txt src/* generator/*.py))
 SOURCES := workflow tests bench
 

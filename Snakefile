@@ -12,7 +12,7 @@ PACKAGES = os.path.join(os.path.abspath(workflow.current_basedir), "workflow")
 SCRIPTS = os.path.relpath(os.path.join(PACKAGES, "scripts"))
 sys.path.insert(0, PACKAGES)
 
-from nearsight.config import ConfigError, load_study
+from nearsight.study.config import ConfigError, load_study
 from nearsight.versions import STAGES
 
 # Snakemake compares the values of a rule's params without their names: each has to tell what it is, or 2, 3 for a number of

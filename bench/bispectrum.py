@@ -23,8 +23,8 @@ import numpy as np
 from ase import Atoms
 from mpi4py import MPI  # noqa: F401  (before lammps: it loads the MPI library)
 
-from nearsight.descriptors import BispectrumSettings, kernel, lammps
-from nearsight.descriptors.components import number_of_components
+from nearsight.descriptors.bispectrum import BispectrumSettings, kernel, lammps
+from nearsight.descriptors.bispectrum.components import number_of_components
 
 CUTOFF_A = 4.67637
 TWOJMAX = (4, 6, 8, 10, 12)

@@ -56,11 +56,11 @@ def displaced_atoms() -> Atoms:
 
 def make_density(folder: Path) -> None:
     """The density of `displaced_atoms` by Quantum ESPRESSO, density.npy, and the pseudopotential, Be.upf."""
-    from nearsight.espresso.inputs import DftSettings
-    from nearsight.espresso.programs import Launch
-    from nearsight.espresso.pseudopotential import generate_pseudopotential
-    from nearsight.espresso.save import read_save_density
-    from nearsight.espresso.scf import run_scf
+    from nearsight.reference.espresso.inputs import DftSettings
+    from nearsight.reference.espresso.programs import Launch
+    from nearsight.reference.espresso.save import read_save_density
+    from nearsight.reference.espresso.scf import run_scf
+    from nearsight.reference.pseudopotential import generate_pseudopotential
 
     source = Path(__file__).resolve().parents[1] / "config/pseudo/Be.pbe-rrkjus.in"
     generate_pseudopotential(source, "Be", folder / "Be.upf")

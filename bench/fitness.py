@@ -13,18 +13,18 @@ from ase import Atoms
 from ase.build import bulk
 from scipy.stats import spearmanr
 
-from nearsight.config import load_study
 from nearsight.errors import InputError
-from nearsight.espresso.grid import fft_shape
-from nearsight.espresso.inputs import DftSettings
-from nearsight.espresso.outputs import read_electronic_structure, xml_of
-from nearsight.espresso.programs import Launch
-from nearsight.espresso.scf import run_scf
 from nearsight.files import read_json
+from nearsight.grids.plane_waves import fft_shape
 from nearsight.inference.plan import PredictionSettings
 from nearsight.inference.run import ModelFiles, predict_structure
-from nearsight.ranks import alone
+from nearsight.mpi import alone
+from nearsight.reference.espresso.inputs import DftSettings
+from nearsight.reference.espresso.outputs import read_electronic_structure, xml_of
+from nearsight.reference.espresso.programs import Launch
+from nearsight.reference.espresso.scf import run_scf
 from nearsight.structures.io import read_structure
+from nearsight.study.config import load_study
 
 #: Thermal displacements grow with the square root of the temperature.
 HOT_K = 900.0

@@ -14,9 +14,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from nearsight.errors import NearsightError
-from nearsight.espresso.outputs import ElectronicStructure
 from nearsight.files import write_text
 from nearsight.ldos import EnergyGrid, integrate_dos
+from nearsight.reference.espresso.outputs import ElectronicStructure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/integration"))
 from espresso_cells import (

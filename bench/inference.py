@@ -115,8 +115,8 @@ def build(k: int, folder: Path, arguments: argparse.Namespace) -> None:
 
 def load(folder: Path, arguments: argparse.Namespace) -> tuple:
     """Model, atoms and grid of a prediction."""
-    from nearsight.descriptors.gridded import read_gridded_structure
     from nearsight.inference.run import ModelFiles
+    from nearsight.structures.gridded import read_gridded_structure
 
     files = ModelFiles.find(arguments.model)
     return files, files.load(None), *read_gridded_structure(folder / "structure.extxyz")
@@ -154,8 +154,8 @@ def predict(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
     from nearsight.files import sha256_of
     from nearsight.inference.batch import predict_batch
     from nearsight.inference.plan import PredictionPlan
+    from nearsight.mpi import alone
     from nearsight.provenance import collect_provenance
-    from nearsight.ranks import alone
 
     _, model, atoms, _ = load(folder, arguments)
     file = folder / "prediction-plan.json"
@@ -187,7 +187,7 @@ def energies(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
     """Total free energy with all terms."""
     from nearsight.energies.report import write_energies
     from nearsight.inference.run import write_pseudopotentials
-    from nearsight.ranks import alone
+    from nearsight.mpi import alone
 
     _, model, atoms, _ = load(folder, arguments)
     found = write_energies(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.inference.network import fold_network
 from nearsight.inference.predict import prepare_predictor
 from nearsight.ldos import EnergyGrid, fermi_weights

@@ -4,7 +4,7 @@ import inspect
 import json
 import re
 
-from nearsight.config import FileStructure
+from nearsight.study.config import FileStructure
 
 # Structures that the finished model predicts; those among them with a DFT reference to compare with. The training set's
 # own belong to it: an error that is small on them and large on others is the sign of too few snapshots.

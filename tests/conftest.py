@@ -12,12 +12,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 # tools/sanitize.sh: the kernel compiled with sanitizers in place of the installed one
 if module := os.environ.get("NEARSIGHT_NATIVE_MODULE"):
-    import nearsight.descriptors
+    import nearsight.descriptors.bispectrum
 
-    spec = importlib.util.spec_from_file_location("nearsight.descriptors._native", module)
+    spec = importlib.util.spec_from_file_location("nearsight.descriptors.bispectrum._native", module)
     native = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(native)
-    sys.modules["nearsight.descriptors._native"] = nearsight.descriptors._native = native
+    sys.modules["nearsight.descriptors.bispectrum._native"] = nearsight.descriptors.bispectrum._native = native
 
 
 #: Folders whose tests share what takes minutes to make. They come first, so that no process is left alone with them.

@@ -8,7 +8,7 @@ python=$PWD/$venv/bin/python
 folder=$PWD/build/sanitize
 export PATH=$PWD/$venv/bin:$PATH
 
-cmake -S workflow/nearsight/descriptors/native -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+cmake -S workflow/nearsight/descriptors/bispectrum/native -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
     -DNEARSIGHT_SANITIZE=address,undefined -DNEARSIGHT_TWOJMAX="2;4;6" -DPython_EXECUTABLE="$python" >/dev/null
 ninja -C "$folder"
 

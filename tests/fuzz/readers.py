@@ -25,24 +25,29 @@ from test_espresso_pseudopotential import UPF1, UPF2
 from test_model_bundle import make_bundle
 
 from nearsight import datasets, hdf5
-from nearsight.config import load_study
 from nearsight.datasets import atoms_of, open_dataset, provenance_of, settings_of, variables_of_atoms, write_dataset
 from nearsight.errors import InputError
-from nearsight.espresso.cube import read_cube
-from nearsight.espresso.outputs import check_convergence, read_electronic_structure, read_md_steps, text_energies
-from nearsight.espresso.programs import ranks_of, version_of
-from nearsight.espresso.pseudopotential import check_deck, read_core_charge, read_upf
-from nearsight.espresso.save import read_save_density
+from nearsight.grids.tiles import points_of
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import StageSeconds, TilePrediction
 from nearsight.inference.store import TileStore
-from nearsight.inference.tiles import points_of
 from nearsight.model.bundle import load_bundle, save_bundle
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.model.training import TrainingState, _load_checkpoint, _save_checkpoint
 from nearsight.provenance import hash_settings
+from nearsight.reference.espresso.cube import read_cube
+from nearsight.reference.espresso.outputs import (
+    check_convergence,
+    read_electronic_structure,
+    read_md_steps,
+    text_energies,
+)
+from nearsight.reference.espresso.programs import ranks_of, version_of
+from nearsight.reference.espresso.save import read_save_density
+from nearsight.reference.pseudopotential import check_deck, read_core_charge, read_upf
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_frames
+from nearsight.study.config import load_study
 
 
 @dataclass(frozen=True)

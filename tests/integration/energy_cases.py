@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import variables_of_atoms, write_dataset
-from nearsight.espresso.grid import fft_shape
+from nearsight.grids.plane_waves import fft_shape
 from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, integrate_dos
 
 ECUTRHO_Ry = 40.0

@@ -11,16 +11,16 @@ from ase import Atoms
 
 from nearsight import units
 from nearsight.energies import assemble, density_energies, total_free_energy
-from nearsight.espresso.grid import fft_shape
-from nearsight.espresso.inputs import DftSettings, LdosSettings
-from nearsight.espresso.ldos import run_ldos
-from nearsight.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
-from nearsight.espresso.programs import Launch
-from nearsight.espresso.pseudopotential import generate_pseudopotential
-from nearsight.espresso.reference import read_ldos
-from nearsight.espresso.save import read_save_density
-from nearsight.espresso.scf import run_scf
+from nearsight.grids.plane_waves import fft_shape
 from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, find_fermi_level
+from nearsight.reference.espresso.collect import read_ldos
+from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
+from nearsight.reference.espresso.ldos import run_ldos
+from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
+from nearsight.reference.espresso.programs import Launch
+from nearsight.reference.espresso.save import read_save_density
+from nearsight.reference.espresso.scf import run_scf
+from nearsight.reference.pseudopotential import generate_pseudopotential
 
 Ry = units.RYDBERG_eV
 TEMPERATURE_K = 298.0

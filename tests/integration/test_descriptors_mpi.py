@@ -112,7 +112,8 @@ def test_error_on_one_rank_stops_all(repository, folder, failing):
     """The other ranks wait in a collective call; they must not wait for ever, and the log names the failed rank."""
     before = f"""
 from mpi4py import MPI
-from nearsight.descriptors import bispectrum, lammps
+from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.descriptors.bispectrum import lammps
 if MPI.COMM_WORLD.rank == {failing}:
     def fail(*arguments):
         raise RuntimeError("memory of this rank is full")

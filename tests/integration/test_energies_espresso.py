@@ -23,10 +23,10 @@ from espresso_cells import (
 from nearsight.energies import FourierGrid
 from nearsight.energies.screening import unscreened_energy
 from nearsight.errors import InputError
-from nearsight.espresso.outputs import ElectronicStructure
-from nearsight.espresso.reference import read_density
-from nearsight.espresso.save import read_save_density
-from nearsight.espresso.scf import run_density
+from nearsight.reference.espresso.collect import read_density
+from nearsight.reference.espresso.outputs import ElectronicStructure
+from nearsight.reference.espresso.save import read_save_density
+from nearsight.reference.espresso.scf import run_density
 
 pytestmark = [pytest.mark.qe, pytest.mark.mpi]
 

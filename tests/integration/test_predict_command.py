@@ -20,11 +20,11 @@ from model_files import make_random_model
 import nearsight
 from nearsight.cli import main
 from nearsight.datasets import open_dataset, settings_of
-from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
 from nearsight.files import read_json
+from nearsight.grids.tiles import CHUNK_POINTS
 from nearsight.inference import gather
-from nearsight.inference.tiles import CHUNK_POINTS
 from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights
 from nearsight.memory import inference_bytes
 from nearsight.model.bundle import save_bundle

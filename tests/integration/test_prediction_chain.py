@@ -14,7 +14,7 @@ from ase.build import bulk
 from model_files import make_random_model
 
 from nearsight.datasets import open_dataset
-from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.inference.predict import StructurePredictor
@@ -97,7 +97,7 @@ def test_batches_threads_and_tiles_change_nothing(
     study, tmp_path, monkeypatch, precision, rtol, energy, batches, further
 ):
     one, density = predict(study, "repeated", tmp_path / "one", precision=precision)
-    monkeypatch.setattr("nearsight.inference.tiles.LARGEST_TILE", 40)
+    monkeypatch.setattr("nearsight.grids.tiles.LARGEST_TILE", 40)
     monkeypatch.setattr("nearsight.inference.predict.CHUNK_POINTS", 16)
     other, other_density = predict(
         study, "repeated", tmp_path / "other", *further, batches=batches, precision=precision
@@ -141,7 +141,7 @@ def test_ranks_change_nothing(repository, study, tmp_path, ranks):
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr("nearsight.inference.tiles.LARGEST_TILE", 40)
+    monkeypatch.setattr("nearsight.grids.tiles.LARGEST_TILE", 40)
 
 
 def batch_of(study, tmp_path):

@@ -19,14 +19,14 @@ from ase import Atoms
 from nearsight import units
 from nearsight.datasets import open_dataset, provenance_of, settings_of
 from nearsight.errors import InputError
-from nearsight.espresso.grid import fft_shape
-from nearsight.espresso.inputs import DftSettings, LdosSettings
-from nearsight.espresso.ldos import cube_name, run_ldos
-from nearsight.espresso.programs import Launch
-from nearsight.espresso.pseudopotential import generate_pseudopotential
-from nearsight.espresso.reference import collect_variables
-from nearsight.espresso.scf import run_density, run_scf
 from nearsight.files import sha256_of
+from nearsight.grids.plane_waves import fft_shape
+from nearsight.reference.espresso.collect import collect_variables
+from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
+from nearsight.reference.espresso.ldos import cube_name, run_ldos
+from nearsight.reference.espresso.programs import Launch
+from nearsight.reference.espresso.scf import run_density, run_scf
+from nearsight.reference.pseudopotential import generate_pseudopotential
 from nearsight.structures.io import write_structure
 
 pytestmark = [pytest.mark.qe, pytest.mark.mpi]

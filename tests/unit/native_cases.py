@@ -4,7 +4,7 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from nearsight.descriptors import BispectrumSettings, bispectrum_brick
+from nearsight.descriptors.bispectrum import BispectrumSettings, bispectrum_brick
 
 #: Largest deviation over a column's largest value, for atoms at least 1.2 Å apart.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-11}

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nearsight import cli, units
-from nearsight.config import MOST_ENERGIES, BOLTZMANN_eV_per_K, Study, load_study, parse_study, read_yaml
 from nearsight.errors import ConfigError
-from nearsight.schema import describe_study, study_schema
+from nearsight.study.config import MOST_ENERGIES, BOLTZMANN_eV_per_K, Study, load_study, parse_study, read_yaml
+from nearsight.study.documents import describe_study, study_schema
 
 QUICKSTART = """
 study: quickstart
@@ -341,9 +341,9 @@ def test_command_shows_a_dataset(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["quickstart", "laptop", "paper"])
 def test_package_reads_what_the_rules_pass(repository, name):
     """Keys, choices and limits here are those of the modules that receive them."""
-    from nearsight.descriptors.settings import BispectrumSettings
-    from nearsight.espresso.inputs import DftSettings, LdosSettings, MdSettings
+    from nearsight.descriptors.bispectrum.settings import BispectrumSettings
     from nearsight.model.training import TrainingSettings
+    from nearsight.reference.espresso.inputs import DftSettings, LdosSettings, MdSettings
 
     study = load_study(repository / f"config/{name}.yaml")
     DftSettings.read(json.loads(study.dft.without("launcher", "ranks")), "dft")
@@ -354,10 +354,10 @@ def test_package_reads_what_the_rules_pass(repository, name):
 
 
 def test_choices_are_those_of_the_package():
-    from nearsight.descriptors.bispectrum import BACKENDS, PRECISIONS
-    from nearsight.espresso.ldos import MAX_ENERGIES
+    from nearsight.descriptors.bispectrum.compute import BACKENDS, PRECISIONS
     from nearsight.model.network import ACTIVATIONS, LARGEST_WIDTH
     from nearsight.model.training import SCHEDULES
+    from nearsight.reference.espresso.ldos import MAX_ENERGIES
     from nearsight.structures.velocities import THERMOSTATS
 
     properties = Study.model_json_schema()["$defs"]

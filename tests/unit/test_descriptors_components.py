@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from nearsight.descriptors.components import component_order, identity_component, number_of_components
+from nearsight.descriptors.bispectrum.components import component_order, identity_component, number_of_components
 
 
 @pytest.mark.parametrize(("twojmax", "count"), [(0, 1), (2, 5), (4, 14), (6, 30), (8, 55), (10, 91), (12, 140)])

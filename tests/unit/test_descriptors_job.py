@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 
 from nearsight.datasets import atoms_of, open_dataset, provenance_of, settings_of
-from nearsight.descriptors import BispectrumSettings, Brick, bispectrum
+from nearsight.descriptors.bispectrum import BispectrumSettings, Brick, bispectrum
 from nearsight.errors import InputError, NearsightError
 
 SHAPE = (4, 3, 5)

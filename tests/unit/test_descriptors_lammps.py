@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from nearsight.descriptors import BispectrumSettings, number_of_components
-from nearsight.descriptors import bispectrum as any_bispectrum
-from nearsight.descriptors import lammps as backend
-from nearsight.descriptors.components import identity_component
+from nearsight.descriptors.bispectrum import BispectrumSettings, number_of_components
+from nearsight.descriptors.bispectrum import bispectrum as any_bispectrum
+from nearsight.descriptors.bispectrum import lammps as backend
+from nearsight.descriptors.bispectrum.components import identity_component
 from nearsight.errors import InputError, MissingProgramError, NearsightError
 
 SHAPE = (6, 5, 7)
@@ -90,7 +90,7 @@ def test_isolated_grid_point_has_the_self_term_alone():
     atoms = Atoms("Be", positions=[[0.1, 0.1, 0.1]], cell=[20.0, 20.0, 20.0], pbc=True)
     values = bispectrum(atoms, (2, 2, 2), twojmax=4)[1, 1, 1]
     # all U are the identity: B of (j1, j2, j) is the dimension 2j+1 of its last index
-    from nearsight.descriptors import component_order
+    from nearsight.descriptors.bispectrum import component_order
 
     np.testing.assert_allclose(values, [j + 1 for _, _, j in component_order(4)], rtol=1e-12)
 

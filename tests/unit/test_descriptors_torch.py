@@ -6,8 +6,8 @@ import torch
 from mpi4py import MPI  # noqa: F401  (before lammps: it loads the MPI library)
 from native_cases import lammps_reference, largest_deviation, random_atoms
 
-from nearsight.descriptors import BispectrumSettings, bispectrum
-from nearsight.descriptors.autograd import bispectrum_at
+from nearsight.descriptors.bispectrum import BispectrumSettings, bispectrum
+from nearsight.descriptors.bispectrum.autograd import bispectrum_at
 from nearsight.errors import InputError
 
 SHAPE = (3, 2, 3)

@@ -16,8 +16,8 @@ from nearsight.energies.screening import LONG_WAVE_A, unscreened_energy
 from nearsight.energies.total import functional_of
 from nearsight.energies.xc import lda, pbe, xc_terms
 from nearsight.errors import InputError
-from nearsight.espresso.pseudopotential import CoreCharge, PseudopotentialHeader, read_core_charge, read_upf
 from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, find_fermi_level
+from nearsight.reference.pseudopotential import CoreCharge, PseudopotentialHeader, read_core_charge, read_upf
 
 Ry = units.RYDBERG_eV
 SKEWED = np.array([[4.1, 0.3, -0.2], [-1.1, 3.9, 0.4], [0.5, 0.7, 4.6]])

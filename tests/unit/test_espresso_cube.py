@@ -6,8 +6,8 @@ from ase import Atoms
 from ase.io.cube import write_cube
 
 from nearsight.errors import InputError
-from nearsight.espresso.cube import read_cube
-from nearsight.espresso.ldos import check_cube_energy
+from nearsight.reference.espresso.cube import read_cube
+from nearsight.reference.espresso.ldos import check_cube_energy
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from ase import Atoms
 from ase import units as ase_units
 
 from nearsight.errors import ConvergenceError, InputError
-from nearsight.espresso.dynamics import frames_of_steps, run_segment
-from nearsight.espresso.inputs import MdSettings
-from nearsight.espresso.outputs import MdStep
-from nearsight.espresso.programs import Launch
-from nearsight.espresso.pseudopotential import generate_pseudopotential
+from nearsight.reference.espresso.dynamics import frames_of_steps, run_segment
+from nearsight.reference.espresso.inputs import MdSettings
+from nearsight.reference.espresso.outputs import MdStep
+from nearsight.reference.espresso.programs import Launch
+from nearsight.reference.pseudopotential import generate_pseudopotential
 from nearsight.structures.io import read_structure, write_structure
 from nearsight.structures.velocities import draw_velocities
 

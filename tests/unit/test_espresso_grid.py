@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.espresso.grid import fft_shape
+from nearsight.grids.plane_waves import fft_shape
 
 TWO_ATOMS = [[2.25982587, 0, 0], [-1.129912935, 1.957066609, 0], [0, 0, 3.56987856]]
 

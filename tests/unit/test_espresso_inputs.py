@@ -6,7 +6,7 @@ from ase import Atoms
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.espresso.inputs import DftSettings, LdosSettings, MdSettings, fermi_smearing, pw_input
+from nearsight.reference.espresso.inputs import DftSettings, LdosSettings, MdSettings, fermi_smearing, pw_input
 
 DFT = {
     "ecutwfc_Ry": 40.0,

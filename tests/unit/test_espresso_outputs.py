@@ -5,7 +5,7 @@ import pytest
 
 from nearsight import units
 from nearsight.errors import ConvergenceError, InputError
-from nearsight.espresso.outputs import (
+from nearsight.reference.espresso.outputs import (
     check_convergence,
     read_electronic_structure,
     read_md_steps,

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from nearsight.errors import ConvergenceError, InputError, MissingProgramError
-from nearsight.espresso.outputs import check_convergence
-from nearsight.espresso.programs import Launch, ProgramError, ranks_of, run_program, version_of
-from nearsight.espresso.workspace import scratch_folder, whole_folder
+from nearsight.reference.espresso.outputs import check_convergence
+from nearsight.reference.espresso.programs import Launch, ProgramError, ranks_of, run_program, version_of
+from nearsight.reference.espresso.workspace import scratch_folder, whole_folder
 
 HEADER = "     Program PWSCF v.6.7MaX starts on 23Nov2026 at  1:43:25\n"
 DONE = "   JOB DONE.\n"

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from nearsight.errors import InputError
-from nearsight.espresso.pseudopotential import (
+from nearsight.files import sha256_of
+from nearsight.reference.pseudopotential import (
     generate_pseudopotential,
     install_pseudopotential,
     place_pseudopotentials,
     read_upf,
 )
-from nearsight.files import sha256_of
 
 UPF2 = (
     '<UPF version="2.0.1">\n  <PP_INFO>made with &input a<b /</PP_INFO>\n'

@@ -6,12 +6,12 @@ import pytest
 from ase.build import bulk
 
 from nearsight.errors import ConvergenceError, InputError
-from nearsight.espresso.grid import fft_shape
-from nearsight.espresso.inputs import DftSettings, LdosSettings
-from nearsight.espresso.ldos import MAX_ENERGIES, check_energies, run_ldos
-from nearsight.espresso.programs import Launch, ProgramError
-from nearsight.espresso.pseudopotential import generate_pseudopotential
-from nearsight.espresso.scf import run_density, run_scf
+from nearsight.grids.plane_waves import fft_shape
+from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
+from nearsight.reference.espresso.ldos import MAX_ENERGIES, check_energies, run_ldos
+from nearsight.reference.espresso.programs import Launch, ProgramError
+from nearsight.reference.espresso.scf import run_density, run_scf
+from nearsight.reference.pseudopotential import generate_pseudopotential
 
 SMALL = {"ecutwfc_Ry": 10.0, "ecutrho_Ry": 40.0, "kpoints": [2, 2, 2], "kpoints_shift": [1, 1, 1]}
 ATOMS = bulk("Be", "hcp", a=2.26, c=3.57)

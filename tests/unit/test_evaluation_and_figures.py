@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from nearsight.evaluation.errors import (
+    evaluate_fields,
+    mean_absolute_percentage_error,
+    relative_error_percent,
+)
+from nearsight.evaluation.summary import read_stage_times, render_markdown, summarize
 from nearsight.figures.density import draw_density_slice, slice_density, tabulate_density_slice
 from nearsight.figures.dos import DosCurve, draw_dos, tabulate_dos
 from nearsight.figures.output import write_figure, write_table
 from nearsight.figures.parity import BandEnergyPair, draw_parity, tabulate_parity
 from nearsight.figures.training import draw_training
-from nearsight.inference.evaluate import (
-    evaluate_fields,
-    mean_absolute_percentage_error,
-    relative_error_percent,
-)
 from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, integrate_dos
-from nearsight.summary import read_stage_times, render_markdown, summarize
 
 
 def test_error_measures():

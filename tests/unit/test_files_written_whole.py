@@ -14,8 +14,8 @@ import safetensors.numpy
 
 from nearsight import files
 from nearsight.errors import StorageError
-from nearsight.espresso.workspace import scratch_folder
 from nearsight.files import explain_storage, write_text, write_whole
+from nearsight.reference.espresso.workspace import scratch_folder
 
 
 def test_leftovers_of_killed_jobs_are_removed(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from model_files import make_random_model
 
-from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
 from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import prepare_predictor

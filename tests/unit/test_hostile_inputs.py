@@ -9,12 +9,12 @@ from ase import Atoms
 from ase.build import bulk
 
 from nearsight.errors import InputError
-from nearsight.espresso.cube import read_cube
-from nearsight.espresso.ldos import check_cube_energy
-from nearsight.espresso.outputs import read_electronic_structure, read_md_steps, text_energies
-from nearsight.espresso.pseudopotential import generate_pseudopotential, install_pseudopotential, read_core_charge
-from nearsight.espresso.save import read_save_density
 from nearsight.files import read_json, write_text
+from nearsight.reference.espresso.cube import read_cube
+from nearsight.reference.espresso.ldos import check_cube_energy
+from nearsight.reference.espresso.outputs import read_electronic_structure, read_md_steps, text_energies
+from nearsight.reference.espresso.save import read_save_density
+from nearsight.reference.pseudopotential import generate_pseudopotential, install_pseudopotential, read_core_charge
 from nearsight.structures.builders import grid_of
 from nearsight.structures.checks import check_structure
 from nearsight.structures.io import read_structure

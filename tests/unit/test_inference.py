@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_files import make_random_model
 
-from nearsight.descriptors.bispectrum import bispectrum, compute_region
-from nearsight.descriptors.bricks import lengths_of
-from nearsight.descriptors.settings import BispectrumSettings
+from nearsight.descriptors.bispectrum.compute import bispectrum, compute_region
+from nearsight.descriptors.bispectrum.settings import BispectrumSettings
 from nearsight.errors import ConvergenceError, InputError, NearsightError
+from nearsight.grids.regions import lengths_of
+from nearsight.grids.tiles import choose_tile_points, cut, origin_of, plan_batches, points_of, slices_of
 from nearsight.inference.gather import check_electrons, expand, solve_level
 from nearsight.inference.network import MICRO_BATCH, fold_network
 from nearsight.inference.plan import PredictionPlan, PredictionSettings, choose_stride, make_plan
 from nearsight.inference.predict import atoms_near, prepare_predictor
-from nearsight.inference.tiles import choose_tile_points, cut, origin_of, plan_batches, points_of, slices_of
 from nearsight.ldos import dos_from_ldos, fermi_weights, find_fermi_level, integrate_dos
 from nearsight.model.network import ACTIVATIONS
 from nearsight.model.scaling import Scaling

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nearsight.datasets import create_field_file, variables_of_atoms, write_dataset
-from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
 from nearsight.memory import (
     check_memory,

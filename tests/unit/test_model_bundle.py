@@ -12,7 +12,7 @@ from model_files import UPF, make_domain
 
 from nearsight.errors import InputError
 from nearsight.files import sha256_of
-from nearsight.ldos.grid import EnergyGrid
+from nearsight.grids.energies import EnergyGrid
 from nearsight.model.bundle import DOMAIN_ARRAYS, ModelBundle, load_bundle, save_bundle
 from nearsight.model.network import ACTIVATIONS, NetworkSettings, build_network
 from nearsight.model.scaling import Scaling

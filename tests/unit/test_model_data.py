@@ -6,7 +6,7 @@ import pytest
 from model_files import ENERGIES_eV, write_pair
 
 from nearsight.errors import InputError
-from nearsight.ldos.grid import EnergyGrid
+from nearsight.grids.energies import EnergyGrid
 from nearsight.model import data as module
 from nearsight.model.data import ShuffledRows, blocks_of, describe_snapshots, measure_scalings
 

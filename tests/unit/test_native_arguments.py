@@ -8,8 +8,8 @@ from ase import Atoms
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nearsight.descriptors import bispectrum
-from nearsight.descriptors.kernel import INSTRUCTION_SET, load
+from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.descriptors.bispectrum.kernel import INSTRUCTION_SET, load
 from nearsight.errors import InputError
 
 CELL = [[4.5, 0.0, 0.0], [0.3, 3.9, 0.0], [0.0, 0.0, 3.6]]

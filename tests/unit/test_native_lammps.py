@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from mpi4py import MPI  # noqa: F401  (before lammps: it loads the MPI library)
 from native_cases import TOLERANCES, lammps_reference, largest_deviation, random_atoms
 
-from nearsight.descriptors import bispectrum
-from nearsight.descriptors.kernel import INSTRUCTION_SET, TWOJMAX, instruction_set, load
+from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.descriptors.bispectrum.kernel import INSTRUCTION_SET, TWOJMAX, instruction_set, load
 
 cases = st.fixed_dictionaries(
     {
@@ -93,8 +93,8 @@ def test_atoms_on_grid_points(precision):
 @pytest.mark.parametrize(("spacing_A", "tolerance"), [(0.8, 2e-5), (0.4, 1e-4)])
 def test_float32_degrades_slowly_where_atoms_are_close(spacing_A, tolerance):
     """Many neighbours within the cutoff: sums of more terms, larger products. docs/performance.md has the numbers."""
-    from nearsight.descriptors import BispectrumSettings
-    from nearsight.descriptors.bispectrum import compute_region
+    from nearsight.descriptors.bispectrum import BispectrumSettings
+    from nearsight.descriptors.bispectrum.compute import compute_region
 
     atoms = random_atoms(np.random.default_rng(5), spacing_A=spacing_A, most=40)
     reference = lammps_region(atoms, (3, 3, 3), BispectrumSettings())
@@ -105,7 +105,7 @@ def test_float32_degrades_slowly_where_atoms_are_close(spacing_A, tolerance):
 
 def lammps_region(atoms, shape, chosen):
     """LAMMPS without the check for overlapping atoms."""
-    from nearsight.descriptors import lammps
+    from nearsight.descriptors.bispectrum import lammps
 
     return lammps.bispectrum_brick(atoms, shape, chosen).values
 
@@ -113,7 +113,7 @@ def lammps_region(atoms, shape, chosen):
 def test_vacuum_has_the_self_term_alone():
     from ase import Atoms
 
-    from nearsight.descriptors import component_order
+    from nearsight.descriptors.bispectrum import component_order
 
     atoms = Atoms("Be", positions=[[0.1, 0.1, 0.1]], cell=[20.0, 20.0, 20.0], pbc=True)
     values = bispectrum(atoms, (2, 2, 2), twojmax=4)[1, 1, 1]

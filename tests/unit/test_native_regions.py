@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_cases import largest_deviation, random_atoms
 
-from nearsight.descriptors import BispectrumSettings, bispectrum
-from nearsight.descriptors.bispectrum import compute_region
-from nearsight.descriptors.bricks import lengths_of, split_evenly, split_in_blocks
+from nearsight.descriptors.bispectrum import BispectrumSettings, bispectrum
+from nearsight.descriptors.bispectrum.compute import compute_region
+from nearsight.grids.regions import lengths_of, split_evenly, split_in_blocks
 
 SHAPE = (9, 6, 11)
 

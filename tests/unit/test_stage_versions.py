@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from nearsight.descriptors.bispectrum import bispectrum
+from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.energies import FourierGrid
 from nearsight.energies.core_charge import structure_factor
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
 from nearsight.energies.xc import xc_terms
-from nearsight.espresso.grid import fft_shape
+from nearsight.grids.plane_waves import fft_shape
 from nearsight.ldos import EnergyGrid, fermi_weights
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.structures.builders import hcp_orthorhombic

@@ -9,7 +9,7 @@ from ase.calculators.calculator import all_changes
 
 from nearsight.inference.plan import PredictionSettings
 from nearsight.inference.run import ModelFiles, predict_structure
-from nearsight.ranks import alone
+from nearsight.mpi import alone
 
 
 class Calculator(AseCalculator):

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from nearsight import __version__
-from nearsight.config import load_study
 from nearsight.errors import InputError, NearsightError
 from nearsight.files import write_text
-from nearsight.schema import describe_study, study_schema
+from nearsight.study.config import load_study
+from nearsight.study.documents import describe_study, study_schema
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -153,7 +153,7 @@ def check_config(arguments: argparse.Namespace) -> None:
 
 
 def describe_config(arguments: argparse.Namespace) -> None:
-    """Generate the two files that follow from the models in nearsight/config.py."""
+    """Generate the two files that follow from the models in nearsight/study/config.py."""
     write_text(arguments.folder / "README.md", describe_study())
     write_text(arguments.folder / "schema.json", study_schema())
 
@@ -226,7 +226,7 @@ def predict_file(arguments: argparse.Namespace) -> None:
     from nearsight.inference.plan import PredictionSettings
     from nearsight.inference.run import ModelFiles, parse_region, predict_structure
     from nearsight.jobs import show_progress
-    from nearsight.ranks import on_rank_0, world
+    from nearsight.mpi import on_rank_0, world
     from nearsight.structures.io import read_structure
 
     comm = world()

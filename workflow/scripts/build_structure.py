@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from nearsight.espresso.grid import fft_shape
+from nearsight.grids.plane_waves import fft_shape
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.structures.builders import GRID_SHAPE, build_structure
 from nearsight.structures.io import write_structure

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from nearsight.datasets import write_dataset
 from nearsight.errors import InputError
-from nearsight.espresso.inputs import DftSettings, LdosSettings
-from nearsight.espresso.options import add_pseudopotential_option, pseudopotentials_of
-from nearsight.espresso.programs import version_of
-from nearsight.espresso.pseudopotential import read_headers
-from nearsight.espresso.reference import collect_variables, elements_of
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.memory import check_memory, reference_bytes
 from nearsight.provenance import collect_provenance
+from nearsight.reference.espresso.collect import collect_variables, elements_of
+from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
+from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
+from nearsight.reference.espresso.programs import version_of
+from nearsight.reference.pseudopotential import read_headers
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
 

@@ -16,25 +16,25 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import reserve_field, variables_of_atoms
-from nearsight.descriptors.bispectrum import (
+from nearsight.descriptors.bispectrum.components import identity_component
+from nearsight.descriptors.bispectrum.compute import (
     BACKENDS,
     PRECISIONS,
     bispectrum_brick,
     check_elements,
     compute_region,
 )
-from nearsight.descriptors.bricks import Brick, Region, lengths_of, split_in_blocks
-from nearsight.descriptors.components import identity_component
-from nearsight.descriptors.gridded import read_gridded_structure
-from nearsight.descriptors.lammps import elements_of
+from nearsight.descriptors.bispectrum.lammps import elements_of
+from nearsight.descriptors.bispectrum.settings import BispectrumSettings
 from nearsight.descriptors.partial import PartialField, finish, open_partial
-from nearsight.descriptors.settings import BispectrumSettings
 from nearsight.errors import InputError, NearsightError
 from nearsight.files import sha256_of
+from nearsight.grids.regions import Brick, Region, lengths_of, split_in_blocks
 from nearsight.jobs import make_parser, parse_settings, show_progress
 from nearsight.memory import check_memory, descriptors_bytes
+from nearsight.mpi import check_ranks, on_rank_0, run_parallel_job, world
 from nearsight.provenance import collect_provenance
-from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
+from nearsight.structures.gridded import read_gridded_structure
 from nearsight.versions import STAGES
 
 logger = logging.getLogger("nearsight")

@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 from nearsight.energies.report import write_energies
-from nearsight.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.jobs import make_parser
-from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
+from nearsight.mpi import check_ranks, on_rank_0, run_parallel_job, world
+from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from nearsight.grids.tiles import LARGEST_TILE
 from nearsight.inference.gather import gather_batches
-from nearsight.inference.tiles import LARGEST_TILE
 from nearsight.jobs import make_parser, run_job
 from nearsight.memory import check_memory, gathering_bytes
 

@@ -5,8 +5,8 @@ import logging
 from pathlib import Path
 
 from nearsight.errors import InputError
-from nearsight.espresso.pseudopotential import generate_pseudopotential, install_pseudopotential
 from nearsight.jobs import make_parser, run_job
+from nearsight.reference.pseudopotential import generate_pseudopotential, install_pseudopotential
 
 logger = logging.getLogger("nearsight")
 

@@ -4,11 +4,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from nearsight.descriptors.gridded import read_gridded_structure
 from nearsight.files import sha256_of, write_json
 from nearsight.inference.plan import PredictionSettings, make_plan
 from nearsight.jobs import make_parser, parse_settings, run_job, show_progress
 from nearsight.model.bundle import load_bundle
+from nearsight.structures.gridded import read_gridded_structure
 
 logger = logging.getLogger("nearsight")
 

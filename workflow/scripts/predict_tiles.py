@@ -7,17 +7,17 @@ missing tiles, on any number of ranks and threads.
 import argparse
 from pathlib import Path
 
-from nearsight.descriptors.gridded import read_gridded_structure
 from nearsight.errors import InputError
 from nearsight.files import sha256_of
+from nearsight.grids.tiles import CHUNK_POINTS, points_of
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.plan import PredictionPlan
-from nearsight.inference.tiles import CHUNK_POINTS, points_of
 from nearsight.jobs import make_parser, show_progress
 from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import load_bundle
+from nearsight.mpi import check_ranks, on_rank_0, run_parallel_job, world
 from nearsight.provenance import collect_provenance
-from nearsight.ranks import check_ranks, on_rank_0, run_parallel_job, world
+from nearsight.structures.gridded import read_gridded_structure
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

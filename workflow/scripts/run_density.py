@@ -5,11 +5,11 @@ import logging
 from math import prod
 from pathlib import Path
 
-from nearsight.espresso.options import add_launch_options, launch_of
-from nearsight.espresso.outputs import read_electronic_structure, xml_of
-from nearsight.espresso.scf import run_density
 from nearsight.jobs import make_parser, run_job
 from nearsight.memory import check_memory, density_bytes
+from nearsight.reference.espresso.options import add_launch_options, launch_of
+from nearsight.reference.espresso.outputs import read_electronic_structure, xml_of
+from nearsight.reference.espresso.scf import run_density
 
 logger = logging.getLogger("nearsight")
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from nearsight.espresso.dynamics import run_segment
-from nearsight.espresso.grid import fft_shape
-from nearsight.espresso.inputs import MdSettings, default_bands
-from nearsight.espresso.options import (
+from nearsight.grids.plane_waves import fft_shape
+from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.reference.espresso.dynamics import run_segment
+from nearsight.reference.espresso.inputs import MdSettings, default_bands
+from nearsight.reference.espresso.options import (
     add_launch_options,
     add_pseudopotential_option,
     check_dft_memory,
     launch_of,
     pseudopotentials_of,
 )
-from nearsight.espresso.pseudopotential import read_headers
-from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.reference.pseudopotential import read_headers
 from nearsight.structures.io import read_structure, write_structure
 
 logger = logging.getLogger("nearsight")

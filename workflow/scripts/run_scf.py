@@ -5,16 +5,16 @@ import logging
 from math import prod
 from pathlib import Path
 
-from nearsight.espresso.inputs import DftSettings
-from nearsight.espresso.options import (
+from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.reference.espresso.inputs import DftSettings
+from nearsight.reference.espresso.options import (
     add_launch_options,
     add_pseudopotential_option,
     check_dft_memory,
     launch_of,
     pseudopotentials_of,
 )
-from nearsight.espresso.scf import run_scf
-from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.reference.espresso.scf import run_scf
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
 

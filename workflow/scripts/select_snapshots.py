@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from nearsight.errors import InputError
-from nearsight.espresso.grid import fft_shape
+from nearsight.grids.plane_waves import fft_shape
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.structures.builders import GRID_SHAPE
 from nearsight.structures.io import read_frames, write_structure

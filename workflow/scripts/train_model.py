@@ -11,8 +11,6 @@ from pathlib import Path
 import torch
 
 from nearsight.errors import InputError
-from nearsight.espresso.options import add_pseudopotential_option, pseudopotentials_of
-from nearsight.espresso.pseudopotential import read_headers
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.memory import check_memory, training_bytes
 from nearsight.model.bundle import ModelBundle, save_bundle
@@ -30,6 +28,8 @@ from nearsight.model.domain import SAMPLES, TrainingDomain, measure_domain
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.model.training import TrainingSettings, train, write_history
 from nearsight.provenance import collect_provenance, hash_settings
+from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
+from nearsight.reference.pseudopotential import read_headers
 
 logger = logging.getLogger("nearsight")
 

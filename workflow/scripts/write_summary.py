@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from nearsight.evaluation.summary import read_stage_times, render_markdown, summarize
 from nearsight.files import read_json, write_json, write_text
 from nearsight.jobs import make_parser, run_job
-from nearsight.summary import read_stage_times, render_markdown, summarize
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

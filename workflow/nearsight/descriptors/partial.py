@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nearsight.descriptors.bricks import Region
 from nearsight.errors import StorageError
 from nearsight.files import explain_storage, write_json
+from nearsight.grids.regions import Region
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from scipy.interpolate import BSpline, CubicSpline
 
 from nearsight import units
 from nearsight.energies.fourier import FourierGrid
-from nearsight.espresso.pseudopotential import CoreCharge
+from nearsight.reference.pseudopotential import CoreCharge
 
 #: Points of the B-spline along each axis. Orders 6 and 8 leave 2e-9 and 2e-10 Ry/atom of the xc energy.
 SPLINE_ORDER = 8

@@ -16,8 +16,8 @@ from nearsight.energies.total import FreeEnergy, density_energies, total_free_en
 from nearsight.files import write_json
 from nearsight.ldos import EnergyGrid, FermiWeights, density_from_ldos, fermi_weights, find_fermi_level
 from nearsight.memory import check_memory, energies_bytes
+from nearsight.mpi import on_rank_0
 from nearsight.provenance import collect_provenance
-from nearsight.ranks import on_rank_0
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm

@@ -17,9 +17,9 @@ from nearsight.energies.ion import ion_energy
 from nearsight.energies.screening import unscreened_energy
 from nearsight.energies.xc import XcTerms, xc_terms
 from nearsight.errors import InputError
-from nearsight.espresso.pseudopotential import read_core_charge, read_headers
 from nearsight.ldos import EnergyGrid, integrate_dos
-from nearsight.ranks import on_first_ranks, on_rank_0
+from nearsight.mpi import on_first_ranks, on_rank_0
+from nearsight.reference.pseudopotential import read_core_charge, read_headers
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm

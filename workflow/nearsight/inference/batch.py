@@ -10,14 +10,14 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
-from nearsight.descriptors.bricks import Region, lengths_of
+from nearsight.grids.regions import Region, lengths_of
+from nearsight.grids.tiles import cut, origin_of, points_of, slices_of
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import StageSeconds, prepare_predictor
 from nearsight.inference.store import TileStore, open_store
-from nearsight.inference.tiles import cut, origin_of, points_of, slices_of
 from nearsight.ldos import fermi_weights
 from nearsight.model.bundle import ModelBundle
-from nearsight.ranks import on_rank_0
+from nearsight.mpi import on_rank_0
 from nearsight.versions import STAGES
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from math import prod
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.bispectrum import compute_region
-from nearsight.descriptors.settings import BispectrumSettings
+from nearsight.descriptors.bispectrum.compute import compute_region
+from nearsight.descriptors.bispectrum.settings import BispectrumSettings
 from nearsight.errors import InputError
 from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import REFUSAL_SCORE, SAMPLES, WARNING_SCORE, Fitness

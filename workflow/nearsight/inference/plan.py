@@ -11,13 +11,13 @@ from math import prod
 
 from ase import Atoms
 
-from nearsight.descriptors.bispectrum import check_region
-from nearsight.descriptors.bricks import Region, lengths_of
+from nearsight.descriptors.bispectrum.compute import check_region
 from nearsight.errors import InputError
 from nearsight.files import read_json
+from nearsight.grids.regions import Region, lengths_of
+from nearsight.grids.tiles import CHUNK_POINTS, LARGEST_TILE, choose_tile_points, plan_batches
 from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import prepare_predictor
-from nearsight.inference.tiles import CHUNK_POINTS, LARGEST_TILE, choose_tile_points, plan_batches
 from nearsight.ldos import find_fermi_level
 from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import ModelBundle

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from nearsight.descriptors.bispectrum import check_backend, compute_region
-from nearsight.descriptors.bricks import Region, lengths_of
-from nearsight.descriptors.settings import BispectrumSettings
+from nearsight.descriptors.bispectrum.compute import check_backend, compute_region
+from nearsight.descriptors.bispectrum.settings import BispectrumSettings
 from nearsight.errors import InputError, NearsightError
+from nearsight.grids.regions import Region, lengths_of
+from nearsight.grids.tiles import CHUNK_POINTS, cut, origin_of, points_of, slices_of
 from nearsight.inference.network import FoldedNetwork, fold_network
-from nearsight.inference.tiles import CHUNK_POINTS, cut, origin_of, points_of, slices_of
 from nearsight.model.bundle import ModelBundle
 from nearsight.structures.checks import check_structure
 

@@ -14,23 +14,23 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
-from nearsight.descriptors.bispectrum import check_region
-from nearsight.descriptors.bricks import Region, lengths_of
-from nearsight.descriptors.gridded import warn_of_touching_atoms
+from nearsight.descriptors.bispectrum.compute import check_region
 from nearsight.energies.report import write_energies
 from nearsight.energies.total import FreeEnergy
 from nearsight.errors import ConvergenceError, InputError
-from nearsight.espresso.grid import fft_shape
 from nearsight.files import sha256_of, write_json, write_text
+from nearsight.grids.plane_waves import fft_shape
+from nearsight.grids.regions import Region, lengths_of
+from nearsight.grids.tiles import cut, origin_of, slices_of
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.gather import LevelTooFar, gather_batches
 from nearsight.inference.plan import PredictionPlan, PredictionSettings, make_plan
 from nearsight.inference.predict import prepare_predictor
-from nearsight.inference.tiles import cut, origin_of, slices_of
 from nearsight.model.bundle import ModelBundle, load_bundle
+from nearsight.mpi import on_rank_0
 from nearsight.provenance import collect_provenance
-from nearsight.ranks import on_rank_0
 from nearsight.structures.builders import GRID_SHAPE, grid_of
+from nearsight.structures.gridded import warn_of_touching_atoms
 from nearsight.structures.io import write_structure
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from nearsight.descriptors.bricks import Region, lengths_of
 from nearsight.files import explain_storage, write_json, write_whole
+from nearsight.grids.regions import Region, lengths_of
 from nearsight.inference.predict import StageSeconds, TilePrediction
 
 

@@ -1,7 +1,7 @@
 """From a local density of states to the Fermi level, density, band energy and entropy."""
 
+from nearsight.grids.energies import EnergyGrid
 from nearsight.ldos.fermi import FermiWeights, fermi_weights
-from nearsight.ldos.grid import EnergyGrid
 from nearsight.ldos.observables import (
     DosObservables,
     density_from_ldos,

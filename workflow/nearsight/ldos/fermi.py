@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import expit, log1p, spence, zeta
 
 from nearsight.errors import InputError
-from nearsight.ldos.grid import EnergyGrid
+from nearsight.grids.energies import EnergyGrid
 from nearsight.units import thermal_energy
 
 #: Gaussian broadening exp(-(ε/s)²)/(s√π) has the variance s²/2.

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from nearsight.errors import ConvergenceError, InputError
+from nearsight.grids.energies import EnergyGrid
 from nearsight.ldos.fermi import GAUSSIAN_VARIANCE_PER_S2, FermiWeights, fermi_weights
-from nearsight.ldos.grid import EnergyGrid
 
 #: The correction moves the Fermi level by less than the broadening's standard deviation s/√2: roots farther away from
 #: the uncorrected one belong to other features of the spectrum.

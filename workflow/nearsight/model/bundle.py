@@ -18,7 +18,7 @@ import torch
 
 from nearsight.errors import InputError
 from nearsight.files import read_json, read_regular, sha256_of, write_json, write_whole
-from nearsight.ldos.grid import EnergyGrid
+from nearsight.grids.energies import EnergyGrid
 from nearsight.model.domain import TrainingDomain
 from nearsight.model.network import NetworkSettings, build_network
 from nearsight.model.scaling import Scaling

@@ -16,7 +16,7 @@ import numpy as np
 
 from nearsight.datasets import atoms_of, open_dataset, require, settings_of
 from nearsight.errors import InputError
-from nearsight.ldos.grid import EnergyGrid
+from nearsight.grids.energies import EnergyGrid
 from nearsight.model.scaling import Moments, Scaling
 from nearsight.structures.correlation import radial_distribution
 

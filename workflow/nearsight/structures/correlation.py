@@ -9,7 +9,7 @@ from vesin import NeighborList
 from nearsight import units
 from nearsight.energies.core_charge import structure_factor
 from nearsight.energies.fourier import FourierGrid
-from nearsight.espresso.grid import fft_shape
+from nearsight.grids.plane_waves import fft_shape
 
 #: Width of a bin of distances, Å.
 BIN_A = 0.05

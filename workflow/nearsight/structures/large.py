@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.lammps import INSTALL, create_structure, elements_of, restricted_cell, start_lammps
+from nearsight.descriptors.bispectrum.lammps import (
+    INSTALL,
+    create_structure,
+    elements_of,
+    restricted_cell,
+    start_lammps,
+)
 from nearsight.errors import InputError, MissingProgramError, NearsightError
 from nearsight.structures.checks import check_structure
 

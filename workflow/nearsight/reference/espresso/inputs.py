@@ -13,7 +13,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.espresso.workspace import PREFIX
+from nearsight.reference.espresso.workspace import PREFIX
 
 
 class Settings:

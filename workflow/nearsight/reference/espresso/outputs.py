@@ -11,8 +11,8 @@ from ase import Atoms
 
 from nearsight import units
 from nearsight.errors import ConvergenceError, InputError
-from nearsight.espresso.workspace import PREFIX, SAVE
 from nearsight.files import read_regular
+from nearsight.reference.espresso.workspace import PREFIX, SAVE
 
 #: Bytes of the largest XML file that is read: dynamics of a thousand atoms over a thousand steps.
 LARGEST_XML = 1 << 30

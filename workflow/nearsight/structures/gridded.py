@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.bispectrum import check_shape
+from nearsight.descriptors.bispectrum.compute import check_shape
 from nearsight.errors import InputError
 from nearsight.structures.io import read_structure
 

@@ -1,4 +1,4 @@
-// Python's view of grid.h: nearsight.descriptors._native.
+// Python's view of grid.h: nearsight.descriptors.bispectrum._native.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.bricks import Region, lengths_of
-from nearsight.descriptors.components import component_order
-from nearsight.descriptors.settings import BispectrumSettings
+from nearsight.descriptors.bispectrum.components import component_order
+from nearsight.descriptors.bispectrum.settings import BispectrumSettings
 from nearsight.errors import InputError
+from nearsight.grids.regions import Region, lengths_of
 
 if TYPE_CHECKING:
     import torch

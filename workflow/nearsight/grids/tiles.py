@@ -2,8 +2,8 @@
 
 from math import prod
 
-from nearsight.descriptors.bricks import Region, lengths_of, split_evenly
 from nearsight.errors import InputError
+from nearsight.grids.regions import Region, lengths_of, split_evenly
 from nearsight.memory import inference_bytes
 
 #: Most points of a tile: some seconds of one core.

@@ -7,8 +7,8 @@ import scipy.fft
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.espresso.workspace import require_save
 from nearsight.files import read_regular
+from nearsight.reference.espresso.workspace import require_save
 
 #: Bytes of the largest density that is read: 28 for each plane wave.
 LARGEST_DENSITY = 16 << 30

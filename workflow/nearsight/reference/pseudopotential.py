@@ -12,9 +12,9 @@ from ase.data import chemical_symbols
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.espresso.programs import Launch, run_program
-from nearsight.espresso.workspace import scratch_folder
 from nearsight.files import read_regular, write_whole
+from nearsight.reference.espresso.programs import Launch, run_program
+from nearsight.reference.espresso.workspace import scratch_folder
 
 #: Bytes of the largest UPF file that is read: those with all projectors and waves of a heavy element have 5 MB.
 LARGEST_UPF = 64 << 20

@@ -11,11 +11,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.espresso.inputs import MdSettings, fermi_smearing, pw_input
-from nearsight.espresso.outputs import MdStep, check_convergence, md_xml_of, read_md_steps
-from nearsight.espresso.programs import Launch, run_program
-from nearsight.espresso.pseudopotential import place_pseudopotentials
-from nearsight.espresso.workspace import scratch_folder
+from nearsight.reference.espresso.inputs import MdSettings, fermi_smearing, pw_input
+from nearsight.reference.espresso.outputs import MdStep, check_convergence, md_xml_of, read_md_steps
+from nearsight.reference.espresso.programs import Launch, run_program
+from nearsight.reference.espresso.workspace import scratch_folder
+from nearsight.reference.pseudopotential import place_pseudopotentials
 from nearsight.structures.velocities import (
     apply_thermostat,
     generator_of_state,

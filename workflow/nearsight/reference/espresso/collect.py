@@ -11,12 +11,12 @@ from ase.data import chemical_symbols
 from nearsight import units
 from nearsight.datasets import variables_of_atoms
 from nearsight.errors import InputError
-from nearsight.espresso.cube import Cube, read_cube
-from nearsight.espresso.inputs import LdosSettings
-from nearsight.espresso.ldos import check_cube_energy, cube_name
-from nearsight.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
 from nearsight.files import read_regular
 from nearsight.jobs import show_progress
+from nearsight.reference.espresso.cube import Cube, read_cube
+from nearsight.reference.espresso.inputs import LdosSettings
+from nearsight.reference.espresso.ldos import check_cube_energy, cube_name
+from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
 
 logger = logging.getLogger("nearsight")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from ase import Atoms
 
 from nearsight.errors import InputError
-from nearsight.espresso.cube import read_cube
-from nearsight.espresso.inputs import DftSettings, fermi_smearing, pw_input
-from nearsight.espresso.outputs import check_convergence
-from nearsight.espresso.programs import Launch, run_program
-from nearsight.espresso.pseudopotential import place_pseudopotentials
-from nearsight.espresso.workspace import PREFIX, SAVE, require_save, scratch_folder, whole_folder
 from nearsight.files import write_text, write_whole
+from nearsight.reference.espresso.cube import read_cube
+from nearsight.reference.espresso.inputs import DftSettings, fermi_smearing, pw_input
+from nearsight.reference.espresso.outputs import check_convergence
+from nearsight.reference.espresso.programs import Launch, run_program
+from nearsight.reference.espresso.workspace import PREFIX, SAVE, require_save, scratch_folder, whole_folder
+from nearsight.reference.pseudopotential import place_pseudopotentials
 
 logger = logging.getLogger("nearsight")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ase import Atoms
 
-from nearsight.espresso.inputs import DftSettings, MdSettings
-from nearsight.espresso.programs import Launch
 from nearsight.memory import PROCESS_BYTES, check_memory, dft_bytes
+from nearsight.reference.espresso.inputs import DftSettings, MdSettings
+from nearsight.reference.espresso.programs import Launch
 
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:

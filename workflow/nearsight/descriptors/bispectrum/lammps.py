@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, chemical_symbols
 
-from nearsight.descriptors.bricks import Brick
-from nearsight.descriptors.settings import DEFAULT_RADIUS, BispectrumSettings
+from nearsight.descriptors.bispectrum.settings import DEFAULT_RADIUS, BispectrumSettings
 from nearsight.errors import InputError, MissingProgramError, NearsightError
+from nearsight.grids.regions import Brick
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.bricks import Brick, Region, lengths_of, split_evenly
-from nearsight.descriptors.settings import BispectrumSettings
+from nearsight.descriptors.bispectrum.settings import BispectrumSettings
 from nearsight.errors import InputError
+from nearsight.grids.regions import Brick, Region, lengths_of, split_evenly
 from nearsight.structures.checks import check_structure
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def bispectrum_brick(
     shape = check_shape(shape)
     dtype = check_precision(precision)
     if backend == "lammps":
-        from nearsight.descriptors import lammps
+        from nearsight.descriptors.bispectrum import lammps
 
         brick = lammps.bispectrum_brick(atoms, shape, settings, comm)
         return Brick(brick.start, brick.values.astype(dtype, copy=False))
@@ -107,14 +107,14 @@ def compute_region(
     if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 4096:
         raise InputError(f"threads: expected a whole number between 1 and 4096, got {threads!r}.")
     if backend == "native":
-        from nearsight.descriptors import kernel
+        from nearsight.descriptors.bispectrum import kernel
 
         return kernel.bispectrum_region(atoms, shape, settings, region, out, threads=threads, progress=progress)
     if backend == "torch":
-        from nearsight.descriptors import autograd
+        from nearsight.descriptors.bispectrum import autograd
 
         return autograd.bispectrum_region(atoms, shape, settings, region, out)
-    from nearsight.descriptors import lammps
+    from nearsight.descriptors.bispectrum import lammps
 
     _copy_overlap(lammps.bispectrum_brick(atoms, shape, settings), region, out)
     return out

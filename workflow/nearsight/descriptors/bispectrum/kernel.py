@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.bricks import Region, lengths_of
-from nearsight.descriptors.settings import BispectrumSettings
+from nearsight.descriptors.bispectrum.settings import BispectrumSettings
 from nearsight.errors import InputError, MissingProgramError
+from nearsight.grids.regions import Region, lengths_of
 
 #: Values of twojmax that the kernel is compiled for.
 TWOJMAX = (2, 4, 6, 8, 10, 12)
@@ -20,10 +20,10 @@ INSTRUCTION_SET = "NEARSIGHT_INSTRUCTION_SET"
 def load():
     """The compiled module. Raises MissingProgramError where it was not built."""
     try:
-        from nearsight.descriptors import _native
+        from nearsight.descriptors.bispectrum import _native
     except ImportError as error:
         raise MissingProgramError(
-            f"nearsight.descriptors._native: expected the compiled kernel, not found ({error}). "
+            f"nearsight.descriptors.bispectrum._native: expected the compiled kernel, not found ({error}). "
             "Build it with `make setup`, or with `pip install .` (needs a C++17 compiler)."
         ) from error
     return _native

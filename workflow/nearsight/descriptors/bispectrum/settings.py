@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 import numpy as np
 from ase.data import atomic_numbers
 
-from nearsight.descriptors.components import number_of_components
+from nearsight.descriptors.bispectrum.components import number_of_components
 from nearsight.errors import InputError
 
 #: R of an element without an entry in `radii`: its cutoff 2 R cutoff_A is cutoff_A itself.

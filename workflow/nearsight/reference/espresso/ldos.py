@@ -10,12 +10,12 @@ from ase import Atoms
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.espresso.inputs import DftSettings, LdosSettings, pw_input
-from nearsight.espresso.programs import Launch, run_program
-from nearsight.espresso.pseudopotential import place_pseudopotentials
-from nearsight.espresso.scf import cutoffs, electrons
-from nearsight.espresso.workspace import PREFIX, copy_save, scratch_folder, whole_folder
 from nearsight.files import write_text
+from nearsight.reference.espresso.inputs import DftSettings, LdosSettings, pw_input
+from nearsight.reference.espresso.programs import Launch, run_program
+from nearsight.reference.espresso.scf import cutoffs, electrons
+from nearsight.reference.espresso.workspace import PREFIX, copy_save, scratch_folder, whole_folder
+from nearsight.reference.pseudopotential import place_pseudopotentials
 
 #: Threshold of the non-SCF diagonalisation in Ry: eigenvalues below the window's top are then exact to 1e-8 eV
 #: (measured against 1e-11 on 8 atoms). pw.x's default follows conv_thr and costs twice the SCF.

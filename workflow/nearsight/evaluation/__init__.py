@@ -1,0 +1,1 @@
+"""Errors of predictions against DFT, and the summary of a study."""

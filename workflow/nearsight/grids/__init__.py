@@ -1,0 +1,1 @@
+"""Grids: real space and its parts, plane waves, LDOS energies."""

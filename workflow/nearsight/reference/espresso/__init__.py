@@ -1,0 +1,1 @@
+"""Quantum ESPRESSO: its inputs, its outputs, and how its programs are run."""

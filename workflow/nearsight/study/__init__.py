@@ -1,0 +1,1 @@
+"""The study file: the only settings of a study, their checks and their documentation."""
