@@ -89,7 +89,7 @@ def test_ldos_gives_the_density(predicted):
     """The stored LDOS and the density, which was computed without it, are of one Fermi level."""
     with open_dataset(predicted / "ldos.h5") as ldos, open_dataset(predicted / "prediction.h5") as prediction:
         grid = EnergyGrid.from_energies(ldos["energy"].values)
-        weights = fermi_weights(grid, float(prediction["fermi_energy"]), 2000.0, 0.4)
+        weights = fermi_weights(grid, float(prediction["fermi_energy"]), 1000.0, 0.4)
         np.testing.assert_allclose(
             density_from_ldos(ldos["ldos"].values, weights), prediction["density"].values, rtol=1e-5
         )
@@ -188,7 +188,7 @@ def test_other_backend(model, structure, predicted, tmp_path):
 
 
 def test_another_temperature_of_the_electrons(model, structure, predicted, tmp_path):
-    assert run(model, structure, tmp_path, "--temperature-K", "8000") == 0
+    assert run(model, structure, tmp_path, "--temperature-K", "2000") == 0
     cold, hot = (read_json(folder / "energies.json")["energies_eV"]["entropy"] for folder in (predicted, tmp_path))
     assert hot < 3 * cold < 0
 

@@ -44,22 +44,24 @@ def make_domain(rows, seed=0):
 
 
 def make_random_model(descriptors, settings, *, energy_max_eV=6.0, activation="leaky_relu", ldos_scaling=(0.03, 0.02)):
-    """A random network for beryllium at 2000 K, scaled by these descriptors, shape (..., components).
+    """A random network for beryllium at 1000 K, scaled by these descriptors, shape (..., components).
 
     settings: of the descriptors; ldos_scaling: mean and deviation of the LDOS in 1/(eV Å³).
     """
     rows = descriptors.reshape(-1, descriptors.shape[-1])
     grid = EnergyGrid.from_window(-6.0, energy_max_eV, 0.2)
+    # the spectrum begins inside the window
+    onset = np.clip((grid.energies_eV + 5.8) / 1.0, 1e-6, 1.0)
     network = NetworkSettings(rows.shape[1], (24, 16), activation, grid.count)
     return ModelBundle(
         network=build_network(network, seed=3),
         network_settings=network,
         descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0) + 1e-12),
-        ldos_scaling=Scaling(*(np.full(grid.count, value) for value in ldos_scaling)),
+        ldos_scaling=Scaling(*(value * onset for value in ldos_scaling)),
         descriptor_settings=settings,
         energy_grid=grid,
         broadening_eV=0.4,
-        temperature_K=2000.0,
+        temperature_K=1000.0,
         elements=["Be"],
         electrons_per_element={"Be": 2.0},
         pseudopotentials={"Be": UPF},

@@ -158,7 +158,7 @@ def test_prediction_equals_the_whole_ldos(model, atoms, descriptors):
     dos = dos_from_ldos(ldos, voxel)
     conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}
     level = find_fermi_level(dos, model.energy_grid, 8.0, **conditions)
-    first = level + 0.02
+    first = level + 0.005
     weights = fermi_weights(model.energy_grid, first, **conditions)
     projection = np.stack([weights.count, weights.count_slope, weights.count_curvature], axis=1)
     tile = predictor(model, atoms).predict(WHOLE, projection, keep_ldos=True)

@@ -11,7 +11,7 @@ from scipy.special import expit
 from scipy.stats import beta
 
 from nearsight.errors import ConvergenceError, InputError
-from nearsight.ldos import EnergyGrid, dos_from_ldos, fermi_weights, find_fermi_level, integrate_dos
+from nearsight.ldos import EnergyGrid, check_window, dos_from_ldos, fermi_weights, find_fermi_level, integrate_dos
 from nearsight.ldos.fermi import fermi_dirac_log, minus_polylog2, minus_polylog3
 from nearsight.units import thermal_energy
 
@@ -161,3 +161,84 @@ def test_grid_of_a_window_includes_both_ends():
     grid = EnergyGrid.from_window(-5.0, 11.0, 0.1)
     assert (grid.count, grid.maximum_eV) == (161, pytest.approx(11.0))
     assert EnergyGrid.from_energies(grid.energies_eV).count == 161
+
+
+#: Gaps in eV of cells of eight electrons as DFT gives them, with a broadening below them: silicon, diamond, MgO, LiH.
+GAPS = {"silicon": (0.6, 0.2), "diamond": (4.2, 0.4), "MgO": (4.7, 0.4), "LiH": (3.0, 0.4), "a narrow gap": (1.0, 0.4)}
+
+
+def gapped_levels(gap):
+    """400 valence levels up to 0 eV and as many conduction levels from `gap` on, both with a parabolic edge."""
+    depth = ((np.arange(400) + 0.5) / 400) ** (2 / 3)
+    return np.concatenate([-12 * depth, gap + 6 * depth])
+
+
+@pytest.mark.parametrize("broadened", [True, False])
+@pytest.mark.parametrize("crystal", GAPS)
+def test_level_of_a_gap(crystal, broadened):
+    """Any level in the gap is right: the energies are sums over the valence levels."""
+    gap, s = GAPS[crystal]
+    levels, grid, degeneracy = gapped_levels(gap), EnergyGrid.from_window(-14.0, gap + 12.0, 0.1), 8 / 400
+    dos = broadened_dos(levels, degeneracy, grid, s)
+    found = integrate_dos(dos, grid, 8.0, 300.0, s if broadened else None)
+    assert 0.15 < found.fermi_energy_eV < gap - 0.15
+    if gap > 2:
+        assert found.fermi_energy_eV == pytest.approx(gap / 2, abs=0.1)
+    assert found.electrons == pytest.approx(8.0, abs=1e-4)
+    if broadened:
+        assert found.band_energy_eV == pytest.approx(degeneracy * levels[levels < 0].sum(), abs=4e-4)
+        assert found.entropy_energy_eV == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("deficit", [-3e-6, -1e-8, 0.0, 1e-8, 3e-6])
+def test_level_of_a_gap_whose_count_is_rounded(deficit):
+    """Files round: the count in the gap is a little less or more than the electrons."""
+    grid = EnergyGrid.from_window(-14.0, 16.0, 0.1)
+    dos = broadened_dos(gapped_levels(4.2), 8 / 400 * (1 + deficit), grid, 0.4)
+    for s in (0.4, None):
+        assert find_fermi_level(dos, grid, 8.0, 300.0, s) == pytest.approx(2.1, abs=0.2)
+
+
+@pytest.mark.parametrize("deficit", [-2e-3, 2e-3])
+def test_level_at_the_edge_of_a_gap(deficit):
+    """A model's spectrum has some electrons too few or too many: they are at the edges, and every energy is near."""
+    grid, levels = EnergyGrid.from_window(-14.0, 16.0, 0.1), gapped_levels(4.2)
+    dos = broadened_dos(levels, 8 / 400 * (1 + deficit), grid, 0.4)
+    found = integrate_dos(dos, grid, 8.0, 300.0, 0.4)
+    assert found.electrons == pytest.approx(8.0, abs=1e-9)
+    assert -0.5 < found.fermi_energy_eV < 4.7
+    missing = -8 * deficit * found.fermi_energy_eV
+    assert found.band_energy_eV == pytest.approx(8 / 400 * levels[levels < 0].sum() * (1 + deficit) + missing, abs=0.02)
+
+
+def test_level_of_a_gap_in_which_the_window_ends():
+    """The study's rule needs no conduction states: 25 k_B T and four broadenings above the valence band are enough."""
+    levels = gapped_levels(4.2)
+    grid = EnergyGrid.from_window(-14.0, 0.7 + 1.6, 0.1)
+    dos = broadened_dos(levels[levels < 0], 8 / 400, grid, 0.4)
+    level = find_fermi_level(dos, grid, 8.0, 300.0, 0.4)
+    assert 0 < level < 2.3 - 25 * thermal_energy(300.0)
+    check_window(dos, grid, 8.0, level, 300.0, 0.4)
+
+
+def test_a_fermi_function_that_leaves_the_window_is_refused():
+    grid = EnergyGrid.from_window(-14.0, 16.0, 0.1)
+    dos = broadened_dos(12 * np.linspace(-1, 1, 4000), 16 / 4000, grid, 0.4)
+    for temperature_K, fits in ((300.0, True), (7300.0, True), (7500.0, False), (20000.0, False)):
+        level = find_fermi_level(dos, grid, 8.0, temperature_K, 0.4)
+        if fits:
+            check_window(dos, grid, 8.0, level, temperature_K, 0.4)
+        else:
+            with pytest.raises(InputError, match=r"temperature_K: expected a Fermi function that ends in .* 16\.00 eV"):
+                check_window(dos, grid, 8.0, level, temperature_K, 0.4)
+
+
+def test_a_spectrum_that_begins_below_the_window_is_refused():
+    dos = broadened_dos(12 * np.linspace(-1, 1, 4000), 16 / 4000, EnergyGrid.from_window(-14.0, 16.0, 0.1), 0.4)
+    for first, fits in ((0, True), (4, True), (17, False), (60, False)):
+        grid = EnergyGrid.from_window(-14.0 + 0.1 * first, 16.0, 0.1)
+        if fits:
+            check_window(dos[first:], grid, 8.0, 0.0, 300.0, 0.4)
+        else:
+            with pytest.raises(InputError, match="expected none at the lower end"):
+                check_window(dos[first:], grid, 8.0, 0.0, 300.0, 0.4)

@@ -34,3 +34,12 @@ def are_finite(values: np.ndarray) -> bool:
 def thermal_energy(temperature_K: float) -> float:
     """k_B T in eV."""
     return BOLTZMANN_eV_per_K * temperature_K
+
+
+#: Fermi functions end 25 k_B T above their level: f is 1e-11 there.
+FERMI_REACH_PER_kT = 25.0
+
+
+def fermi_reach(temperature_K: float) -> float:
+    """How far above its level a Fermi function reaches, in eV."""
+    return FERMI_REACH_PER_kT * thermal_energy(temperature_K)

@@ -15,7 +15,7 @@ from nearsight.files import sha256_of, write_json, write_whole
 from nearsight.grids.tiles import LARGEST_TILE, cut, origin_of, slices_of
 from nearsight.inference.batch import TAYLOR_FIELDS
 from nearsight.inference.plan import PredictionPlan
-from nearsight.ldos import DosObservables, EnergyGrid, fermi_weights, integrate_dos
+from nearsight.ldos import DosObservables, EnergyGrid, check_window, fermi_weights, integrate_dos
 from nearsight.provenance import collect_provenance
 
 logger = logging.getLogger("nearsight")
@@ -60,7 +60,7 @@ def solve_level(
     shift = observables.fermi_energy_eV - first_level_eV
     first = fermi_weights(grid, first_level_eV, temperature_K, broadening_eV)
     series = first.count + shift * first.count_slope + 0.5 * shift**2 * first.count_curvature
-    error = abs(float(dos @ series) - electrons) / electrons
+    error = abs(float(dos @ series) - observables.electrons) / electrons
     if error > SERIES_TOLERANCE:
         raise LevelTooFar(
             f"Fermi level: expected the pre-pass's {first_level_eV:.5f} eV to be so close to the final "
@@ -104,6 +104,8 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
             plan.fermi_level_eV,
         )
         found = level.observables
+        conditions = {key: settings[key] for key in ("temperature_K", "broadening_eV")}
+        check_window(spectrum, grid, plan.electrons, found.fermi_energy_eV, **conditions)
         variables = {
             "dos": spectrum,
             "energy": grid.energies_eV,

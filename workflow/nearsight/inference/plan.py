@@ -18,7 +18,7 @@ from nearsight.grids.regions import Region, lengths_of
 from nearsight.grids.tiles import CHUNK_POINTS, LARGEST_TILE, choose_tile_points, plan_batches
 from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import prepare_predictor
-from nearsight.ldos import find_fermi_level
+from nearsight.ldos import check_window, find_fermi_level
 from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import ModelBundle
 
@@ -153,11 +153,14 @@ def make_plan(
     fitness = judge_fitness(model, atoms, shape, settings.backend)
     check_fitness(fitness, accept_unfit=settings.accept_unfit)
     dos = predictor.predict_dos(tile_points, progress)
+    conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}
+    level = find_fermi_level(dos, model.energy_grid, electrons, **conditions)
+    check_window(dos, model.energy_grid, electrons, level, **conditions)
     return PredictionPlan(
         shape=shape,
         batches=batches,
         tile_points=tile_points,
-        fermi_level_eV=find_fermi_level(dos, model.energy_grid, electrons, model.temperature_K, model.broadening_eV),
+        fermi_level_eV=level,
         electrons=electrons,
         prepass_stride=stride,
         backend=settings.backend,

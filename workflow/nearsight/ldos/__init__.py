@@ -4,6 +4,7 @@ from nearsight.grids.energies import EnergyGrid
 from nearsight.ldos.fermi import FermiWeights, fermi_weights
 from nearsight.ldos.observables import (
     DosObservables,
+    check_window,
     density_from_ldos,
     dos_from_ldos,
     find_fermi_level,
@@ -14,6 +15,7 @@ __all__ = [
     "DosObservables",
     "EnergyGrid",
     "FermiWeights",
+    "check_window",
     "density_from_ldos",
     "dos_from_ldos",
     "fermi_weights",

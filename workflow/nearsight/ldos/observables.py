@@ -8,13 +8,25 @@ from scipy.optimize import brentq
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.grids.energies import EnergyGrid
 from nearsight.ldos.fermi import GAUSSIAN_VARIANCE_PER_S2, FermiWeights, fermi_weights
+from nearsight.units import fermi_reach
 
 #: The correction moves the Fermi level by less than the broadening's standard deviation s/√2: roots farther away from
-#: the uncorrected one belong to other features of the spectrum.
-ROOT_REACH_PER_S = np.sqrt(GAUSSIAN_VARIANCE_PER_S2)
+#: the uncorrected one belong to other features of the spectrum. Beside a gap the nearest one may be as far as the
+#: broadened edge reaches, 3 s.
+ROOT_REACHES_PER_S = (np.sqrt(GAUSSIAN_VARIANCE_PER_S2), 3.0)
 
 #: The corrected electron count is searched for roots every 1/ROOT_SAMPLES_PER_SPACING of the energy spacing.
 ROOT_SAMPLES_PER_SPACING = 16
+
+#: Several roots are one where their free energies agree to this, in eV per electron.
+SAME_ENERGY_eV = 1e-3
+
+#: In a gap the count is constant and the electrons', up to this part of them: Quantum ESPRESSO's densities and the LDOS
+#: in its files integrate to some 2e-6.
+GAP_TOLERANCE = 5e-6
+
+#: Largest part of the electrons that may be missing below the energy window.
+LOST_ELECTRONS = 1e-4
 
 
 @dataclass(frozen=True)
@@ -54,38 +66,81 @@ def find_fermi_level(
 ) -> float:
     """The Fermi level μ in eV at which a DOS in 1/eV, shape (energies,), holds the given electrons.
 
-    broadening_eV: see `fermi_weights`; with it N(μ) need not be monotonic, so the root is sought around that of
-    the uncorrected count. Raises InputError if the window holds no root, ConvergenceError if it holds several.
+    In a gap that is the gap's middle (of the part in the window that Fermi functions do not leave). broadening_eV: see
+    `fermi_weights`; with it N(μ) need not be monotonic, so the root is sought around that of the uncorrected count, as
+    F. J. dos Santos and N. Marzari, Phys. Rev. B 107, 195122 (2023), do for cold smearing. Raises InputError if the
+    window holds no root, ConvergenceError if no root is near or several with other energies are.
     """
     _check_spectrum(dos, grid.count)
 
-    def excess(level_eV: float, width_eV: float | None) -> float:
-        return count_electrons(dos, grid, level_eV, temperature_K, width_eV) - electrons
+    def excess(level_eV: float, width_eV: float | None = None, target: float = electrons) -> float:
+        return count_electrons(dos, grid, level_eV, temperature_K, width_eV) - target
 
+    slack = GAP_TOLERANCE * electrons
     low, high = grid.minimum_eV, grid.maximum_eV
-    if not excess(low, None) < 0 < excess(high, None):
+    if not excess(low) < -slack or not excess(high) >= -slack:
         raise InputError(
             f"Fermi level: expected it in the energy window {low:.3f} to {high:.3f} eV, but the DOS holds "
-            f"{excess(low, None) + electrons:.6g} electrons at its lower and {excess(high, None) + electrons:.6g} at "
+            f"{excess(low) + electrons:.6g} electrons at its lower and {excess(high) + electrons:.6g} at "
             f"its upper end, and {electrons:.6g} are asked for. Widen ldos.energy_min_eV and ldos.energy_max_eV."
         )
-    plain = brentq(excess, low, high, args=(None,), xtol=1e-12)
+    inside = high - fermi_reach(temperature_K)
+    valence = brentq(excess, low, high, args=(None, electrons - slack)) if excess(high) > -slack else high
+    conduction = brentq(excess, valence, high, args=(None, electrons + slack)) if excess(high) > slack else inside
+    if min(conduction, inside) - valence > grid.spacing_eV:
+        middle = (valence + min(conduction, inside)) / 2
+        if abs(excess(middle, broadening_eV)) <= slack:
+            return middle
+    plain = brentq(excess, low, high, xtol=1e-12) if excess(high) > 0 else high
     if broadening_eV is None:
         return plain
-    reach = ROOT_REACH_PER_S * broadening_eV
-    steps = int(np.ceil(2 * reach / grid.spacing_eV * ROOT_SAMPLES_PER_SPACING))
-    samples = np.linspace(plain - reach, plain + reach, steps + 1)
-    values = np.array([excess(level, broadening_eV) for level in samples])
-    crossings = np.flatnonzero(np.signbit(values[1:]) != np.signbit(values[:-1]))
-    roots = [brentq(excess, samples[i], samples[i + 1], args=(broadening_eV,), xtol=1e-12) for i in crossings]
-    if len(roots) != 1:
+    for reach in np.multiply(ROOT_REACHES_PER_S, broadening_eV):
+        steps = int(np.ceil(2 * reach / grid.spacing_eV * ROOT_SAMPLES_PER_SPACING))
+        samples = np.linspace(plain - reach, plain + reach, steps + 1)
+        values = np.array([excess(level, broadening_eV) for level in samples])
+        crossings = np.flatnonzero(np.signbit(values[1:]) != np.signbit(values[:-1]))
+        roots = [brentq(excess, samples[i], samples[i + 1], args=(broadening_eV,), xtol=1e-12) for i in crossings]
+        if roots:
+            break
+    energies = [_free_energy(dos, grid, root, temperature_K, broadening_eV) for root in roots]
+    if not roots or np.ptp(energies) > SAME_ENERGY_eV * electrons:
         found = ", ".join(f"{root:.4f}" for root in roots) or "none"
         raise ConvergenceError(
             f"Fermi level: expected one level with {electrons:.6g} electrons within {reach:.3f} eV of {plain:.4f} eV "
             f"(the level without the broadening correction), found {found}. The spectrum is too sparse: use more "
             f"k-points or a smaller ldos.broadening_eV."
         )
-    return roots[0]
+    return min(roots, key=lambda root: abs(root - plain))
+
+
+def check_window(
+    dos: np.ndarray,
+    grid: EnergyGrid,
+    electrons: float,
+    level_eV: float,
+    temperature_K: float,
+    broadening_eV: float | None = None,
+) -> None:
+    """Raise InputError unless the window of a DOS in 1/eV holds all that is occupied at a Fermi level.
+
+    Above it the Fermi function has to end inside, 25 k_B T above the level, and the DOS has to begin
+    inside: what it has at the lower end, times its broadening, is missing below.
+    """
+    top = level_eV + fermi_reach(temperature_K)
+    if top > grid.maximum_eV:
+        raise InputError(
+            f"temperature_K: expected a Fermi function that ends in the model's energy window (to "
+            f"{grid.maximum_eV:.2f} eV), got one that reaches {top:.2f} eV (25 k_B T above the Fermi level, "
+            f"{level_eV:.2f} eV, at {temperature_K:g} K). Lower the temperature, or train with a larger "
+            "ldos.energy_max_eV."
+        )
+    lost = abs(float(dos[0])) * (broadening_eV or grid.spacing_eV)
+    if lost > LOST_ELECTRONS * electrons:
+        raise InputError(
+            f"density of states: expected none at the lower end of the model's energy window "
+            f"({grid.minimum_eV:.2f} eV), got {dos[0]:.3g}/eV: some {lost:.2g} of {electrons:g} electrons are below "
+            "it. Train with a smaller ldos.energy_min_eV."
+        )
 
 
 def integrate_dos(
@@ -104,6 +159,14 @@ def integrate_dos(
         band_energy_eV=float(dos @ weights.band_energy),
         entropy_energy_eV=float(dos @ weights.entropy_energy),
     )
+
+
+def _free_energy(
+    dos: np.ndarray, grid: EnergyGrid, level_eV: float, temperature_K: float, broadening_eV: float
+) -> float:
+    """Band energy less TS in eV."""
+    weights = fermi_weights(grid, level_eV, temperature_K, broadening_eV)
+    return float(dos @ (weights.band_energy + weights.entropy_energy))
 
 
 def _check_spectrum(spectrum: np.ndarray, count: int) -> None:

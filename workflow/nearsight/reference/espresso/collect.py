@@ -118,7 +118,7 @@ def check_energy_window(
             f"ldos.energy_min_eV: expected at most {lowest - margin:.2f} eV (4 broadenings below the lowest "
             f"eigenvalue, {lowest:.2f} eV), got {ldos.energies_eV[0]:.2f} eV. Lower it."
         )
-    needed = scf.fermi_energy + 25 * units.thermal_energy(temperature_K) + margin
+    needed = scf.fermi_energy + units.fermi_reach(temperature_K) + margin
     top = float(ldos.energies_eV[-1])
     if top < needed:
         raise InputError(
