@@ -20,7 +20,7 @@ STRUCTURE = """<atomic_structure nat="2" alat="4.0">
 ENERGIES = """<total_energy><etot>-2.0</etot><eband>1.0</eband><ehart>0.25</ehart><etxc>-1.5</etxc>
   <ewald>-3.0</ewald><demet>-0.001</demet></total_energy>"""
 FORCES = '<forces rank="2" dims="3 2" order="F">0.1 0.0 0.0\n -0.1 0.0 0.0</forces>'
-STATE = """<ks_energies><k_point weight="{weight}">0 0 0</k_point><npw>100</npw>
+STATE = """<ks_energies><k_point weight="{weight}">0.5 0.2 0</k_point><npw>100</npw>
   <eigenvalues size="2">{low} {high}</eigenvalues><occupations size="2">1.0 0.25</occupations></ks_energies>"""
 
 
@@ -28,7 +28,8 @@ def scf(**changes):
     values = {"lsda": "false", "energies": ENERGIES, "forces": FORCES} | changes
     return f"""<?xml version="1.0"?>
 <qes:espresso xmlns:qes="http://www.quantum-espresso.org/ns/qes/qes-1.0"><output>{STRUCTURE}
-<basis_set><fft_grid nr1="18" nr2="20" nr3="27"/></basis_set>{values["energies"]}
+<symmetries><nsym>1</nsym></symmetries><basis_set><gamma_only>false</gamma_only><ecutwfc>20</ecutwfc>
+<ecutrho>80</ecutrho><fft_grid nr1="18" nr2="20" nr3="27"/></basis_set>{values["energies"]}
 <band_structure><lsda>{values["lsda"]}</lsda><nelec>4.0</nelec><fermi_energy>0.3</fermi_energy>
 {STATE.format(weight=0.5, low=-0.1, high=0.2)}{STATE.format(weight=1.5, low=-0.2, high=0.4)}
 </band_structure>{values["forces"]}</output></qes:espresso>"""

@@ -11,7 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -81,10 +81,16 @@ def inspect_file(file: h5py.File, path: str | Path) -> tuple[dict[str, str], dic
 
 def require_harmless(path: str | Path) -> None:
     """Raise InputError unless a process of its own can open and inspect the file."""
+    look_apart(__name__, path)
+
+
+def look_apart(module: str, path: str | Path) -> str:
+    """What a module prints that looks at a file in a process of its own. Raises InputError where that fails."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", "-m", __name__, str(path)]
+    command = [sys.executable, "-P", "-m", module, str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
     check_end(path, done.returncode, done.stderr.strip())
+    return done.stdout
 
 
 def check_end(path: str | Path, status: int, messages: str) -> None:
@@ -100,19 +106,27 @@ def check_end(path: str | Path, status: int, messages: str) -> None:
     )
 
 
-def look(path: str) -> None:
-    """What the process of its own does: bound its time and memory, open the file and inspect it."""
+def _inspect_dataset(path: str) -> str:
+    with open_file(path) as file:
+        inspect_file(file, path)
+    return ""
+
+
+def look(path: str, inspect: Callable[[str], str] = _inspect_dataset) -> None:
+    """What the process of its own does: bound its time and memory, inspect the file, print what was found, end."""
     for kind, most in ((resource.RLIMIT_CPU, LOOK_SECONDS), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
         limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (limit, limit))
     try:
-        with bounded_memory(LOOK_BYTES), named_damage(path), open_file(path) as file:
-            inspect_file(file, path)
+        with bounded_memory(LOOK_BYTES), named_damage(path):
+            found = inspect(path)
     except InputError as error:
         sys.stderr.write(str(error))
         sys.stderr.flush()
         os._exit(REFUSED)
+    sys.stdout.write(found)
+    sys.stdout.flush()
     # nothing more is done with what a stranger's file may have left in the library's memory
     os._exit(0)
 

@@ -25,7 +25,9 @@ class ElectronicStructure:
     """Result of an SCF or non-SCF run, in eV and Å.
 
     eigenvalues, occupations: shape (kpoints, bands), occupations between 0 and 1; weights: shape (kpoints,), summing
-    to 2; grid: the density's FFT grid; energies: QE's terms by the names of `fields.FIELDS`.
+    to 2; kpoints: shape (kpoints, 3), in units of the reciprocal lattice vectors; plane_waves: of each k-point;
+    symmetries: those by which the k-points were reduced, 1 where the identity is the only one; grid: the density's FFT
+    grid; energies: QE's terms by the names of `fields.FIELDS`.
     """
 
     atoms: Atoms
@@ -35,6 +37,12 @@ class ElectronicStructure:
     eigenvalues: np.ndarray
     occupations: np.ndarray
     weights: np.ndarray
+    kpoints: np.ndarray
+    plane_waves: tuple[int, ...]
+    ecutwfc_Ry: float
+    ecutrho_Ry: float
+    gamma_only: bool
+    symmetries: int
     energies: dict[str, float]
     forces: np.ndarray | None
 
@@ -61,7 +69,9 @@ def read_electronic_structure(path: str | Path) -> ElectronicStructure:
     root = _parse(path)
     try:
         output = _find(root, "output", path)
-        basis = _find(output, "basis_set/fft_grid", path)
+        basis = _find(output, "basis_set", path)
+        grid = _find(basis, "fft_grid", path).attrib
+        structure = _find(output, "atomic_structure", path)
         bands = _find(output, "band_structure", path)
         if (bands.findtext("lsda") or "false").strip() == "true":
             raise InputError(f"{path}: expected a run without spin polarisation, got one with it.")
@@ -70,14 +80,25 @@ def read_electronic_structure(path: str | Path) -> ElectronicStructure:
         if (total := output.find("total_energy")) is not None:
             energies = _energies(total, path)
         forces = output.find("forces")
+        atoms = _atoms(structure, path)
+        kpoints = np.array([_array(state, "k_point", path) for state in states]).reshape(-1, 3)  # in 2π/alat
+        (alat,) = _numbers(structure.attrib["alat"]) * units.BOHR_A
+        if not alat > 0:
+            raise ValueError(f"a lattice parameter alat of {alat}")
         result = ElectronicStructure(
-            atoms=_atoms(_find(output, "atomic_structure", path), path),
-            grid=(int(basis.attrib["nr1"]), int(basis.attrib["nr2"]), int(basis.attrib["nr3"])),
+            atoms=atoms,
+            grid=(int(grid["nr1"]), int(grid["nr2"]), int(grid["nr3"])),
             electrons=_number(bands, "nelec", path),
             fermi_energy=_number(bands, "fermi_energy", path) * units.HARTREE_eV,
             eigenvalues=np.array([_array(state, "eigenvalues", path) for state in states]) * units.HARTREE_eV,
             occupations=np.array([_array(state, "occupations", path) for state in states]),
             weights=_numbers(" ".join(_find(state, "k_point", path).attrib["weight"] for state in states)),
+            kpoints=kpoints @ atoms.cell.array.T / alat,
+            plane_waves=tuple(int(_number(state, "npw", path)) for state in states),
+            ecutwfc_Ry=2 * _number(basis, "ecutwfc", path),
+            ecutrho_Ry=2 * _number(basis, "ecutrho", path),
+            gamma_only=(basis.findtext("gamma_only") or "false").strip() == "true",
+            symmetries=int(_number(output, "symmetries/nsym", path)),
             energies=energies,
             forces=None if forces is None else _array(output, "forces", path).reshape(-1, 3) * _FORCE_eV_A,
         )

@@ -1,0 +1,257 @@
+"""The local density of states from the SCF's own wave functions, each read and transformed once.
+
+    d(ε, r) = Σ_nk w_k g(ε - e_nk) [|ψ_nk(r)|² + Σ_ij Q_ij(r - R) <β_i|ψ_nk><ψ_nk|β_j>]
+
+What pp.x (plot_num = 3) projects anew for every energy is here one matrix product over a batch of states:
+points × states times states × energies. Augmentation is linear in the matrices <β_i|ψ><ψ|β_j>, so these are broadened
+first, a few numbers for each atom, and multiplied with Q_ij once for each energy, in reciprocal space as in QE.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import scipy.fft
+from scipy.linalg.blas import sgemm
+
+from nearsight import units
+from nearsight.errors import InputError
+from nearsight.grids.energies import EnergyGrid
+from nearsight.jobs import show_progress
+from nearsight.reference.espresso.augmentation import Augmentation, read_augmentation
+from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
+from nearsight.reference.espresso.save import read_save_density
+from nearsight.reference.espresso.wavefunctions import WaveFunctions, open_wavefunctions
+
+logger = logging.getLogger("nearsight")
+
+#: g(x, s) in 1/eV: the kernel of width s at distances x, both in eV, with ∫ g dx = 1.
+Kernel = Callable[[np.ndarray, float], np.ndarray]
+
+
+def gaussian(distance_eV: np.ndarray, width_eV: float) -> np.ndarray:
+    """exp(-(x/s)²)/(s√π), Quantum ESPRESSO's Gaussian of width degauss_ldos."""
+    return np.exp(-np.square(distance_eV / width_eV)) / (width_eV * np.sqrt(np.pi))
+
+
+KERNELS: dict[str, Kernel] = {"gaussian": gaussian}
+
+#: Memory for the states of a batch and their projections, beside the LDOS itself.
+WORK_BYTES = 256 << 20
+
+#: Largest ∫|n - n_SCF| per electron, n = Σ f |ψ|²: rounding gives 1e-6, another snapshot's wave functions some percent.
+DENSITY_TOLERANCE = 1e-4
+
+#: Largest error of ∫ d(ε, r) d³r against the broadened eigenvalues, relative to its maximum.
+DOS_TOLERANCE = 1e-5
+
+
+#: Plane waves of the density whose augmentation is summed at once.
+WAVES_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class _Element:
+    """The atoms of an element with augmentation charges.
+
+    positions: fractional, shape (atoms, 3); reciprocal: lattice vectors as rows, 1/bohr; volume: of the cell, bohr³.
+    """
+
+    augmentation: Augmentation
+    positions: np.ndarray
+    reciprocal: np.ndarray
+    volume: float
+
+
+def compute_ldos(
+    scf: str | Path,
+    pseudopotentials: Mapping[str, Path],
+    energies: EnergyGrid,
+    broadening_eV: float,
+    kernel: Kernel = gaussian,
+    work_bytes: int = WORK_BYTES,
+) -> np.ndarray:
+    """LDOS of an SCF's save folder, float32 of shape (nx, ny, nz, energies) in 1/(eV Å³), spin-summed.
+
+    k-points reduced by time reversal are fine (|ψ_k| = |ψ_-k|), those by other symmetries are refused. The states must
+    give the SCF's density, and the LDOS must sum to the broadened eigenvalues. Raises InputError where files are
+    missing, damaged or of another run.
+    """
+    run = read_electronic_structure(xml_of(scf))
+    _require_whole_zone(run, xml_of(scf))
+    states = [open_wavefunctions(scf, run, index) for index in range(len(run.weights))]
+    elements = _augmented_elements(run, pseudopotentials)
+    volume = run.atoms.get_volume()
+    # one more column, of the occupations, gives the density
+    spread = kernel(energies.energies_eV - run.eigenvalues[..., None], broadening_eV)
+    factors = np.concatenate([spread, run.occupations[..., None]], axis=2) * run.weights[:, None, None]
+    ldos = np.zeros((prod(run.grid), energies.count), dtype=np.float32)
+    density = np.zeros(prod(run.grid))
+    matrices = [
+        np.zeros((len(element.positions), energies.count + 1, len(element.augmentation.mixing))) for element in elements
+    ]
+    for index, start, stop in _batches(states, run.grid, work_bytes):
+        coefficients, factor = states[index].read(start, stop), factors[index, start:stop]
+        squares = _squares_on_grid(coefficients, states[index].miller, run.grid)
+        single = np.asarray(factor / volume, dtype=np.float32)
+        density += single[:, -1] @ squares
+        # in place: ldos += squaresᵀ single
+        sgemm(1.0, np.ascontiguousarray(single[:, :-1]).T, squares.T, 1.0, ldos.T, trans_b=True, overwrite_c=True)
+        for matrix, element in zip(matrices, elements, strict=True):
+            waves = states[index].miller + run.kpoints[index]
+            _add_projections(matrix, element, coefficients, factor, waves, work_bytes)
+    if elements:
+        _add_augmentation(ldos, density, elements, matrices, run, work_bytes)
+    _check_density(density.reshape(run.grid), run, scf)
+    _check_dos(ldos, factors[..., :-1].sum(axis=(0, 1)), volume, scf)
+    return ldos.reshape(*run.grid, energies.count)
+
+
+def _require_whole_zone(run: ElectronicStructure, path: Path) -> None:
+    """Raise InputError where the sum over states would not be the density on the grid."""
+    if run.symmetries != 1:
+        raise InputError(
+            f"{path}: expected k-points that no symmetry but time reversal reduces, got those of {run.symmetries} "
+            "symmetries. Run the SCF with nosym = .true., or choose ldos.backend: espresso."
+        )
+    if run.ecutrho_Ry < 4 * run.ecutwfc_Ry * (1 - 1e-9):
+        raise InputError(
+            f"{path}: expected ecutrho of at least 4 ecutwfc, which |ψ|² needs, got {run.ecutrho_Ry:g} and "
+            f"{run.ecutwfc_Ry:g} Ry. Raise dft.ecutrho_Ry."
+        )
+
+
+def _augmented_elements(run: ElectronicStructure, pseudopotentials: Mapping[str, Path]) -> list[_Element]:
+    """The elements that have augmentation charges."""
+    symbols, places = np.array(run.atoms.get_chemical_symbols()), run.atoms.get_scaled_positions(wrap=False)
+    cell = run.atoms.cell.array / units.BOHR_A
+    reciprocal, volume = 2 * np.pi * np.linalg.inv(cell).T, abs(np.linalg.det(cell))
+    found = {name: read_augmentation(pseudopotentials[name], np.sqrt(run.ecutrho_Ry)) for name in sorted(set(symbols))}
+    return [_Element(a, places[symbols == name], reciprocal, volume) for name, a in found.items() if a is not None]
+
+
+def _batches(
+    states: list[WaveFunctions], grid: tuple[int, int, int], work_bytes: int
+) -> Iterator[tuple[int, int, int]]:
+    """(k-point, first band, last band + 1) of batches whose coefficients and fields take half of `work_bytes`."""
+    for index, wave in enumerate(show_progress(states, "LDOS", unit="k-point")):
+        largest = max(int(work_bytes / 2 / state_bytes(len(wave.miller), prod(grid))), 1)
+        for start in range(0, wave.bands, largest):
+            yield index, start, min(start + largest, wave.bands)
+
+
+def state_bytes(waves: int, points: int) -> int:
+    """Memory of a state in a batch: coefficients, |ψ|² in float32; its share of ψ(r), which one state at a time has."""
+    return 16 * waves + 4 * points
+
+
+def _squares_on_grid(coefficients: np.ndarray, miller: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
+    """Ω |ψ(r)|² of each row of coefficients, float32 of shape (states, points).
+
+    |ψ| does not change when all Miller indices are shifted: from zero on, only a corner of the grid holds
+    coefficients, and each axis is transformed before the next one is filled with zeros.
+    """
+    shifted = miller - miller.min(axis=0)
+    corner = tuple(shifted.max(axis=0) + 1)
+    squares = np.empty((len(coefficients), prod(grid)), dtype=np.float32)
+    for square, row in zip(squares, coefficients, strict=True):
+        box = np.zeros(corner, dtype=np.complex128)
+        box[tuple(shifted.T)] = row
+        for axis in (2, 1, 0):
+            box = scipy.fft.ifft(box, grid[axis], axis, norm="forward", overwrite_x=True)
+        square[:] = (box.real**2 + box.imag**2).ravel()
+    return squares
+
+
+def _add_projections(
+    matrices: np.ndarray,
+    element: _Element,
+    coefficients: np.ndarray,
+    factor: np.ndarray,
+    waves: np.ndarray,
+    work_bytes: int,
+) -> None:
+    """Add Σ_n factor(n, column) Re <ψ_n|β_i><β_j|ψ_n> of every atom to `matrices`, shape (atoms, columns, pairs).
+
+    coefficients: shape (states, waves); waves: their k+G in units of the reciprocal lattice vectors, shape (waves, 3).
+    """
+    at_origin = element.augmentation.transform_projectors(waves @ element.reciprocal, element.volume).conj()
+    first, second = element.augmentation.pairs
+    atoms = max(int(work_bytes / 4 / at_origin.nbytes), 1)
+    for start in range(0, len(matrices), atoms):
+        phases = np.exp(2j * np.pi * (element.positions[start : start + atoms] @ waves.T))
+        projectors = (phases[:, None] * at_origin).reshape(-1, len(waves))
+        found = (projectors @ coefficients.T).reshape(len(phases), len(at_origin), -1)
+        products = (found[:, first].conj() * found[:, second]).real  # atoms, pairs, states
+        matrices[start : start + atoms] += (products @ factor).swapaxes(1, 2)
+
+
+def _add_augmentation(
+    ldos: np.ndarray,
+    density: np.ndarray,
+    elements: list[_Element],
+    matrices: list[np.ndarray],
+    run: ElectronicStructure,
+    work_bytes: int,
+) -> None:
+    """Add Σ_a,ij Q_ij(r - R_a) times the matrices to the LDOS (points, energies), the last ones to the density."""
+    whole = [np.rint(np.fft.fftfreq(n) * n).astype(int) for n in run.grid]
+    waves = np.stack(np.meshgrid(*whole[:2], np.arange(run.grid[2] // 2 + 1), indexing="ij"), axis=-1)
+    inside = np.square(waves @ elements[0].reciprocal).sum(axis=-1) <= run.ecutrho_Ry
+    waves = waves[inside]
+    columns = ldos.shape[1] + 1
+    step = max(int(work_bytes / 4 / (16 * len(waves))), 1)
+    for start in range(0, columns, step):
+        weights = [
+            matrix[:, start : start + step] @ element.augmentation.mixing
+            for element, matrix in zip(elements, matrices, strict=True)
+        ]
+        sums = _sum_over_atoms(elements, weights, waves, work_bytes / 4)
+        for column, values in enumerate(sums, start):
+            coefficients = np.zeros(inside.shape, dtype=np.complex128)
+            coefficients[inside] = values
+            field = scipy.fft.irfftn(coefficients, run.grid, norm="forward", overwrite_x=True).ravel()
+            target = ldos[:, column] if column < columns - 1 else density
+            target += field
+
+
+def _sum_over_atoms(
+    elements: list[_Element], weights: list[np.ndarray], waves: np.ndarray, work_bytes: float
+) -> np.ndarray:
+    """Σ_a,c weight(a, column, c) Q_c(G) exp(-iG·R_a), shape (columns, waves); weights: (atoms, columns, channels)."""
+    sums = np.zeros((weights[0].shape[1], len(waves)), dtype=np.complex128)
+    for begin in range(0, len(waves), WAVES_AT_ONCE):
+        part = slice(begin, begin + WAVES_AT_ONCE)
+        for element, weight in zip(elements, weights, strict=True):
+            charges = element.augmentation.transform_charges(waves[part] @ element.reciprocal, element.volume)
+            atoms = max(int(work_bytes / charges.nbytes), 1)
+            for start in range(0, len(weight), atoms):
+                phases = np.exp(-2j * np.pi * (element.positions[start : start + atoms] @ waves[part].T))
+                moved = (phases[:, None] * charges).reshape(-1, charges.shape[1]).view(np.float64)
+                mixed = weight[start : start + atoms].swapaxes(0, 1).reshape(len(sums), -1)
+                sums[:, part] += (mixed @ moved).view(np.complex128)
+    return sums
+
+
+def _check_density(density: np.ndarray, run: ElectronicStructure, scf: str | Path) -> None:
+    """Raise InputError unless Σ f |ψ|² with its augmentation is the SCF's density."""
+    difference = np.abs(density - read_save_density(scf, run.grid)).mean() * run.atoms.get_volume() / run.electrons
+    logger.info("density of the states: %.1e from the SCF's, per electron", difference)
+    if not difference < DENSITY_TOLERANCE:
+        raise InputError(
+            f"{scf}: expected wave functions of the SCF's density, got those of one that differs by {difference:.1e} "
+            "per electron. Are they another structure's, or the pseudopotentials other ones? Run run_scf again."
+        )
+
+
+def _check_dos(ldos: np.ndarray, expected: np.ndarray, volume: float, scf: str | Path) -> None:
+    """Raise InputError unless the LDOS sums to the broadened eigenvalues."""
+    error = np.abs(ldos.mean(axis=0, dtype=np.float64) * volume - expected).max() / expected.max()
+    logger.info("DOS: %.1e of its maximum from the broadened eigenvalues", error)
+    if not error < DOS_TOLERANCE:
+        raise InputError(
+            f"{scf}: expected an LDOS with the eigenvalues' DOS, got one {error:.1e} off. Run run_scf again."
+        )
