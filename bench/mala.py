@@ -19,9 +19,10 @@ from nearsight.inference.predict import prepare_predictor
 from nearsight.ldos import EnergyGrid, fermi_weights
 from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import measure_domain
-from nearsight.model.network import NetworkSettings, build_network
+from nearsight.model.network import build_network
 from nearsight.model.scaling import Scaling
 from nearsight.structures.builders import hcp_orthorhombic
+from nearsight.study.config import Perceptron
 
 PUBLISHED = (800, 800, 800, 250)
 SMALL = (256, 256)
@@ -98,10 +99,10 @@ def cpu_seconds(function, repeat: int) -> float:
 def make_model(rows: np.ndarray, hidden: tuple[int, ...]) -> ModelBundle:
     """A model that nobody trained: the cost is in the shapes."""
     grid = EnergyGrid(-5.0, 0.064, ENERGIES)
-    network = NetworkSettings(rows.shape[1], hidden, "leaky_relu", ENERGIES)
+    network = Perceptron(hidden=list(hidden))
     rdf = np.linspace(0, 1, 8)
     return ModelBundle(
-        network=build_network(network, seed=1),
+        network=build_network(network, rows.shape[1], ENERGIES, seed=1),
         network_settings=network,
         descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0)),
         ldos_scaling=Scaling(np.full(ENERGIES, 0.1), np.full(ENERGIES, 0.1)),

@@ -21,7 +21,7 @@ SELECTION = {"select_snapshots_a", "select_snapshots_b", "build_supercell", "com
 
 CHANGES = {
     "training.learning_rate": (5e-4, MODEL),
-    "training.hidden": ([64], MODEL),
+    "training.network.hidden": ([64], MODEL),
     "ldos.broadening_eV": (0.3, SNAPSHOTS | MODEL),
     "dft.conv_thr_Ry": (1e-10, SNAPSHOTS | MODEL),
     "descriptors.cutoff_A": (4.5, {"compute_descriptors"} | MODEL),

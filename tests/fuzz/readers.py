@@ -32,8 +32,8 @@ from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import StageSeconds, TilePrediction
 from nearsight.inference.store import TileStore
 from nearsight.model.bundle import load_bundle, save_bundle
-from nearsight.model.network import NetworkSettings, build_network
-from nearsight.model.training import TrainingState, _load_checkpoint, _save_checkpoint
+from nearsight.model.network import build_network
+from nearsight.model.training import Schedule, TrainingState, _load_checkpoint, _save_checkpoint
 from nearsight.provenance import hash_settings
 from nearsight.reference.espresso.cube import read_cube
 from nearsight.reference.espresso.outputs import (
@@ -47,7 +47,7 @@ from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.pseudopotential import check_deck, read_core_charge, read_upf
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_frames
-from nearsight.study.config import load_study
+from nearsight.study.config import Perceptron, Training, load_study
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def sign(content: dict) -> bytes:
 
 def use(json_path: Path, weights_path: Path) -> None:
     bundle = load_bundle(json_path, weights_path)
-    ldos = bundle.predict_ldos(np.zeros((2, bundle.network_settings.inputs)))
+    ldos = bundle.predict_ldos(np.zeros((2, bundle.network.inputs)))
     assert ldos.shape == (2, bundle.energy_grid.count)
 
 
@@ -105,17 +105,19 @@ def read_weights(path: Path) -> None:
     use(other, path)
 
 
-def checkpoint_parts() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    network = build_network(NetworkSettings(3, (4,), "tanh", 2))
-    return network, torch.optim.AdamW(network.parameters())
+def checkpoint_parts() -> tuple[torch.nn.Module, torch.optim.Optimizer, Schedule]:
+    settings = Training(network=Perceptron(hidden=[4], activation="tanh"), epochs=3)
+    network = build_network(settings.network, 3, 2)
+    optimiser = torch.optim.AdamW(network.parameters())
+    return network, optimiser, Schedule(settings, optimiser, 1)
 
 
 def checkpoint_seed(folder: Path) -> dict[str, bytes]:
-    network, optimiser = checkpoint_parts()
+    network, optimiser, schedule = checkpoint_parts()
     network(torch.ones(1, 3)).sum().backward()
     optimiser.step()
     path = folder / "whole-checkpoint.safetensors"
-    _save_checkpoint(path, "same", network, optimiser, network.state_dict(), TrainingState(epoch=1))
+    _save_checkpoint(path, "same", network, optimiser, schedule, network.state_dict(), TrainingState(epoch=1))
     return {"checkpoint.safetensors": path.read_bytes()}
 
 

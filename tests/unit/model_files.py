@@ -7,8 +7,9 @@ from nearsight.datasets import create_field_file, variables_of_atoms, write_data
 from nearsight.ldos import EnergyGrid
 from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import measure_domain
-from nearsight.model.network import NetworkSettings, build_network
+from nearsight.model.network import build_network
 from nearsight.model.scaling import Scaling
+from nearsight.study.config import Perceptron
 
 ENERGIES_eV = -1.0 + 0.25 * np.arange(9)
 
@@ -52,10 +53,10 @@ def make_random_model(descriptors, settings, *, energy_max_eV=6.0, activation="l
     grid = EnergyGrid.from_window(-6.0, energy_max_eV, 0.2)
     # the spectrum begins inside the window
     onset = np.clip((grid.energies_eV + 5.8) / 1.0, 1e-6, 1.0)
-    network = NetworkSettings(rows.shape[1], (24, 16), activation, grid.count)
+    settings_of_network = Perceptron(hidden=[24, 16], activation=activation)
     return ModelBundle(
-        network=build_network(network, seed=3),
-        network_settings=network,
+        network=build_network(settings_of_network, rows.shape[1], grid.count, seed=3),
+        network_settings=settings_of_network,
         descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0) + 1e-12),
         ldos_scaling=Scaling(*(value * onset for value in ldos_scaling)),
         descriptor_settings=settings,

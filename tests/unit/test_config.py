@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from nearsight import cli, units
 from nearsight.errors import ConfigError
-from nearsight.study.config import MOST_ENERGIES, BOLTZMANN_eV_per_K, Study, load_study, parse_study, read_yaml
+from nearsight.study.config import (
+    MOST_ENERGIES,
+    BOLTZMANN_eV_per_K,
+    Study,
+    Training,
+    load_study,
+    parse_study,
+    read_yaml,
+)
 from nearsight.study.documents import describe_study, study_schema
 
 QUICKSTART = """
@@ -148,7 +156,7 @@ def test_message_is_the_one_of_the_style_guide(content):
             {"snapshot": "b-0", "repeat": [1, 1, 1]},
             "supercells.reference: expected another name",
         ),
-        ("training.hidden", [], "training.hidden: expected one to 64 whole numbers between 1 and 65536, got []."),
+        ("training.network", {"hidden": []}, "training.network.hidden: expected one to 64 whole numbers"),
         ("training.learning_rate", 0.0, "training.learning_rate: expected a number above 0 and at most 1, got 0.0."),
     ],
 )
@@ -171,7 +179,7 @@ def test_wrong_values_are_refused(content, key, value, expected):
         ("trajectoris", 'Did you mean "trajectories"'),
         ("dft.ecut_wfc", 'Did you mean "ecutwfc_Ry"'),
         ("trajectories.a.snapshots.tests", 'Did you mean "test"'),
-        ("training.zzz", "Known keys here: hidden, activation"),
+        ("training.zzz", "Known keys here: network, learning_rate"),
         ("structure.densty_g_cm3", 'Did you mean "density_g_cm3"'),
     ],
 )
@@ -223,8 +231,10 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
 def test_overrides_replace_keys_and_are_typed(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(QUICKSTART, encoding="utf-8")
-    study = load_study(path, {"seed": 8, "training": {"epochs": "3", "hidden": ["4"], "learning_rate": "1e-4"}})
-    assert (study.seed, study.training.epochs, study.training.hidden) == (8, 3, [4])
+    study = load_study(
+        path, {"seed": 8, "training": {"epochs": "3", "network": {"hidden": ["4"]}, "learning_rate": "1e-4"}}
+    )
+    assert (study.seed, study.training.epochs, study.training.network.hidden) == (8, 3, [4])
     assert study.training.learning_rate == 1e-4
     with pytest.raises(ConfigError, match=r"training\.epochs"):
         load_study(path, {"training": {"epochs": "many"}})
@@ -342,28 +352,25 @@ def test_command_shows_a_dataset(tmp_path, capsys):
 def test_package_reads_what_the_rules_pass(repository, name):
     """Keys, choices and limits here are those of the modules that receive them."""
     from nearsight.descriptors.bispectrum.settings import BispectrumSettings
-    from nearsight.model.training import TrainingSettings
     from nearsight.reference.espresso.inputs import DftSettings, LdosSettings, MdSettings
 
     study = load_study(repository / f"config/{name}.yaml")
     DftSettings.read(json.loads(study.dft.without("launcher", "ranks")), "dft")
     MdSettings.read(json.loads(study.md.without("equilibration_fs")), "md")
     LdosSettings.read(json.loads(study.ldos.without()), "ldos")
-    TrainingSettings.from_dict(json.loads(study.training.without("threads")))
+    Training.from_json(study.training.without("threads"))
     BispectrumSettings.from_dict(json.loads(study.descriptors.without("backend", "precision", "ranks", "threads")))
 
 
 def test_choices_are_those_of_the_package():
     from nearsight.descriptors.bispectrum.compute import BACKENDS, PRECISIONS
-    from nearsight.model.network import ACTIVATIONS, LARGEST_WIDTH
-    from nearsight.model.training import SCHEDULES
+    from nearsight.model.networks.perceptron import ACTIVATIONS
     from nearsight.reference.espresso.ldos import MAX_ENERGIES
     from nearsight.structures.velocities import THERMOSTATS
 
     properties = Study.model_json_schema()["$defs"]
     for section, key, choices in (
-        ("Training", "activation", ACTIVATIONS),
-        ("Training", "schedule", SCHEDULES),
+        ("Perceptron", "activation", ACTIVATIONS),
         ("Md", "thermostat", THERMOSTATS),
         ("Descriptors", "backend", BACKENDS),
         ("Descriptors", "precision", PRECISIONS),
@@ -371,7 +378,6 @@ def test_choices_are_those_of_the_package():
         schema = properties[section]["properties"][key]
         assert set(schema.get("enum", [schema.get("const")])) == set(choices), key
     assert MOST_ENERGIES == MAX_ENERGIES
-    assert properties["Training"]["properties"]["hidden"]["items"]["maximum"] == LARGEST_WIDTH
 
 
 BOMBS = {
@@ -462,8 +468,8 @@ def test_launchers_that_no_command_line_should_have(content, launcher):
         ("structure.repeat", [1, 1, 10**12]),
         ("trajectories.a.snapshots.train", 10**12),
         ("trajectories", {f"t{i}": {"segments": 9, "snapshots": {"train": 9999}} for i in range(99)}),
-        ("training.hidden", [10**9]),
-        ("training.hidden", [8] * 65),
+        ("training.network", {"hidden": [10**9]}),
+        ("training.network", {"hidden": [8] * 65}),
         ("ldos.spacing_eV", 1e-300),
         ("md.time_step_fs", 5e-324),
         ("md.equilibration_fs", 1e308),

@@ -21,7 +21,7 @@ from nearsight.inference.network import MICRO_BATCH, fold_network
 from nearsight.inference.plan import PredictionPlan, PredictionSettings, choose_stride, make_plan
 from nearsight.inference.predict import atoms_near, prepare_predictor
 from nearsight.ldos import dos_from_ldos, fermi_weights, find_fermi_level, integrate_dos
-from nearsight.model.network import ACTIVATIONS
+from nearsight.model.networks.perceptron import ACTIVATIONS
 from nearsight.model.scaling import Scaling
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)

@@ -78,6 +78,9 @@ def test_descriptors(tmp_path, measure, record_property, backend, points, twojma
 def test_training(tmp_path, measure, record_property):
     from model_files import DESCRIPTOR_SETTINGS, REFERENCE_SETTINGS
 
+    from nearsight.model.network import build_network
+    from nearsight.study.config import Perceptron
+
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
     generator = np.random.default_rng(1)
     shape, energies, components = (60, 60, 60), 100, 91
@@ -95,12 +98,15 @@ def test_training(tmp_path, measure, record_property):
              ("reference", "descriptors")]  # fmt: skip
     measured = measure(
         "train_model", *files, "--pseudopotential", f"Be={tmp_path / 'Be.upf'}",
-        "--settings", json.dumps({"hidden": [128, 128], "epochs": 1}), "--seed", 1,
+        "--settings", json.dumps({"network": {"hidden": [128, 128]}, "epochs": 1}), "--seed", 1,
         "--checkpoint", tmp_path / "c", "--weights", tmp_path / "w", "--bundle", tmp_path / "b",
         "--history", tmp_path / "h",
     )  # fmt: skip
     points = math.prod(shape)
-    predicted = training_bytes([points, points], components, energies, [128, 128], 1000, 2 << 30)
+    network = build_network(Perceptron(hidden=[128, 128]), components, energies)
+    predicted = training_bytes(
+        [points, points], 4 * (components + energies), [p.shape for p in network.parameters()], 1000, 2 << 30
+    )
     check(f"training, 2 x {points} points", predicted, measured, record_property)
 
 

@@ -14,18 +14,20 @@ from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.grids.energies import EnergyGrid
 from nearsight.model.bundle import DOMAIN_ARRAYS, ModelBundle, load_bundle, save_bundle
-from nearsight.model.network import ACTIVATIONS, NetworkSettings, build_network
+from nearsight.model.network import build_network
+from nearsight.model.networks.perceptron import ACTIVATIONS
 from nearsight.model.scaling import Scaling
 from nearsight.provenance import hash_settings
+from nearsight.study.config import Perceptron
 
 DESCRIPTORS = {"twojmax": 2, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0}
 
 
 def make_bundle(activation="leaky_relu", **changes):
-    settings = NetworkSettings(5, (8, 6), activation, 9)
+    settings = Perceptron(hidden=[8, 6], activation=activation)
     generator = np.random.default_rng(2)
     values = {
-        "network": build_network(settings, seed=3),
+        "network": build_network(settings, 5, 9, seed=3),
         "network_settings": settings,
         "descriptor_scaling": Scaling(generator.random(5) * 1e4, generator.random(5) * 100),
         "ldos_scaling": Scaling(generator.random(9), generator.random(9)),
@@ -153,7 +155,7 @@ class Command:
 @pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
 def test_pickle_in_place_of_weights_is_never_run(files, tmp_path, save):
     mark = tmp_path / "executed"
-    save({"network.0.weight": Command(mark)}, files[1])
+    save({"network.trunk.0.weight": Command(mark)}, files[1])
     with open(files[1], "rb") as handle:
         assert b"touch" in handle.read()
     with pytest.raises(InputError, match="expected the weights that"):
@@ -195,23 +197,26 @@ def test_links_to_what_has_no_end(files, part):
     [
         (("format",), "other", "format: expected 'nearsight model bundle'"),
         (("format_version",), 99, "version 99"),
-        (("network", "inputs"), 6, r"expected torch\.float32 \(8, 6\)"),
-        (("network", "inputs"), 10**12, "each of 1 to 65536 units"),
-        (("network", "inputs"), "5", r"network\.inputs: expected a int"),
-        (("network", "hidden"), [], "at least one hidden layer"),
-        (("network", "hidden"), [8, 6.0], "at least one hidden layer"),
+        (("components",), 6, r"expected torch\.float32 \(8, 6\)"),
+        (("components",), 10**12, "components: .* less than or equal to 65536"),
+        (("components",), "5", "components: .* valid integer"),
+        (("network", "hidden"), [], "hidden: .* at least 1 item"),
+        (("network", "hidden"), [8, 6.5], r"hidden\.1: .* valid integer"),
         (("network", "hidden"), [8], "missing or unknown"),
-        (("network", "activation"), "eval", r"network\.activation: expected one of"),
-        (("ldos", "energies"), 10, "network.outputs and energies: expected equal numbers, got 9 and 10"),
-        (("ldos", "spacing_eV"), -0.1, "energy grid"),
-        (("ldos", "spacing_eV"), None, r"ldos\.spacing_eV: expected a number, got null"),
-        (("ldos", "broadening_eV"), 0, r"ldos\.broadening_eV: expected a positive number"),
-        (("temperature_K",), -3, "temperature_K: expected a positive number"),
-        (("temperature_K",), True, "temperature_K: expected a positive number"),
-        (("elements",), ["Be", "H"], "elements: expected elements with valence electrons"),
-        (("electrons_per_element", "Be"), "2", r"electrons_per_element\.Be: expected a positive number"),
-        (("descriptors",), None, "descriptors: expected a dict"),
-        (("provenance",), [], "provenance: expected a dict"),
+        (("network", "hidden"), [65536] * 64, "at most .* bytes of weights"),
+        (("network", "activation"), "eval", "activation: .* 'leaky_relu'"),
+        (("network", "kind"), "os", r"network\.kind: expected one of perceptron, got 'os'"),
+        (("network", "kind"), ["perceptron"], r"network\.kind: expected one of perceptron"),
+        (("ldos", "energies"), 10, r"expected torch\.float32 \(10, 6\)"),
+        (("ldos", "spacing_eV"), -0.1, r"ldos\.spacing_eV: .* greater than 0"),
+        (("ldos", "spacing_eV"), None, r"ldos\.spacing_eV: .* number, got null"),
+        (("ldos", "broadening_eV"), 0, r"ldos\.broadening_eV: .* greater than 0"),
+        (("temperature_K",), -3, "temperature_K: .* greater than 0"),
+        (("temperature_K",), True, "temperature_K: .* number"),
+        (("elements",), ["Be", "H"], "expected electrons_per_element of the elements"),
+        (("electrons_per_element", "Be"), "2", r"electrons_per_element\.Be: .* number"),
+        (("descriptor_settings",), None, "descriptor_settings: .* dictionary"),
+        (("provenance",), [], "provenance: .* dictionary"),
     ],
 )
 def test_altered_json(files, keys, value, message):
@@ -232,8 +237,11 @@ def test_altered_json(files, keys, value, message):
         (lambda t: t.pop("ldos.mean"), r"missing or unknown: ldos\.mean"),
         (lambda t: t.update(extra=torch.zeros(1)), "missing or unknown: extra"),
         (lambda t: t.update({"ldos.mean": torch.zeros(9)}), r"ldos\.mean: expected torch\.float64"),
-        (lambda t: t.update({"network.0.bias": torch.zeros(9)}), r"network\.0\.bias: expected torch\.float32 \(8,\)"),
-        (lambda t: t["network.2.weight"].fill_(float("nan")), r"network\.2\.weight: expected finite"),
+        (
+            lambda t: t.update({"network.trunk.0.bias": torch.zeros(9)}),
+            r"0\.bias: expected torch\.float32 \(8,\)",
+        ),
+        (lambda t: t["network.trunk.2.weight"].fill_(float("nan")), r"network\.trunk\.2\.weight: expected finite"),
         (lambda t: t["descriptors.scale"].zero_(), "expected positive scales"),
     ],
 )

@@ -12,7 +12,7 @@ from nearsight.datasets import open_dataset
 from nearsight.errors import InputError
 from nearsight.model.bundle import load_bundle
 
-SETTINGS = {"hidden": [16], "batch_size": 40, "epochs": 3, "learning_rate": 1e-2}
+SETTINGS = {"network": {"hidden": [16]}, "batch_size": 40, "epochs": 3, "learning_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def arguments(tmp_path):
         validation_reference=[pairs[2][0]],
         validation_descriptors=[pairs[2][1]],
         pseudopotential=[("Be", tmp_path / "Be.upf")],
-        settings=SETTINGS,
+        settings=json.dumps(SETTINGS),
         seed=7,
         threads=1,
         checkpoint=model / "checkpoint.safetensors",
@@ -47,7 +47,7 @@ def arguments(tmp_path):
 
 
 def test_bundle_of_a_training(script, arguments):
-    arguments.settings = {**SETTINGS, "epochs": 12}
+    arguments.settings = json.dumps({**SETTINGS, "epochs": 12})
     script.main(arguments)
     bundle = load_bundle(arguments.bundle, arguments.weights)
     assert not arguments.checkpoint.exists()
@@ -100,7 +100,7 @@ def test_json_names_the_weights(script, arguments):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"settings": {"epoch": 3}}, "training: expected the keys .*, got also epoch"),
+        ({"settings": '{"epoch": 3}'}, "expected the section Training, got epochs: Field required; epoch: Extra"),
         ({"threads": 0}, "--threads, --seed: expected at least 1 and 0, got 0 and 7"),
         ({"train_descriptors": []}, "expected one descriptor dataset per snapshot dataset"),
     ],

@@ -11,7 +11,6 @@ import re
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from nearsight import units
@@ -74,20 +73,20 @@ def descriptors_bytes(points: int, components: int, atoms: int, block_bytes: int
 
 
 def training_bytes(
-    points: Sequence[int], components: int, energies: int, hidden: Sequence[int], batch: int, budget_bytes: int
+    points: Sequence[int], row_bytes: int, tensors: Sequence[Sequence[int]], batch: int, budget_bytes: int
 ) -> float:
-    """Memory of train_model. points: grid points of the training and of the validation snapshots.
+    """Memory of train_model. points: grid points of the training and of the validation snapshots; tensors: shapes of
+    the network's.
 
-    Rows in float32 up to the budget for each (twice that where they are streamed: the buffer is joined from its
-    blocks), their order, one batch; the network six times: weights, best weights, gradients, two moments, checkpoint.
+    Rows up to the budget for each (twice that where they are streamed: the buffer is joined from its blocks), their
+    order, one batch (a unit of the network has a bias, whose vector counts it); the network six times: weights, best
+    weights, gradients, two moments, checkpoint.
     """
-    row = 4 * (components + energies)
-    rows = sum(row * n if row * n <= budget_bytes else 2 * budget_bytes for n in points)
-    widths = (components, *hidden, energies)
-    weights = sum(4 * (a + 1) * b for a, b in pairwise(widths))
-    order = 8 * max(points)
+    rows = sum(row_bytes * n if row_bytes * n <= budget_bytes else 2 * budget_bytes for n in points)
+    weights = sum(4 * math.prod(shape) for shape in tensors)
+    units = sum(shape[0] for shape in tensors if len(shape) == 1)
     # a tenth of the rows for what is read and drawn from them
-    return TRAINING_PROCESS_BYTES + 1.1 * rows + order + 6 * weights + 4 * 4 * batch * sum(widths)
+    return TRAINING_PROCESS_BYTES + 1.1 * rows + 8 * max(points) + 6 * weights + 4 * batch * (row_bytes + 4 * units)
 
 
 def energies_bytes(points: int, ion_bytes: float, *, single: bool, ranks: int) -> float:

@@ -9,8 +9,8 @@ STAGES = {
     "structures": 1,
     "reference": 1,
     "descriptors": 2,
-    "training": 2,
-    "inference": 2,
+    "training": 3,
+    "inference": 3,
     "energies": 1,
     "figures": 1,
 }

@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
     model = load_bundle(arguments.model, arguments.weights)
     atoms, _ = on_rank_0(comm, lambda: read_gridded_structure(arguments.structure))
     tile_points = min(plan.tile_points, points_of(plan.batches[arguments.batch]))
-    sizes = (tile_points, model.network_settings.inputs, model.energy_grid.count, len(atoms), CHUNK_POINTS)
+    sizes = (tile_points, model.network.inputs, model.energy_grid.count, len(atoms), CHUNK_POINTS)
     needed = inference_bytes(*sizes, threads=arguments.threads, keep_ldos=plan.keep_ldos)
     given_MB = arguments.memory_MB and arguments.memory_MB * arguments.threads  # the rule gives it per core
     on_rank_0(comm, lambda: check_memory("predict_tiles", needed, given_MB, comm.size))

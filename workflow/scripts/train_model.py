@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from nearsight.errors import InputError
-from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.jobs import make_parser, run_job
 from nearsight.memory import check_memory, training_bytes
 from nearsight.model.bundle import ModelBundle, save_bundle
 from nearsight.model.data import (
@@ -25,11 +25,12 @@ from nearsight.model.data import (
     sample_descriptors,
 )
 from nearsight.model.domain import SAMPLES, TrainingDomain, measure_domain
-from nearsight.model.network import NetworkSettings, build_network
-from nearsight.model.training import TrainingSettings, train, write_history
+from nearsight.model.network import build_network
+from nearsight.model.training import train, write_history
 from nearsight.provenance import collect_provenance, hash_settings
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.pseudopotential import read_headers
+from nearsight.study.config import Training
 
 logger = logging.getLogger("nearsight")
 
@@ -43,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
             f"--{role}-descriptors", type=Path, nargs="+", required=True, help="their descriptors, in the same order"
         )
     add_pseudopotential_option(parser)
-    parser.add_argument("--settings", type=parse_settings, required=True, help="JSON: the section `training`")
+    parser.add_argument("--settings", required=True, help="JSON: the section `training`")
     parser.add_argument("--seed", type=int, required=True, help="seed of initial weights and shuffles")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     parser.add_argument("--checkpoint", type=Path, required=True, help="state after each epoch, to resume from")
@@ -55,7 +56,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Check the data, measure the scalings, train, write."""
-    settings = TrainingSettings.from_dict(arguments.settings)
+    settings = Training.from_json(arguments.settings)
     if arguments.threads < 1 or arguments.seed < 0:
         raise InputError(f"--threads, --seed: expected at least 1 and 0, got {arguments.threads} and {arguments.seed}.")
     torch.set_num_threads(arguments.threads)
@@ -70,10 +71,11 @@ def main(arguments: argparse.Namespace) -> None:
             f"--train-descriptors: expected {count} files, one per --train-reference, got "
             f"{len(arguments.train_descriptors)}."
         )
-    network_settings = NetworkSettings(data.components, settings.hidden, settings.activation, data.energy_grid.count)
+    network = build_network(settings.network, data.components, data.energy_grid.count, arguments.seed)
     points = [sum(snapshot.points for snapshot in part) for part in (snapshots[:count], snapshots[count:])]
-    sizes = (data.components, data.energy_grid.count, settings.hidden, settings.batch_size, MEMORY_BYTES)
-    check_memory("train_model", training_bytes(points, *sizes), arguments.memory_MB)
+    row_bytes, tensors = 4 * (data.components + data.energy_grid.count), [p.shape for p in network.parameters()]
+    needed = training_bytes(points, row_bytes, tensors, settings.batch_size, MEMORY_BYTES)
+    check_memory("train_model", needed, arguments.memory_MB)
     scalings = measure_scalings(snapshots[:count], data.components, data.energy_grid.count)
     rows = [
         ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES)
@@ -94,22 +96,20 @@ def main(arguments: argparse.Namespace) -> None:
         for role, snapshot in zip(roles, snapshots, strict=True)
         for path in (snapshot.reference, snapshot.descriptors)
     }
-    provenance = collect_provenance("training", {**settings.to_dict(), "seed": arguments.seed}, inputs)
+    provenance = collect_provenance("training", {**settings.model_dump(), "seed": arguments.seed}, inputs)
     determining = ("stage_version", "settings", "inputs_sha256", "libraries")
     result = train(
         settings,
-        network_settings,
+        network,
         *rows,
-        seed=arguments.seed,
         identity=hash_settings({key: provenance[key] for key in determining}),
         checkpoint=arguments.checkpoint,
         history=arguments.history,
     )
-    network = build_network(network_settings)
-    network.load_state_dict(result.weights)
+    network.cpu().load_state_dict(result.weights)
     bundle = ModelBundle(
         network=network,
-        network_settings=network_settings,
+        network_settings=settings.network,
         descriptor_scaling=scalings[0],
         ldos_scaling=scalings[1],
         descriptor_settings=data.descriptor_settings,

@@ -20,7 +20,7 @@ def judge_fitness(model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int],
     """Scores of a structure: descriptors at about SAMPLES points of its cell, radial distribution of all its atoms."""
     coarse = sample_shape(shape, SAMPLES)
     settings = BispectrumSettings.from_dict(model.descriptor_settings)
-    descriptors = np.empty((*coarse, model.network_settings.inputs))
+    descriptors = np.empty((*coarse, model.network.inputs))
     compute_region(atoms, coarse, settings, tuple((0, n) for n in coarse), descriptors, backend=backend)
     _, rdf = radial_distribution(atoms, model.domain.rdf_cutoff_A, len(model.domain.rdf))
     return Fitness(

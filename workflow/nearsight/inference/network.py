@@ -1,10 +1,11 @@
 """The model's network made ready for streaming: descriptors in, integrals of the LDOS out.
 
-The scalings are folded into the first and the last layer. The last layer is linear, d = W h + b, so that an integral of
-the LDOS over energy with weights w is n = h·(Wᵀ w) + b·w, and one over space is W Σ h + N b: the LDOS of a large cell
-is never formed.
+The head is linear, d = W h + b (with the LDOS's scaling folded into it), so that an integral of the LDOS over energy
+with weights w is n = h·(Wᵀ w) + b·w, and one over space is W Σ h + N b: the LDOS of a large cell is never formed. The
+trunk, whatever its layers are, is used as it was trained.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,24 +38,24 @@ class HiddenSums:
 
 @dataclass(frozen=True)
 class FoldedNetwork:
-    """A network whose scalings are part of its weights.
+    """A network with the LDOS's scaling folded into its head.
 
-    shift: mean of the descriptors, shape (components,), subtracted first: folded into the bias, it would cost float32
-    most of its digits. layers: weight (inputs, outputs) and bias of the hidden layers, in the network's precision.
-    last_weight, last_bias: the linear last layer to the LDOS in 1/(eV Å³), shapes (width, energies) and (energies,),
-    float64. input_dtype: precision that the descriptors should have.
+    mean, scale: of the descriptors, shape (components,), applied before the trunk; trunk: from scaled descriptors to
+    features h, in the network's precision. last_weight, last_bias: the head, to the LDOS in 1/(eV Å³), shapes (width,
+    energies) and (energies,), float64. dtype: of the trunk.
     """
 
-    shift: torch.Tensor
-    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
-    activation: torch.nn.Module
+    mean: torch.Tensor
+    scale: torch.Tensor
+    trunk: torch.nn.Module
     last_weight: np.ndarray
     last_bias: np.ndarray
+    dtype: torch.dtype
 
     @property
     def input_dtype(self) -> np.dtype:
         """Type of numbers of the descriptors."""
-        return np.dtype("float64" if self.shift.dtype == torch.float64 else "float32")
+        return np.dtype("float64" if self.dtype == torch.float64 else "float32")
 
     @property
     def energies(self) -> int:
@@ -63,7 +64,7 @@ class FoldedNetwork:
 
     @property
     def width(self) -> int:
-        """Units of the last hidden layer."""
+        """Number of features."""
         return len(self.last_weight)
 
     def dos(self, sums_total: np.ndarray, rows: int, voxel_volume_A3: float) -> np.ndarray:
@@ -71,20 +72,16 @@ class FoldedNetwork:
         return (sums_total @ self.last_weight + rows * self.last_bias) * voxel_volume_A3
 
     def hidden(self, descriptors: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Activations of the last hidden layer, micro-batch by micro-batch, with the rows that they belong to.
+        """Features, micro-batch by micro-batch, with the rows that they belong to.
 
         descriptors: shape (rows, components). The tensor, shape (rows of the slice, width), is valid until the next.
         """
         rows = torch.from_numpy(descriptors)
-        kind = self.layers[0][0].dtype
-        padded = torch.zeros(MICRO_BATCH, rows.shape[1], dtype=self.shift.dtype)
+        padded = torch.zeros(MICRO_BATCH, rows.shape[1], dtype=self.mean.dtype)
         for start in range(0, len(rows), MICRO_BATCH):
             part = rows[start : start + MICRO_BATCH]
-            torch.sub(part, self.shift, out=padded[: len(part)])
-            values = padded.to(kind)
-            for weight, bias in self.layers:
-                values = self.activation(torch.addmm(bias, values, weight))
-            yield slice(start, start + len(part)), values[: len(part)]
+            torch.sub(part, self.mean, out=padded[: len(part)]).div_(self.scale)
+            yield slice(start, start + len(part)), self.trunk(padded.to(self.dtype))[: len(part)]
 
     def reduce(self, descriptors: np.ndarray, projection: np.ndarray, *, keep_ldos: bool = False) -> HiddenSums:
         """Σ h of some rows, their integrals over energy and, if it is to be kept, their LDOS.
@@ -97,7 +94,7 @@ class FoldedNetwork:
         values = np.empty((len(descriptors), projection.shape[1]))
         ldos = None
         if keep_ldos:
-            kind = self.shift.dtype
+            kind = self.mean.dtype
             ldos = np.empty((len(descriptors), self.energies), dtype=np.float32)
             last_weight, last_bias = (torch.from_numpy(array).to(kind) for array in (self.last_weight, self.last_bias))
         with torch.inference_mode():
@@ -111,24 +108,17 @@ class FoldedNetwork:
 
 
 def fold_network(model: ModelBundle, precision: str) -> FoldedNetwork:
-    """The network of a model with its scalings folded in. Raises InputError for an unknown precision."""
+    """The network of a model, ready for streaming. Raises InputError for an unknown precision."""
     if precision not in PRECISIONS:
         raise InputError(f"inference.precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}.")
-    kind = PRECISIONS[precision]
-    linear = [module for module in model.network if isinstance(module, torch.nn.Linear)]
-    weights = [module.weight.detach().double().T.clone() for module in linear]
-    biases = [module.bias.detach().double() for module in linear]
-    weights[0] /= torch.from_numpy(model.descriptor_scaling.scale)[:, None]
-    activation = model.network[1]
+    dtype = PRECISIONS[precision]
+    ours = torch.float64 if dtype == torch.float64 else torch.float32
+    head = model.network.head
     return FoldedNetwork(
-        shift=torch.from_numpy(model.descriptor_scaling.mean).to(
-            torch.float64 if kind == torch.float64 else torch.float32
-        ),
-        layers=tuple(
-            (weight.to(kind).contiguous(), bias.to(kind))
-            for weight, bias in zip(weights[:-1], biases[:-1], strict=True)
-        ),
-        activation=type(activation)(inplace=True) if hasattr(activation, "inplace") else activation,
-        last_weight=weights[-1].numpy() * model.ldos_scaling.scale,
-        last_bias=biases[-1].numpy() * model.ldos_scaling.scale + model.ldos_scaling.mean,
+        mean=torch.from_numpy(model.descriptor_scaling.mean).to(ours),
+        scale=torch.from_numpy(model.descriptor_scaling.scale).to(ours),
+        trunk=copy.deepcopy(model.network.trunk).to(dtype).eval().requires_grad_(False),
+        last_weight=head.weight.detach().double().numpy().T * model.ldos_scaling.scale,
+        last_bias=head.bias.detach().double().numpy() * model.ldos_scaling.scale + model.ldos_scaling.mean,
+        dtype=dtype,
     )

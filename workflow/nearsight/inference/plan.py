@@ -144,7 +144,7 @@ def make_plan(
         model, atoms, coarse, backend=settings.backend, precision=settings.precision, threads=settings.threads
     )
     electrons = count_valence_electrons(atoms, model)
-    sizes = (model.network_settings.inputs, model.energy_grid.count, len(atoms))
+    sizes = (model.network.inputs, model.energy_grid.count, len(atoms))
     tile_points = choose_tile_points(settings.memory_GiB, settings.threads, *sizes, keep_ldos=settings.keep_ldos)
     prepass_tile = min(tile_points, prod(coarse))
     needed = inference_bytes(prepass_tile, *sizes, CHUNK_POINTS, threads=settings.threads, keep_ldos=False)

@@ -137,7 +137,7 @@ def prepare_predictor(
             f"a model on these elements first."
         )
     components = settings.number_of_components(len(set(atoms.numbers.tolist())))
-    if components != model.network_settings.inputs:
+    if components != model.network.inputs:
         raise InputError(
             f"structure: expected all of the model's elements ({', '.join(model.elements)}), since its descriptors "
             f"are one bispectrum per triple of them, got {', '.join(sorted(set(atoms.symbols)))}."

@@ -6,37 +6,95 @@ before a network is built: a file from a stranger can be wrong, but it cannot ru
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from nearsight.errors import InputError
 from nearsight.files import read_json, read_regular, sha256_of, write_json, write_whole
 from nearsight.grids.energies import EnergyGrid
 from nearsight.model.domain import TrainingDomain
-from nearsight.model.network import NetworkSettings, build_network
+from nearsight.model.network import LdosNetwork, build_network, tensor_shapes
 from nearsight.model.scaling import Scaling
+from nearsight.plugins import NETWORKS, find_kind
 from nearsight.provenance import hash_settings
+from nearsight.study.config import Section
 
 FORMAT = "nearsight model bundle"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 #: Tensors of the safetensors file beside the network's own.
 SCALINGS = ("descriptors.mean", "descriptors.scale", "ldos.mean", "ldos.scale")
 DOMAIN_ARRAYS = ("mean", "components", "references", "rdf")
+DOMAIN_NUMBERS = ("distance", "rdf_cutoff_A", "rdf_distance")
 
-#: Most numbers along an axis of the domain's arrays.
-LARGEST_DOMAIN = 1 << 20
+#: What the JSON holds under the bundle's own names.
+AS_THEY_ARE = (
+    "descriptor_settings",
+    "temperature_K",
+    "elements",
+    "electrons_per_element",
+    "pseudopotentials",
+    "ecutrho_Ry",
+    "training",
+    "provenance",
+)
 
 #: Bytes of the largest weights that are read, and of the names and shapes before them.
 LARGEST_WEIGHTS = 4 << 30
 LARGEST_HEADER = 1 << 20
+
+
+Number = Annotated[float, Field(gt=0)]
+Size = Annotated[int, Field(ge=1, le=1 << 20)]
+
+
+class _Ldos(Section):
+    energy_min_eV: float
+    spacing_eV: Number
+    energies: Annotated[int, Field(ge=3, le=65536)]
+    broadening_eV: Number
+
+
+class _Domain(Section):
+    components: Size
+    references: Size
+    bins: Size
+    distance: Number
+    rdf_cutoff_A: Number
+    rdf_distance: Number
+
+
+class _Content(Section):
+    """The JSON file, less its format and its own hash."""
+
+    weights_sha256: str
+    network: dict
+    components: Annotated[int, Field(ge=1, le=65536)]
+    descriptor_settings: dict
+    ldos: _Ldos
+    temperature_K: Number
+    elements: Annotated[list[str], Field(min_length=1)]
+    electrons_per_element: dict[str, Number]
+    pseudopotentials: dict[str, str]
+    ecutrho_Ry: Number
+    domain: _Domain
+    training: dict
+    provenance: dict
+
+    @model_validator(mode="after")
+    def _elements_are_known(self) -> "_Content":
+        for key in ("electrons_per_element", "pseudopotentials"):
+            if set(getattr(self, key)) != set(self.elements):
+                raise ValueError(f"expected {key} of the elements {self.elements}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -48,8 +106,8 @@ class ModelBundle:
     of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like.
     """
 
-    network: torch.nn.Sequential
-    network_settings: NetworkSettings
+    network: LdosNetwork
+    network_settings: BaseModel
     descriptor_scaling: Scaling
     ldos_scaling: Scaling
     descriptor_settings: dict
@@ -67,10 +125,10 @@ class ModelBundle:
     def __post_init__(self) -> None:
         """Raise InputError where scalings, network and energy grid differ in size."""
         sizes = {
-            "network.inputs and descriptor scaling": (self.network_settings.inputs, self.descriptor_scaling.mean.size),
-            "network.outputs and LDOS scaling": (self.network_settings.outputs, self.ldos_scaling.mean.size),
-            "network.outputs and energies": (self.network_settings.outputs, self.energy_grid.count),
-            "network.inputs and domain": (self.network_settings.inputs, self.domain.mean.size),
+            "network.inputs and descriptor scaling": (self.network.inputs, self.descriptor_scaling.mean.size),
+            "network.outputs and LDOS scaling": (self.network.outputs, self.ldos_scaling.mean.size),
+            "network.outputs and energies": (self.network.outputs, self.energy_grid.count),
+            "network.inputs and domain": (self.network.inputs, self.domain.mean.size),
         }
         for what, (one, other) in sizes.items():
             if one != other:
@@ -83,10 +141,8 @@ class ModelBundle:
         Raises InputError for another number of components.
         """
         descriptors = np.asarray(descriptors)
-        if descriptors.ndim != 2 or descriptors.shape[1] != self.network_settings.inputs:
-            raise InputError(
-                f"descriptors: expected shape (points, {self.network_settings.inputs}), got {descriptors.shape}."
-            )
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.network.inputs:
+            raise InputError(f"descriptors: expected shape (points, {self.network.inputs}), got {descriptors.shape}.")
         with torch.inference_mode():
             scaled = self.network(torch.from_numpy(self.descriptor_scaling.apply(descriptors))).numpy()
         return self.ldos_scaling.invert(scaled)
@@ -95,45 +151,32 @@ class ModelBundle:
 def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | Path) -> None:
     """Write both files, each whole; the JSON last, because it names the hash of the other."""
     tensors = {f"network.{name}": tensor.detach().cpu() for name, tensor in bundle.network.state_dict().items()}
-    values = (
-        bundle.descriptor_scaling.mean,
-        bundle.descriptor_scaling.scale,
-        bundle.ldos_scaling.mean,
-        bundle.ldos_scaling.scale,
-    )
+    scalings = (bundle.descriptor_scaling, bundle.ldos_scaling)
+    values = [value for scaling in scalings for value in (scaling.mean, scaling.scale)]
     tensors |= {name: torch.from_numpy(value) for name, value in zip(SCALINGS, values, strict=True)}
-    domain = bundle.domain
+    domain, grid = bundle.domain, bundle.energy_grid
     tensors |= {f"domain.{name}": torch.from_numpy(getattr(domain, name)) for name in DOMAIN_ARRAYS}
     with write_whole(weights_path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata={"format": FORMAT})
-    content = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "weights_sha256": sha256_of(weights_path),
-        "network": bundle.network_settings.to_dict(),
-        "descriptors": bundle.descriptor_settings,
-        "ldos": {
-            "energy_min_eV": bundle.energy_grid.minimum_eV,
-            "spacing_eV": bundle.energy_grid.spacing_eV,
-            "energies": bundle.energy_grid.count,
-            "broadening_eV": bundle.broadening_eV,
-        },
-        "temperature_K": bundle.temperature_K,
-        "elements": bundle.elements,
-        "electrons_per_element": bundle.electrons_per_element,
-        "pseudopotentials": bundle.pseudopotentials,
-        "ecutrho_Ry": bundle.ecutrho_Ry,
-        "domain": {
-            "components": domain.components.shape[1],
-            "references": len(domain.references),
-            "bins": len(domain.rdf),
-            "distance": domain.distance,
-            "rdf_cutoff_A": domain.rdf_cutoff_A,
-            "rdf_distance": domain.rdf_distance,
-        },
-        "training": bundle.training,
-        "provenance": bundle.provenance,
-    }
+    content = _Content(
+        weights_sha256=sha256_of(weights_path),
+        network=bundle.network_settings.model_dump(),
+        components=bundle.network.inputs,
+        ldos=_Ldos(
+            energy_min_eV=grid.minimum_eV,
+            spacing_eV=grid.spacing_eV,
+            energies=grid.count,
+            broadening_eV=bundle.broadening_eV,
+        ),
+        domain=_Domain(
+            components=domain.components.shape[1],
+            references=len(domain.references),
+            bins=len(domain.rdf),
+            **{name: getattr(domain, name) for name in DOMAIN_NUMBERS},
+        ),
+        **{name: getattr(bundle, name) for name in AS_THEY_ARE},
+    ).model_dump()
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, **content}
     write_json(json_path, {**content, "content_sha256": hash_settings(content)})
 
 
@@ -151,98 +194,67 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
             f"{json_path}: content_sha256: expected the SHA-256 of the file's content, {found}, got {stated}. The file "
             "is damaged or was changed by hand: train again, or restore it."
         )
-    read = _Reader(json_path, content)
-    hidden = read.value("network", "hidden", kind=list)
-    settings = _within(
-        json_path,
-        lambda: NetworkSettings(
-            inputs=read.value("network", "inputs", kind=int),
-            hidden=tuple(hidden),
-            activation=read.value("network", "activation", kind=str),
-            outputs=read.value("network", "outputs", kind=int),
-        ),
-    )
-    grid = _within(
-        json_path,
-        lambda: EnergyGrid(
-            read.number("ldos", "energy_min_eV"),
-            read.number("ldos", "spacing_eV"),
-            read.value("ldos", "energies", kind=int),
-        ),
-    )
-    elements = read.value("elements", kind=list)
-    electrons = {
-        element: read.number("electrons_per_element", element, positive=True)
-        for element in read.value("electrons_per_element", kind=dict)
-    }
-    if not elements or not all(isinstance(e, str) and e in electrons for e in elements):
-        raise InputError(f"{json_path}: elements: expected elements with valence electrons, got {elements}.")
-    texts = read.value("pseudopotentials", kind=dict)
-    pseudopotentials = {element: read.value("pseudopotentials", element, kind=str) for element in texts}
-    if set(pseudopotentials) != set(elements):
-        raise InputError(f"{json_path}: pseudopotentials: expected one per element, got {sorted(pseudopotentials)}.")
-    sizes = [read.value("domain", key, kind=int) for key in ("components", "references", "bins")]
-    if not all(0 < size <= LARGEST_DOMAIN for size in sizes):
-        raise InputError(f"{json_path}: domain: expected sizes of 1 to {LARGEST_DOMAIN}, got {sizes}.")
-    tensors = _read_tensors(Path(weights_path), settings, sizes, json_path, read.value("weights_sha256", kind=str))
-    network = build_network(settings)
-    network.load_state_dict({name: tensors[f"network.{name}"] for name in settings.tensor_shapes()})
-    network.eval().requires_grad_(False)
-    arrays = [tensors[name].numpy() for name in SCALINGS]
-    return _within(
-        json_path,
-        lambda: ModelBundle(
+    try:
+        del content["format"], content["format_version"]
+        read = _Content.model_validate(content)
+        architecture = find_kind(NETWORKS, read.network.get("kind"), "network.kind")
+        settings = architecture.Settings.model_validate(read.network)
+        grid = EnergyGrid(read.ldos.energy_min_eV, read.ldos.spacing_eV, read.ldos.energies)
+        tensors = _read_tensors(Path(weights_path), settings, read, json_path)
+        network = build_network(settings, read.components, grid.count)
+        network.load_state_dict({name.removeprefix("network."): t for name, t in tensors.items() if "network." in name})
+        network.eval().requires_grad_(False)
+        arrays = [tensors[name].numpy() for name in SCALINGS]
+        return ModelBundle(
             network=network,
             network_settings=settings,
             descriptor_scaling=Scaling(arrays[0], arrays[1]),
             ldos_scaling=Scaling(arrays[2], arrays[3]),
-            descriptor_settings=read.value("descriptors", kind=dict),
             energy_grid=grid,
-            broadening_eV=read.number("ldos", "broadening_eV", positive=True),
-            temperature_K=read.number("temperature_K", positive=True),
-            elements=elements,
-            electrons_per_element=electrons,
-            pseudopotentials=pseudopotentials,
-            ecutrho_Ry=read.number("ecutrho_Ry", positive=True),
+            broadening_eV=read.ldos.broadening_eV,
             domain=TrainingDomain(
                 **{name: tensors[f"domain.{name}"].numpy() for name in DOMAIN_ARRAYS},
-                **{
-                    key: read.number("domain", key, positive=True)
-                    for key in ("distance", "rdf_cutoff_A", "rdf_distance")
-                },
+                **{name: getattr(read.domain, name) for name in DOMAIN_NUMBERS},
             ),
-            training=read.value("training", kind=dict),
-            provenance=read.value("provenance", kind=dict),
-        ),
-    )
+            **{name: getattr(read, name) for name in AS_THEY_ARE},
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{json_path}: {where}: {first['msg']}, got {json.dumps(first['input'], default=str)[:80]}. "
+            "Train the model again."
+        ) from None
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if str(json_path.parent) in text else f"{json_path}: {text}") from None
 
 
-def _read_tensors(
-    path: Path, settings: NetworkSettings, domain_sizes: list[int], json_path: str | Path, sha256: str
-) -> dict[str, torch.Tensor]:
-    """All tensors of the file with this SHA-256, with the names, shapes and types that the settings call for."""
-    expected = {f"network.{name}": (torch.float32, shape) for name, shape in settings.tensor_shapes().items()}
-    sizes = (settings.inputs, settings.inputs, settings.outputs, settings.outputs)
+def _read_tensors(path: Path, settings: BaseModel, content: _Content, json_path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the file that `content` names, with the names, shapes and types that it calls for."""
+    inputs, outputs, domain = content.components, content.ldos.energies, content.domain
+    shapes = tensor_shapes(settings, inputs, outputs)
+    expected = {f"network.{name}": (torch.float32, shape) for name, shape in shapes.items()}
+    sizes = (inputs, inputs, outputs, outputs)
     expected |= {name: (torch.float64, (size,)) for name, size in zip(SCALINGS, sizes, strict=True)}
-    inputs, (components, references, bins) = settings.inputs, domain_sizes
     expected |= {
         "domain.mean": (torch.float64, (inputs,)),
-        "domain.components": (torch.float64, (inputs, components)),
-        "domain.references": (torch.float32, (references, components)),
-        "domain.rdf": (torch.float64, (bins,)),
+        "domain.components": (torch.float64, (inputs, domain.components)),
+        "domain.references": (torch.float32, (domain.references, domain.components)),
+        "domain.rdf": (torch.float64, (domain.bins,)),
     }
     needed = sum(dtype.itemsize * prod(shape) for dtype, shape in expected.values())
     if needed > LARGEST_WEIGHTS:
         raise InputError(f"{json_path}: network: expected at most {LARGEST_WEIGHTS} bytes of weights, got {needed}.")
     # read once, so that what is checked is what is used
-    content = read_regular(path, "the model's weights", "Run the rule train_model.", needed + LARGEST_HEADER)
-    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+    weights = read_regular(path, "the model's weights", "Run the rule train_model.", needed + LARGEST_HEADER)
+    if (found := hashlib.sha256(weights).hexdigest()) != content.weights_sha256:
         raise InputError(
-            f"{path}: expected the weights that {json_path} names (SHA-256 {sha256}), got SHA-256 {found}. The file is "
-            "damaged or of another training: train again, or restore both files."
+            f"{path}: expected the weights that {json_path} names (SHA-256 {content.weights_sha256}), got SHA-256 "
+            f"{found}. The file is damaged or of another training: train again, or restore both files."
         )
     try:
-        tensors = safetensors.torch.load(content)
+        tensors = safetensors.torch.load(weights)
     except Exception as error:  # a type that torch has no name for is a KeyError, and so on
         raise InputError(f"{path}: expected a whole safetensors file, got {error!r}. Train the model again.") from error
     if set(tensors) != set(expected):
@@ -255,43 +267,3 @@ def _read_tensors(
         if not torch.isfinite(tensor).all():
             raise InputError(f"{path}: {name}: expected finite numbers, got NaN or infinity. Train the model again.")
     return tensors
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Values of a JSON object by their path of keys, with their types checked."""
-
-    path: str | Path
-    content: dict
-
-    def value(self, *keys: str, kind: type) -> object:
-        value: object = self.content
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if type(value) is not kind:
-            raise InputError(
-                f"{self.path}: {'.'.join(keys)}: expected a {kind.__name__}, got {json.dumps(value)[:80]}. "
-                "Train the model again."
-            )
-        return value
-
-    def number(self, *keys: str, positive: bool = False) -> float:
-        value: object = self.content
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not good or (positive and value <= 0):
-            raise InputError(
-                f"{self.path}: {'.'.join(keys)}: expected a {'positive ' if positive else ''}number, got "
-                f"{json.dumps(value)[:80]}. Train the model again."
-            )
-        return float(value)
-
-
-def _within(path: str | Path, build):
-    """Call `build`; an InputError gets the file's name in front."""
-    try:
-        return build()
-    except InputError as error:
-        text = str(error)
-        raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None

@@ -1,68 +1,58 @@
-"""The plain feed-forward network, one grid point at a time."""
-
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+"""A network from scaled descriptors to the scaled LDOS, one grid point at a time: a trunk and a linear head."""
 
 import torch
+from pydantic import BaseModel
 
 from nearsight.errors import InputError
-
-ACTIVATIONS = {
-    "leaky_relu": torch.nn.LeakyReLU,
-    "relu": torch.nn.ReLU,
-    "tanh": torch.nn.Tanh,
-    "silu": torch.nn.SiLU,
-    "gelu": torch.nn.GELU,
-}
-
-#: More than this many units in a layer is a damaged file, not a network.
-LARGEST_WIDTH = 65536
+from nearsight.plugins import NETWORKS, find_kind
 
 
-@dataclass(frozen=True)
-class NetworkSettings:
-    """Shape of the network: `inputs` descriptors, `hidden` layers with `activation`, `outputs` energies.
+class LdosNetwork(torch.nn.Module):
+    """`trunk` from `inputs` descriptors to features h (see `nearsight.model.networks`), `head` from them to the LDOS.
 
-    The last layer is linear, so that integrals of the LDOS over energy or space are integrals of the last hidden layer.
+    The head is linear, d = W h + b, so that integrals of the LDOS over energy or space are integrals of h.
     """
 
-    inputs: int
-    hidden: tuple[int, ...]
-    activation: str
-    outputs: int
+    def __init__(self, trunk: torch.nn.Module, head: torch.nn.Linear, inputs: int) -> None:
+        super().__init__()
+        self.trunk, self.head, self.inputs = trunk, head, inputs
 
-    def __post_init__(self) -> None:
-        """Raise InputError unless all widths are whole, positive and sane and the activation is known."""
-        widths = (self.inputs, *self.hidden, self.outputs)
-        if not self.hidden or not all(type(w) is int and 0 < w <= LARGEST_WIDTH for w in widths):
-            raise InputError(
-                f"network: expected an input, at least one hidden layer and an output, each of 1 to {LARGEST_WIDTH} "
-                f"units, got {widths}."
-            )
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"network.activation: expected one of {', '.join(ACTIVATIONS)}, got {self.activation!r}.")
+    @property
+    def outputs(self) -> int:
+        """Number of LDOS energies."""
+        return self.head.out_features
 
-    def to_dict(self) -> dict:
-        """The settings as plain JSON values."""
-        return {**asdict(self), "hidden": list(self.hidden)}
-
-    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the network's tensors, known before the network is built."""
-        widths = (self.inputs, *self.hidden, self.outputs)
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer, (before, after) in enumerate(pairwise(widths)):
-            shapes[f"{2 * layer}.weight"] = (after, before)
-            shapes[f"{2 * layer}.bias"] = (after,)
-        return shapes
+    def forward(self, descriptors: torch.Tensor) -> torch.Tensor:
+        """Scaled LDOS, shape (points, outputs), of scaled descriptors, shape (points, inputs)."""
+        return self.head(self.trunk(descriptors))
 
 
-def build_network(settings: NetworkSettings, seed: int = 0) -> torch.nn.Sequential:
-    """The network with PyTorch's initial weights for this seed; the global random state is left alone."""
-    widths = (settings.inputs, *settings.hidden)
-    layers: list[torch.nn.Module] = []
+def build_network(settings: BaseModel, inputs: int, outputs: int, seed: int = 0) -> LdosNetwork:
+    """The network with its initial weights for this seed; the global random state is left alone.
+
+    settings: of an architecture, with its name in `kind`. Raises InputError where there is none of that name.
+    """
+    architecture = find_kind(NETWORKS, settings.kind, "training.network.kind")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for before, after in pairwise(widths):
-            layers += [torch.nn.Linear(before, after), ACTIVATIONS[settings.activation]()]
-        layers.append(torch.nn.Linear(widths[-1], settings.outputs))
-    return torch.nn.Sequential(*layers)
+        trunk = architecture.build_trunk(settings, inputs)
+        return LdosNetwork(trunk, torch.nn.Linear(width_of(trunk, inputs), outputs), inputs)
+
+
+def width_of(trunk: torch.nn.Module, inputs: int) -> int:
+    """Number of features that a trunk returns. Raises InputError where they are not one row per point."""
+    trunk.eval()
+    with torch.inference_mode():
+        features = trunk(torch.zeros(2, inputs))
+    trunk.train()
+    if features.ndim != 2 or len(features) != 2:
+        raise InputError(f"network: expected a trunk from 2 points to 2 rows of features, got {tuple(features.shape)}.")
+    return features.shape[1]
+
+
+def tensor_shapes(settings: BaseModel, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's tensors, without memory for them."""
+    with torch.device("meta"):
+        return {
+            name: tuple(value.shape) for name, value in build_network(settings, inputs, outputs).state_dict().items()
+        }

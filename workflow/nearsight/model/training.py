@@ -5,79 +5,28 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
+from torch.optim import lr_scheduler
 
 from nearsight.errors import ConvergenceError, InputError, MissingProgramError
 from nearsight.files import write_text, write_whole
 from nearsight.jobs import show_progress
 from nearsight.model.data import ShuffledRows
-from nearsight.model.network import ACTIVATIONS, NetworkSettings, build_network
+from nearsight.model.network import LdosNetwork
+from nearsight.study.config import Training
 
 logger = logging.getLogger("nearsight")
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "validation_loss", "learning_rate", "seconds")
 
-SCHEDULES = ("cosine", "plateau")
-
 #: Cosine: the last learning rate as a fraction of the first. Plateau: the factor of one reduction.
 FINAL_RATE_FRACTION = 0.01
 PLATEAU_FACTOR = 0.5
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """The keys of the configuration's section `training`; config/README.md explains them."""
-
-    hidden: tuple[int, ...] = (256, 256)
-    activation: str = "leaky_relu"
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    weight_decay: float = 0.0
-    batch_size: int = 1000
-    epochs: int = 60
-    patience: int = 10
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        """Raise InputError on a value out of range."""
-        checks = {
-            "hidden": (all(_whole(n, 1) for n in self.hidden) and len(self.hidden) > 0, "whole numbers above 0"),
-            "activation": (self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
-            "learning_rate": (_number(self.learning_rate) and 0 < self.learning_rate <= 1, "a number above 0, up to 1"),
-            "schedule": (self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
-            "weight_decay": (_number(self.weight_decay) and 0 <= self.weight_decay <= 1, "a number from 0 to 1"),
-            "batch_size": (_whole(self.batch_size, 1), "a whole number above 0"),
-            "epochs": (_whole(self.epochs, 1), "a whole number above 0"),
-            "patience": (_whole(self.patience, 1), "a whole number above 0"),
-            "device": (isinstance(self.device, str), "cpu or cuda"),
-        }
-        for key, (good, expected) in checks.items():
-            if not good:
-                raise InputError(
-                    f"training.{key}: expected {expected}, got {getattr(self, key)!r}. "
-                    'See config/README.md, "training".'
-                )
-
-    @classmethod
-    def from_dict(cls, settings: dict) -> "TrainingSettings":
-        """Settings from a configuration's section. Raises InputError on an unknown key or a bad value."""
-        known = [f.name for f in fields(cls)]
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            raise InputError(f"training: expected the keys {', '.join(known)}, got also {', '.join(unknown)}.")
-        hidden = settings.get("hidden", cls.hidden)
-        if not isinstance(hidden, list | tuple):
-            raise InputError(f"training.hidden: expected a list of whole numbers, got {hidden!r}.")
-        return cls(**{**settings, "hidden": tuple(hidden)})
-
-    def to_dict(self) -> dict:
-        """The settings as plain JSON values."""
-        return {**asdict(self), "hidden": list(self.hidden)}
 
 
 @dataclass
@@ -87,8 +36,6 @@ class TrainingState:
     epoch: int = 0
     best_epoch: int = 0
     best_loss: float = math.inf
-    rate: float = 0.0
-    epochs_on_plateau: int = 0
     history: list[list[float]] = field(default_factory=list)
 
     @property
@@ -124,12 +71,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def train(
-    settings: TrainingSettings,
-    network_settings: NetworkSettings,
+    settings: Training,
+    network: LdosNetwork,
     training: ShuffledRows,
     validation: ShuffledRows,
     *,
-    seed: int,
     identity: str,
     checkpoint: Path | None = None,
     history: Path | None = None,
@@ -137,19 +83,20 @@ def train(
 ) -> TrainingResult:
     """Minimise the mean squared error of the scaled LDOS; return the weights with the lowest validation error.
 
-    identity: a hash of all that determines the result; a checkpoint of another identity is not resumed from.
-    checkpoint: written whole after every epoch; a training that finds one goes on from there, with the same numbers
-    as an unbroken one (all random numbers follow from the seed and the epoch's number). history: CSV, one row per
-    epoch. after_epoch: called with the state after each checkpoint.
+    network: with its initial weights; it is changed. identity: a hash of all that determines the result; a checkpoint
+    of another identity is not resumed from. checkpoint: written whole after every epoch; a training that finds one goes
+    on from there, with the same numbers as an unbroken one (the order of the rows follows from their seed and the
+    epoch's number). history: CSV, one row per epoch. after_epoch: called with the state after each checkpoint.
     Raises ConvergenceError where the loss is not finite.
     """
     device = choose_device(settings.device)
-    network = build_network(network_settings, seed).to(device)
+    network = network.to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    state = TrainingState(rate=settings.learning_rate)
+    schedule = Schedule(settings, optimiser, training.batches)
+    state = TrainingState()
     best = _copy(network)
     if checkpoint is not None and checkpoint.is_file():
-        resumed = _load_checkpoint(checkpoint, identity, network, optimiser)
+        resumed = _load_checkpoint(checkpoint, identity, network, optimiser, schedule)
         if resumed is not None:
             state, best = resumed
             logger.info("resumed from %s after epoch %d", checkpoint, state.epoch)
@@ -157,10 +104,8 @@ def train(
     while state.epoch < settings.epochs and state.finished_early < settings.patience:
         started = time.perf_counter()
         state.epoch += 1
-        state.rate = _learning_rate(settings, state)
-        for group in optimiser.param_groups:
-            group["lr"] = state.rate
-        train_loss = _train_epoch(network, optimiser, training, state.epoch, settings, device)
+        rate = optimiser.param_groups[0]["lr"]
+        train_loss = _train_epoch(network, optimiser, schedule, training, state.epoch, settings, device)
         validation_loss = measure_loss(network, validation, device)
         if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
             raise ConvergenceError(
@@ -168,18 +113,17 @@ def train(
                 f"epoch {state.epoch}. Lower training.learning_rate ({settings.learning_rate}) or raise batch_size."
             )
         if validation_loss < state.best_loss:
-            state.best_loss, state.best_epoch, state.epochs_on_plateau = validation_loss, state.epoch, 0
+            state.best_loss, state.best_epoch = validation_loss, state.epoch
             best = _copy(network)
-        else:
-            state.epochs_on_plateau += 1
+        schedule.after_epoch(validation_loss)
         seconds = time.perf_counter() - started
-        state.history.append([state.epoch, train_loss, validation_loss, state.rate, seconds])
+        state.history.append([state.epoch, train_loss, validation_loss, rate, seconds])
         logger.info(
             "epoch %d: training loss %.6f, validation loss %.6f, learning rate %.2e, %.1f s",
             *state.history[-1],
         )
         if checkpoint is not None:
-            _save_checkpoint(checkpoint, identity, network, optimiser, best, state)
+            _save_checkpoint(checkpoint, identity, network, optimiser, schedule, best, state)
         if history is not None:
             write_history(history, state)
         if after_epoch is not None:
@@ -187,6 +131,40 @@ def train(
     reason = "no better for a while" if state.epoch < settings.epochs else "all epochs done"
     logger.info("finished (%s): best epoch %d, validation loss %.6f", reason, state.best_epoch, state.best_loss)
     return TrainingResult(best, state)
+
+
+class Schedule:
+    """The course of the learning rate, by torch's schedulers: cosine and plateau by epoch, one-cycle by batch."""
+
+    def __init__(self, settings: Training, optimiser: torch.optim.Optimizer, batches: int) -> None:
+        rate, self._by_batch = settings.learning_rate, settings.schedule == "one_cycle"
+        self._by_loss = settings.schedule == "plateau"
+        if self._by_batch:
+            steps = settings.epochs * batches
+            self._scheduler = lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=steps + 1)
+        elif self._by_loss:
+            # a third of the patience, so that two reductions are tried before the training stops
+            wait = max(settings.patience // 3, 1)
+            self._scheduler = lr_scheduler.ReduceLROnPlateau(
+                optimiser, factor=PLATEAU_FACTOR, patience=wait - 1, threshold=0.0
+            )
+        else:
+            self._scheduler = lr_scheduler.CosineAnnealingLR(
+                optimiser, T_max=max(settings.epochs - 1, 1), eta_min=FINAL_RATE_FRACTION * rate
+            )
+        self.state_dict, self.load_state_dict = self._scheduler.state_dict, self._scheduler.load_state_dict
+
+    def after_batch(self) -> None:
+        """The optimiser made a step."""
+        if self._by_batch:
+            self._scheduler.step()
+
+    def after_epoch(self, validation_loss: float) -> None:
+        """An epoch has ended."""
+        if self._by_loss:
+            self._scheduler.step(validation_loss)
+        elif not self._by_batch:
+            self._scheduler.step()
 
 
 def measure_loss(network: torch.nn.Module, rows: ShuffledRows, device: torch.device) -> float:
@@ -211,9 +189,10 @@ def write_history(path: Path, state: TrainingState) -> None:
 def _train_epoch(
     network: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
+    schedule: "Schedule",
     rows: ShuffledRows,
     epoch: int,
-    settings: TrainingSettings,
+    settings: Training,
     device: torch.device,
 ) -> float:
     total, count = torch.zeros((), dtype=torch.float64, device=device), 0
@@ -224,22 +203,10 @@ def _train_epoch(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
+        schedule.after_batch()
         total += loss.detach().double() * len(y)
         count += len(y)
     return float(total) / count
-
-
-def _learning_rate(settings: TrainingSettings, state: TrainingState) -> float:
-    """The rate of the epoch that begins (`state.epoch`, from 1)."""
-    if settings.schedule == "cosine":
-        progress = (state.epoch - 1) / max(settings.epochs - 1, 1)
-        fraction = FINAL_RATE_FRACTION + (1 - FINAL_RATE_FRACTION) * 0.5 * (1 + math.cos(math.pi * progress))
-        return settings.learning_rate * fraction
-    # a third of the patience, so that two reductions are tried before the training stops
-    wait = max(settings.patience // 3, 1)
-    if state.epochs_on_plateau > 0 and state.epochs_on_plateau % wait == 0:
-        return state.rate * PLATEAU_FACTOR
-    return state.rate
 
 
 def _copy(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -251,6 +218,7 @@ def _save_checkpoint(
     identity: str,
     network: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
+    schedule: Schedule,
     best: dict[str, torch.Tensor],
     state: TrainingState,
 ) -> None:
@@ -258,30 +226,36 @@ def _save_checkpoint(
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for index, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value).cpu() for name, value in moments.items()}
-    metadata = {"identity": identity, "state": json.dumps(asdict(state))}
+    numbers = {
+        "state": asdict(state),
+        "groups": optimiser.state_dict()["param_groups"],
+        "schedule": schedule.state_dict(),
+    }
+    metadata = {"identity": identity, "numbers": json.dumps(numbers)}
     with write_whole(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata=metadata)
 
 
 def _load_checkpoint(
-    path: Path, identity: str, network: torch.nn.Module, optimiser: torch.optim.Optimizer
+    path: Path, identity: str, network: torch.nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule
 ) -> tuple[TrainingState, dict[str, torch.Tensor]] | None:
-    """State and best weights; network and optimiser are set. None where the checkpoint is another training's."""
+    """State and best weights; network, optimiser and schedule are set. None for the checkpoint of another training."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("identity") != identity:
                 logger.warning("%s: a checkpoint of other settings or data; the training begins anew", path)
                 return None
-            state = TrainingState(**json.loads(metadata["state"]))
+            numbers = json.loads(metadata["numbers"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
         network.load_state_dict(_part(tensors, "network."))
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in _part(tensors, "optimiser.").items():
             index, key = name.split(".")
             moments.setdefault(int(index), {})[key] = tensor
-        optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-        return state, _part(tensors, "best.")
+        optimiser.load_state_dict({"state": moments, "param_groups": numbers["groups"]})
+        schedule.load_state_dict(numbers["schedule"])
+        return TrainingState(**numbers["state"]), _part(tensors, "best.")
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{path}: expected a whole checkpoint, got {type(error).__name__}: {error}. Delete it; the training then "
@@ -291,11 +265,3 @@ def _load_checkpoint(
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _whole(value: object, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, SerializeAsAny, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from nearsight.errors import ConfigError, InputError
 from nearsight.files import read_regular
+from nearsight.plugins import NETWORKS, other_kinds
 
 ROLES = ("train", "validation", "test")
 
@@ -72,6 +73,15 @@ class Section(BaseModel):
     """A part of the study file: strict types, no unknown keys, no NaN or infinity, never changed after reading."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> typing.Self:
+        """The section that a job is handed as JSON. Raises InputError, which names each wrong key."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+            raise InputError(f"settings: expected the section {cls.__name__}, got {'; '.join(lines)}.") from None
 
     def only(self, *names: str) -> str:
         """The named keys as canonical JSON, to be handed to a script."""
@@ -288,9 +298,10 @@ class Descriptors(Section):
     )
 
 
-class Training(Section):
-    """The network from descriptors to LDOS and how it is trained."""
+class Perceptron(Section):
+    """The network from descriptors to LDOS; another architecture is named by its `kind`."""
 
+    kind: Literal["perceptron"] = _key("architecture", "an architecture", default="perceptron")
     hidden: list[Width] = _key(
         "widths of the hidden layers",
         "one to 64 whole numbers between 1 and 65536",
@@ -301,10 +312,21 @@ class Training(Section):
     activation: Literal["leaky_relu", "relu", "tanh", "silu", "gelu"] = _key(
         "activation function of the hidden layers", "an activation function", default="leaky_relu"
     )
-    learning_rate: float = _key("first learning rate of the optimiser", "a number", default=1e-3, gt=0, le=1)
-    schedule: Literal["cosine", "plateau"] = _key(
-        "how the learning rate falls: over all epochs, or where the validation error stays",
-        "a course of the learning rate",
+
+
+class Training(Section):
+    """The network from descriptors to LDOS and how it is trained."""
+
+    network: Annotated[SerializeAsAny[Perceptron], other_kinds(NETWORKS, "perceptron")] = _key(
+        "architecture of the network", "a section", default=Perceptron()
+    )
+    learning_rate: float = _key(
+        "first learning rate of the optimiser; with one_cycle the largest", "a number", default=1e-3, gt=0, le=1
+    )
+    schedule: Literal["cosine", "plateau", "one_cycle"] = _key(
+        "learning-rate schedule: cosine falls over all epochs, plateau where the validation error stays, one_cycle "
+        "rises and falls within all epochs",
+        "a schedule",
         default="cosine",
     )
     weight_decay: float = _key("decay of the weights (AdamW)", "a number", default=0.0, ge=0, le=1)
