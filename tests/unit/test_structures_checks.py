@@ -100,7 +100,8 @@ def test_frames_and_info_come_back(tmp_path, beryllium):
     ("content", "message"),
     [
         (None, "expected a structure file, found none"),
-        ("2\n\nBe 0 0 0\n", "expected a structure in a format that ASE reads"),
+        ("2\n\nBe 0 0 0\n", "2 atoms announced, fewer lines"),
+        ("2 x\n\nBe 0 0 0\n", "expected a structure in a format that ASE reads"),
         ("", "expected a structure"),
         ("1\n\nBe 0 0 0\n", "cell: expected three lattice vectors"),
         ('1\nLattice="3 0 0 0 3 0 0 0 3" pbc="T T T"\nBe nan 0 0\n', "NaN or infinity at atom 0"),

@@ -1,5 +1,6 @@
 """What a structure must fulfil before any job spends time on it."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
 from nearsight.errors import InputError
+
+logger = logging.getLogger("nearsight")
 
 #: Two atoms nearer than this fraction of the sum of their covalent radii overlap: no equilibrium and no MD at the
 #: temperatures of condensed matter comes that near, a doubled atom or a wrong unit does.
@@ -51,11 +54,12 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
     if volume < 0:
         raise InputError(
             f"{source}: cell: expected right-handed lattice vectors, got a volume of {volume:.6g} Å³. "
-            "Swap two vectors and the fractional positions with them."
+            "Turn all three around (structures.checks.turn_right_handed)."
         )
     if not atoms.pbc.all():
         raise InputError(
-            f'{source}: pbc: expected periodicity along all three vectors, got {atoms.pbc.tolist()}. Set pbc="T T T".'
+            f'{source}: pbc: expected periodicity along all three vectors, got {atoms.pbc.tolist()}. Set pbc="T T T"; '
+            "a slab or molecule is a periodic cell with vacuum, for a model that was trained on such cells."
         )
     radii = OVERLAP_FRACTION * covalent_radii[atoms.numbers]
     heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell), axis=0)
@@ -74,6 +78,19 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
             f"{source}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) overlap: expected at least "
             f"{limit:.2f} Å between them, got {distances[worst]:.3f} Å. Check positions, cell and their unit (Å)."
         )
+
+
+def turn_right_handed(atoms: Atoms, source: str | Path = "structure") -> Atoms:
+    """`atoms`, or a copy with all three lattice vectors turned around where they are left-handed.
+
+    That is the same crystal: no atom moves, and a grid along the vectors keeps its numbers of points.
+    """
+    if not (np.isfinite(atoms.cell).all() and np.linalg.det(atoms.cell) < 0):
+        return atoms
+    logger.warning("%s: left-handed lattice vectors; all three are turned around, which is the same crystal.", source)
+    turned = atoms.copy()
+    turned.set_cell(-atoms.cell.array)
+    return turned
 
 
 def _expect_one_per_cube(atoms: Atoms, distance_A: float, source: str | Path) -> None:
