@@ -1,4 +1,4 @@
-"""Reference data: pseudopotential, DFT-MD, SCF, LDOS and density of the snapshots with Quantum ESPRESSO.
+"""Reference data: pseudopotential, DFT-MD, SCF and LDOS of the snapshots with Quantum ESPRESSO.
 
 Memory and runtime suffice for some hundred atoms on one core; `--set-resources run_scf:mem_mb_per_cpu=N` replaces them.
 """
@@ -207,68 +207,42 @@ rule run_scf:
         " --memory-MB {resources.mem_mb_per_cpu} --outdir {output.scratch:q} --output-text {output.text:q} --log {log:q}"
 
 
-rule run_ldos:
-    """LDOS of one snapshot: a non-SCF run with Gaussian smearing, then pp.x."""
-    input:
-        module=script("run_ldos"),
-        structure=f"{RESULTS}/structures/{{snapshot}}.extxyz",
-        scratch=f"{RESULTS}/reference/{{snapshot}}/scf",
-        pseudopotentials=PSEUDOPOTENTIALS,
-    output:
-        temp(directory(f"{RESULTS}/reference/{{snapshot}}/ldos")),
-    log:
-        f"{RESULTS}/logs/run_ldos/{{snapshot}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/run_ldos/{{snapshot}}.tsv"
-    conda:
-        "../envs/reference.yaml"
-    threads: STUDY.dft.ranks
-    resources:
-        **ESPRESSO_MPI,
-        launcher=STUDY.dft.launcher,
-        tasks=STUDY.dft.ranks,
-        cpus_per_task=1,
-        mem_mb_per_cpu=growing(4000),
-        runtime=growing(480),
-    params:
-        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
-        settings=STUDY.dft.without("launcher", "ranks"),
-        ldos=STUDY.ldos.without(),
-        version=VERSIONS["reference"],
-    shell:
-        "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
-        " --scf {input.scratch:q} --settings {params.settings:q} --ldos {params.ldos:q}"
-        " --launcher {resources.launcher:q} --ranks {resources.tasks} --output {output:q}"
-        " --memory-MB {resources.mem_mb_per_cpu} --log {log:q}"
+# Only with the reference backend: otherwise collect_reference computes the LDOS from the SCF's own states.
+if STUDY.ldos.backend == "espresso":
 
-
-rule run_density:
-    """Electronic density of one snapshot with pp.x."""
-    input:
-        module=script("run_density"),
-        scratch=f"{RESULTS}/reference/{{snapshot}}/scf",
-    output:
-        temp(f"{RESULTS}/reference/{{snapshot}}/density.cube"),
-    log:
-        f"{RESULTS}/logs/run_density/{{snapshot}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/run_density/{{snapshot}}.tsv"
-    conda:
-        "../envs/reference.yaml"
-    threads: STUDY.dft.ranks
-    resources:
-        **ESPRESSO_MPI,
-        launcher=STUDY.dft.launcher,
-        tasks=STUDY.dft.ranks,
-        cpus_per_task=1,
-        mem_mb_per_cpu=growing(4000),
-        runtime=growing(60),
-    params:
-        version=VERSIONS["reference"],
-    shell:
-        "python {input.module:q} --scf {input.scratch:q} --launcher {resources.launcher:q}"
-        " --ranks {resources.tasks} --output {output:q}"
-        " --memory-MB {resources.mem_mb_per_cpu} --log {log:q}"
+    rule run_ldos:
+        """LDOS of one snapshot: a non-SCF run with Gaussian smearing, then pp.x."""
+        input:
+            module=script("run_ldos"),
+            structure=f"{RESULTS}/structures/{{snapshot}}.extxyz",
+            scratch=f"{RESULTS}/reference/{{snapshot}}/scf",
+            pseudopotentials=PSEUDOPOTENTIALS,
+        output:
+            temp(directory(f"{RESULTS}/reference/{{snapshot}}/ldos")),
+        log:
+            f"{RESULTS}/logs/run_ldos/{{snapshot}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/run_ldos/{{snapshot}}.tsv"
+        conda:
+            "../envs/reference.yaml"
+        threads: STUDY.dft.ranks
+        resources:
+            **ESPRESSO_MPI,
+            launcher=STUDY.dft.launcher,
+            tasks=STUDY.dft.ranks,
+            cpus_per_task=1,
+            mem_mb_per_cpu=growing(4000),
+            runtime=growing(480),
+        params:
+            pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+            settings=STUDY.dft.without("launcher", "ranks"),
+            ldos=STUDY.ldos.without(),
+            version=VERSIONS["reference"],
+        shell:
+            "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
+            " --scf {input.scratch:q} --settings {params.settings:q} --ldos {params.ldos:q}"
+            " --launcher {resources.launcher:q} --ranks {resources.tasks} --output {output:q}"
+            " --memory-MB {resources.mem_mb_per_cpu} --log {log:q}"
 
 
 rule collect_reference:
@@ -278,8 +252,7 @@ rule collect_reference:
         structure=f"{RESULTS}/structures/{{snapshot}}.extxyz",
         scratch=f"{RESULTS}/reference/{{snapshot}}/scf",
         text=f"{RESULTS}/reference/{{snapshot}}/scf.out",
-        ldos=f"{RESULTS}/reference/{{snapshot}}/ldos",
-        density=f"{RESULTS}/reference/{{snapshot}}/density.cube",
+        cubes=[f"{RESULTS}/reference/{{snapshot}}/ldos"] if STUDY.ldos.backend == "espresso" else [],
         pseudopotentials=PSEUDOPOTENTIALS,
     output:
         f"{RESULTS}/reference/{{snapshot}}.h5",
@@ -296,9 +269,9 @@ rule collect_reference:
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         settings=reference_settings(),
+        cubes=lambda wildcards, input: ["--cubes", *input.cubes] if input.cubes else [],
         version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --scf {input.scratch:q} --scf-text {input.text:q}"
-        " --ldos {input.ldos:q} --density {input.density:q} --settings {params.settings:q}"
-        " {params.pseudopotentials:q} --output {output:q}"
+        " --settings {params.settings:q} {params.cubes:q} {params.pseudopotentials:q} --output {output:q}"
         " --memory-MB {resources.mem_mb} --log {log:q}"

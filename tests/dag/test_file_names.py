@@ -75,6 +75,7 @@ def test_commands_hold_such_names_as_single_words(nasty):
         "pseudopotentials.Be": {"upf": f"{NASTY}.upf", "sha256": 64 * "0"},
         "structure": {"file": f"{NASTY}.xyz"},
         "dft.launcher": launcher,
+        "ldos.backend": "espresso",  # all scripts
     }
     output = nasty.run("--dry-run", "--printshellcmds", "--configfile", nasty.study(changes, name=f"{NASTY}.yaml"))
     commands = [shlex.split(line.removeprefix(COMMAND)) for line in output.splitlines() if line.startswith(COMMAND)]

@@ -22,8 +22,6 @@ pytestmark = [pytest.mark.mpi, pytest.mark.qe]
 STAGES = [
     "run_dft_md",
     "run_scf",
-    "run_ldos",
-    "run_density",
     "collect_reference",
     "compute_descriptors",
     "train_model",

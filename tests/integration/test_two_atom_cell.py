@@ -25,7 +25,7 @@ from nearsight.reference.espresso.collect import collect_variables
 from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
 from nearsight.reference.espresso.ldos import cube_name, run_ldos
 from nearsight.reference.espresso.programs import Launch
-from nearsight.reference.espresso.scf import run_density, run_scf
+from nearsight.reference.espresso.scf import run_scf
 from nearsight.reference.pseudopotential import generate_pseudopotential
 from nearsight.structures.io import write_structure
 
@@ -76,7 +76,6 @@ def runs(two_atoms, tmp_path_factory, repository) -> Path:
     grid = fft_shape(two_atoms.cell.array, DFT.ecutrho_Ry)
     run_scf(two_atoms, grid, pseudopotentials, DFT, TEMPERATURE_K, launch, folder / "scf", folder / "scf.out")
     run_ldos(two_atoms, grid, pseudopotentials, folder / "scf", DFT, LDOS, launch, folder / "ldos")
-    run_density(folder / "scf", launch, folder / "density.cube")
     return folder
 
 
@@ -86,10 +85,10 @@ def variables(two_atoms, runs):
     return collect(two_atoms, runs)
 
 
-def collect(atoms, runs, ldos=LDOS):
-    grid = fft_shape(atoms.cell.array, DFT.ecutrho_Ry)
+def collect(atoms, runs, ldos=LDOS, cubes="ldos"):
+    grid, files = fft_shape(atoms.cell.array, DFT.ecutrho_Ry), {"Be": runs / "Be.upf"}
     return collect_variables(
-        atoms, grid, runs / "scf", runs / "scf.out", runs / "ldos", runs / "density.cube", ldos, TEMPERATURE_K
+        atoms, grid, runs / "scf", runs / "scf.out", files, ldos, TEMPERATURE_K, cubes and runs / cubes
     )
 
 
@@ -115,6 +114,23 @@ def test_density_integrates_to_the_electrons(variables, two_atoms):
     assert integral == pytest.approx(4.0, abs=1e-4)
 
 
+def test_both_backends_agree(variables, two_atoms, runs):
+    """Within what the SCF's own states, of looser diagonalisation than the non-SCF run's, and five digits allow."""
+    one_pass = collect(two_atoms, runs, cubes=None)
+    assert (one_pass["density"] == variables["density"]).all()
+    assert (one_pass["ldos_eigenvalues"] == one_pass["eigenvalues"]).all()
+    assert np.abs(one_pass["ldos"] - variables["ldos"]).max() < 1e-4 * variables["ldos"].max()
+
+
+def test_another_broadening_than_was_asked_for_is_refused(two_atoms, runs, tmp_path):
+    """pp.x broadens by the label of the run that it reads; the sum over the eigenvalues tells."""
+    for path in (runs / "ldos").iterdir():
+        (tmp_path / path.name).write_text(path.read_text().replace("broadening =   0.2000", "broadening =   0.1500"))
+    settings = LdosSettings(**{key: getattr(LDOS, key) for key in LDOS.__dataclass_fields__} | {"broadening_eV": 0.15})
+    with pytest.raises(InputError, match=r"expected an LDOS that sums to the eigenvalues, broadened by 0\.15 eV"):
+        collect(two_atoms, runs, settings, cubes=tmp_path)
+
+
 def test_ldos_sums_to_the_broadened_eigenvalues(variables, two_atoms):
     energies = LDOS.energies_eV[:, None, None]
     kernel = np.exp(-(((energies - variables["ldos_eigenvalues"]) / LDOS.broadening_eV) ** 2))
@@ -134,15 +150,17 @@ def test_forces_are_opposite(variables):
     assert variables["forces"][0] == pytest.approx(-variables["forces"][1], abs=1e-6)
 
 
-def test_the_dataset_of_the_job(two_atoms, runs, variables, repository, tmp_path):
+@pytest.mark.parametrize("backend", ["one_pass", "espresso"])
+def test_the_dataset_of_the_job(two_atoms, runs, variables, repository, tmp_path, backend):
     """collect_reference writes what was collected, with settings and provenance."""
     structure, output = tmp_path / "a $b.extxyz", tmp_path / "a 'b'.h5"
     atoms = two_atoms.copy()
     atoms.info["grid_shape"] = [18, 18, 27]
     write_structure(structure, atoms)
-    settings = {"dft": vars(DFT), "ldos": vars(LDOS), "temperature_K": TEMPERATURE_K}
-    paths = {"structure": structure, "scf": runs / "scf", "scf-text": runs / "scf.out", "ldos": runs / "ldos"}
-    paths |= {"density": runs / "density.cube", "output": output}
+    settings = {"dft": vars(DFT), "ldos": {**vars(LDOS), "backend": backend}, "temperature_K": TEMPERATURE_K}
+    paths = {"structure": structure, "scf": runs / "scf", "scf-text": runs / "scf.out", "output": output}
+    if backend == "espresso":
+        paths["cubes"] = runs / "ldos"
     command = [sys.executable, str(repository / "workflow/scripts/collect_reference.py")]
     command += [text for name, path in paths.items() for text in (f"--{name}", str(path))]
     command += ["--settings", json.dumps(settings), "--pseudopotential", f"Be={runs / 'Be.upf'}"]
@@ -160,7 +178,6 @@ def test_the_dataset_of_the_job(two_atoms, runs, variables, repository, tmp_path
 def test_no_scratch_is_left(runs):
     assert sorted(path.name for path in runs.iterdir()) == [
         "Be.upf",
-        "density.cube",
         "ldos",
         "ldos.out",
         "nscf.out",
@@ -212,8 +229,8 @@ def test_a_truncated_cube_is_refused(two_atoms, runs, tmp_path):
             grid,
             runs / "scf",
             runs / "scf.out",
-            tmp_path,
-            runs / "density.cube",
+            {"Be": runs / "Be.upf"},
             LDOS,
             TEMPERATURE_K,
+            tmp_path,
         )

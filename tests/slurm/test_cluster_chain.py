@@ -16,8 +16,6 @@ JOBS = {
     "make_pseudopotential": 1,
     "run_dft_md": 2,
     "run_scf": 3,
-    "run_ldos": 3,
-    "run_density": 3,
     "collect_reference": 3,
     "compute_descriptors": 2,
     "train_model": 1,
@@ -33,7 +31,7 @@ def test_chain_runs_on_the_cluster(finished, cluster):
     jobs = jobs_of(cluster)
     assert {name: len(found) for name, found in jobs.items()} == JOBS
     assert {job["state"] for found in jobs.values() for job in found} == {"COMPLETED"}
-    assert all(job["cpus"] == "2" for name in ("run_scf", "run_ldos", "compute_descriptors") for job in jobs[name])
+    assert all(job["cpus"] == "2" for name in ("run_scf", "compute_descriptors") for job in jobs[name])
     # all of it once: nothing failed and was tried again
     assert "Trying to restart" not in finished.log.read_text()
     errors = read_json(finished.results / "evaluation/b-0.json")

@@ -10,7 +10,8 @@ from nearsight.grids.plane_waves import fft_shape
 from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
 from nearsight.reference.espresso.ldos import MAX_ENERGIES, check_energies, run_ldos
 from nearsight.reference.espresso.programs import Launch, ProgramError
-from nearsight.reference.espresso.scf import run_density, run_scf
+from nearsight.reference.espresso.save import read_save_density
+from nearsight.reference.espresso.scf import run_scf
 from nearsight.reference.pseudopotential import generate_pseudopotential
 
 SMALL = {"ecutwfc_Ry": 10.0, "ecutrho_Ry": 40.0, "kpoints": [2, 2, 2], "kpoints_shift": [1, 1, 1]}
@@ -58,15 +59,13 @@ def test_a_failed_ldos_run_keeps_the_scf_and_leaves_nothing_else(tmp_path, pseud
         run_ldos(ATOMS, GRID, pseudopotentials, tmp_path / "scf", more_kpoints, LDOS, Launch(), tmp_path / "ldos")
     assert {path.name for path in tmp_path.iterdir()} == before
     run_ldos(ATOMS, GRID, pseudopotentials, tmp_path / "scf", settings, LDOS, Launch(), tmp_path / "ldos")
-    run_density(tmp_path / "scf", Launch(), tmp_path / "density.cube")
-    # neither run writes into the SCF's folder, which others read at the same time
+    # it does not write into the SCF's folder, which others read at the same time
     assert {path.name: path.read_bytes() for path in (tmp_path / "scf").rglob("*") if path.is_file()} == save
 
 
 def test_an_scf_folder_that_is_not_whole(tmp_path):
     with pytest.raises(InputError, match=r"data-file-schema\.xml: expected a file of the SCF run, found none"):
-        run_density(tmp_path / "scf", Launch(), tmp_path / "density.cube")
-    assert list(tmp_path.iterdir()) == []
+        read_save_density(tmp_path / "scf", GRID)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ FIELDS = {
     "dos": Field(("energy",), "1/eV", "density of states, summed over spin"),
     "eigenvalues": Field(("kpoint", "band"), "eV", "Kohn-Sham eigenvalues of the SCF run"),
     "ldos_eigenvalues": Field(
-        ("kpoint", "band"), "eV", "Kohn-Sham eigenvalues of the non-SCF run that the LDOS comes from"
+        ("kpoint", "band"), "eV", "Kohn-Sham eigenvalues that the LDOS comes from: the SCF's, or pp.x's non-SCF run's"
     ),
     "kpoint_weights": Field(("kpoint",), "1", "weights of the k-points; their sum is 2 (spin)"),
     # Quantum ESPRESSO's own numbers

@@ -43,9 +43,6 @@ PW_FIELDS = 40
 #: pw.x with its libraries, as measured.
 PW_PROCESS_BYTES = 34 << 20
 
-#: Complex fields on the dense grid in pp.x: density, potentials, the whole field on its first rank and its copies.
-PP_FIELDS = 12
-
 #: A cube file while it is read, per number: its text three times (13 bytes), a Python string, a float.
 CUBE_BYTES = 130
 
@@ -113,19 +110,17 @@ def gathering_bytes(tile_points: int, batches: int) -> float:
     return INFERENCE_PROCESS_BYTES + 32 * tile_points + batches * HDF5_CACHE_BYTES
 
 
-def reference_bytes(points: int, energies: int) -> float:
-    """Memory of collect_reference: the LDOS in float32 with one plane's copies, and one cube file as text."""
-    return PROCESS_BYTES + points * (CUBE_BYTES + 4 * energies + 8)
+def reference_bytes(points: int, energies: int, work_bytes: int) -> float:
+    """Memory of collect_reference: the LDOS in float32 with one plane's copies, and one cube file as text.
+
+    work_bytes: bound on the states at once where it computes the LDOS (0 where pp.x did).
+    """
+    return PROCESS_BYTES + points * (CUBE_BYTES + 4 * energies + 8) + work_bytes
 
 
 def evaluation_bytes(points: int, energies: int) -> float:
     """Memory of evaluate_prediction: the LDOS of prediction and reference in float32, differences in float64."""
     return PROCESS_BYTES + points * (24 * energies + 32)
-
-
-def density_bytes(points: int) -> float:
-    """Memory of run_density: pp.x, which holds some fields on its first rank, then its cube file as text."""
-    return PROCESS_BYTES + max(PW_PROCESS_BYTES + 16 * PP_FIELDS * points, CUBE_BYTES * points)
 
 
 def dft_bytes(

@@ -7,7 +7,7 @@ job parses it again.
 
 STAGES = {
     "structures": 1,
-    "reference": 1,
+    "reference": 2,
     "descriptors": 2,
     "training": 3,
     "inference": 3,

@@ -12,6 +12,7 @@ from nearsight.memory import check_memory, reference_bytes
 from nearsight.provenance import collect_provenance
 from nearsight.reference.espresso.collect import collect_variables, elements_of
 from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
+from nearsight.reference.espresso.one_pass import WORK_BYTES
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.espresso.programs import version_of
 from nearsight.reference.pseudopotential import read_headers
@@ -27,8 +28,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--structure", type=Path, required=True, help="the snapshot (extended XYZ)")
     parser.add_argument("--scf", type=Path, required=True, help="folder that run_scf made")
     parser.add_argument("--scf-text", type=Path, required=True, help="output of pw.x that run_scf made")
-    parser.add_argument("--ldos", type=Path, required=True, help="folder that run_ldos made")
-    parser.add_argument("--density", type=Path, required=True, help="cube file that run_density made")
+    parser.add_argument("--cubes", type=Path, help="folder that run_ldos made, with ldos.backend espresso")
     parser.add_argument(
         "--settings", type=parse_settings, required=True, help="dft, ldos and temperature_K of the runs, as JSON"
     )
@@ -46,7 +46,13 @@ def main(arguments: argparse.Namespace) -> None:
     grid = grid_of(atoms, arguments.structure)
     DftSettings.read(arguments.settings["dft"], "dft")
     ldos = LdosSettings.read(arguments.settings["ldos"], "ldos")
-    check_memory("collect_reference", reference_bytes(prod(grid), ldos.count), arguments.memory_MB)
+    if (ldos.backend == "espresso") != (arguments.cubes is not None):
+        raise InputError(f"--cubes: expected it with ldos.backend espresso and not otherwise, got {ldos.backend}.")
+    check_memory(
+        "collect_reference",
+        reference_bytes(prod(grid), ldos.count, 0 if arguments.cubes else WORK_BYTES),
+        arguments.memory_MB,
+    )
     pseudopotentials = pseudopotentials_of(arguments)
     elements = elements_of(atoms)
     headers = read_headers(elements, pseudopotentials)
@@ -55,10 +61,10 @@ def main(arguments: argparse.Namespace) -> None:
         grid,
         arguments.scf,
         arguments.scf_text,
-        arguments.ldos,
-        arguments.density,
+        pseudopotentials,
         ldos,
         arguments.settings["temperature_K"],
+        arguments.cubes,
     )
     settings = {
         **arguments.settings,

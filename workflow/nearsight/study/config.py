@@ -251,6 +251,11 @@ class Ldos(Section):
         gt=0,
         le=10,
     )
+    backend: Literal["one_pass", "espresso"] = _key(
+        "what computes it: one pass over the SCF's wave functions; or, slow, a non-SCF run and pp.x as the reference",
+        "a backend",
+        default="one_pass",
+    )
 
 
 class Descriptors(Section):

@@ -1,7 +1,7 @@
 """One snapshot's reference data, from Quantum ESPRESSO's files to the variables of a dataset."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,23 @@ from nearsight import units
 from nearsight.datasets import variables_of_atoms
 from nearsight.errors import InputError
 from nearsight.files import read_regular
+from nearsight.grids.energies import EnergyGrid
 from nearsight.jobs import show_progress
+from nearsight.ldos import dos_from_ldos
 from nearsight.reference.espresso.cube import Cube, read_cube
 from nearsight.reference.espresso.inputs import LdosSettings
 from nearsight.reference.espresso.ldos import check_cube_energy, cube_name
+from nearsight.reference.espresso.one_pass import compute_ldos, gaussian
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
+from nearsight.reference.espresso.save import read_save_density
 
 logger = logging.getLogger("nearsight")
 
-#: Largest deviation of an integral of the LDOS or the density that counts as rounding of the cube files.
-ELECTRONS_TOLERANCE = 1e-4
+#: Largest error of the density's integral, relative.
+ELECTRONS_TOLERANCE = 1e-6
+
+#: Largest error of ∫ d(ε, r) d³r against the broadened eigenvalues, relative to its maximum.
+DOS_TOLERANCE = 1e-5
 
 #: Bytes of the largest text of pw.x that is read: that of an SCF of thousands of atoms has some MB.
 LARGEST_TEXT = 256 << 20
@@ -32,14 +39,15 @@ def collect_variables(
     grid: Sequence[int],
     scf: str | Path,
     scf_text: str | Path,
-    ldos_folder: str | Path,
-    density: str | Path,
+    pseudopotentials: Mapping[str, Path],
     ldos: LdosSettings,
     temperature_K: float,
+    cubes: str | Path | None = None,
 ) -> dict[str, np.ndarray | float]:
     """All variables of a snapshot dataset by the names of `fields.FIELDS`, in eV and Å.
 
-    Every file is checked against the structure and the settings, the energy window against the eigenvalues.
+    cubes: folder that run_ldos made, if pp.x computed the LDOS; without it, it is computed here. Every file is checked
+    against the structure and the settings, the energy window against the eigenvalues, the LDOS against their DOS.
     Raises InputError where they do not fit together.
     """
     result = read_electronic_structure(xml_of(scf))
@@ -49,27 +57,25 @@ def collect_variables(
         raise InputError(f"{xml_of(scf)}: expected the grid {tuple(grid)} of the structure, got {result.grid}.")
     if result.forces is None or not result.energies:
         raise InputError(f"{xml_of(scf)}: expected energies and forces of an SCF run, found none. Run run_scf again.")
-    nscf_path = Path(ldos_folder) / "nscf.xml"
-    nscf = read_electronic_structure(nscf_path)
-    _check_atoms(nscf.atoms, atoms, nscf_path, 1e-6)
-    if nscf.eigenvalues.shape != result.eigenvalues.shape or not np.allclose(nscf.weights, result.weights):
-        raise InputError(
-            f"{nscf_path}: expected the SCF's k-points and bands {result.eigenvalues.shape}, "
-            f"got {nscf.eigenvalues.shape}. Run run_ldos again."
-        )
-    check_energy_window(result, nscf, ldos, temperature_K)
-    field = read_density(density, atoms, result.grid, result.electrons)
-    spectrum = read_ldos(ldos_folder, atoms, result.grid, ldos)
-    voxel = atoms.get_volume() / np.prod(result.grid)
+    states = result if cubes is None else _read_nscf(Path(cubes) / "nscf.xml", result, atoms)
+    check_energy_window(result, states, ldos, temperature_K)
+    density = read_save_density(scf, result.grid)
+    _check_electrons(density, result, scf)
+    if cubes is None:
+        spectrum = compute_ldos(scf, pseudopotentials, EnergyGrid.from_energies(ldos.energies_eV), ldos.broadening_eV)
+    else:
+        spectrum = read_ldos(cubes, atoms, result.grid, ldos)
+    dos = dos_from_ldos(spectrum, result.atoms.get_volume() / density.size)
+    _check_dos(dos, states, ldos, scf if cubes is None else cubes)
     return {
         **variables_of_atoms(atoms),
         "forces": result.forces,
-        "density": field,
+        "density": density,
         "ldos": spectrum,
         "energy": ldos.energies_eV,
-        "dos": spectrum.sum(axis=(0, 1, 2), dtype=np.float64) * voxel,
+        "dos": dos,
         "eigenvalues": result.eigenvalues,
-        "ldos_eigenvalues": nscf.eigenvalues,
+        "ldos_eigenvalues": states.eigenvalues,
         "kpoint_weights": result.weights,
         "fermi_energy": result.fermi_energy,
         "electrons": result.electrons,
@@ -78,17 +84,38 @@ def collect_variables(
     }
 
 
-def read_density(path: str | Path, atoms: Atoms, grid: tuple[int, int, int], electrons: float) -> np.ndarray:
-    """Density of shape `grid` in 1/Å³ from pp.x's cube file; it must integrate to the number of electrons."""
-    cube = read_cube(path)
-    _check_cube(cube, atoms, grid, path)
-    density = cube.values / units.BOHR_A**3
-    found = density.sum() * atoms.get_volume() / density.size
-    if abs(found - electrons) > ELECTRONS_TOLERANCE * electrons:
+def _read_nscf(path: Path, scf: ElectronicStructure, atoms: Atoms) -> ElectronicStructure:
+    """The non-SCF run that pp.x read; it must have the SCF's structure, k-points and bands."""
+    nscf = read_electronic_structure(path)
+    _check_atoms(nscf.atoms, atoms, path, 1e-6)
+    if nscf.eigenvalues.shape != scf.eigenvalues.shape or not np.allclose(nscf.weights, scf.weights):
         raise InputError(
-            f"{path}: expected a density of {electrons:g} electrons, got {found:.6f}. Run run_density again."
+            f"{path}: expected the SCF's k-points and bands {scf.eigenvalues.shape}, "
+            f"got {nscf.eigenvalues.shape}. Run run_ldos again."
         )
-    return density
+    return nscf
+
+
+def _check_electrons(density: np.ndarray, scf: ElectronicStructure, path: str | Path) -> None:
+    """Raise InputError unless the density integrates to the number of electrons."""
+    found = density.mean() * scf.atoms.get_volume()
+    if abs(found - scf.electrons) > ELECTRONS_TOLERANCE * scf.electrons:
+        raise InputError(
+            f"{path}: expected a density of {scf.electrons:g} electrons, got {found:.6f}. Run run_scf again."
+        )
+
+
+def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: LdosSettings, path: str | Path) -> None:
+    """Raise InputError unless the LDOS sums to the broadened eigenvalues: pp.x may have broadened in another way."""
+    spread = gaussian(ldos.energies_eV[:, None, None] - states.eigenvalues, ldos.broadening_eV)
+    expected = np.einsum("ekb,k->e", spread, states.weights)
+    error = np.abs(dos - expected).max() / expected.max()
+    logger.info("DOS: %.1e of its maximum from the broadened eigenvalues", error)
+    if not error < DOS_TOLERANCE:
+        raise InputError(
+            f"{path}: expected an LDOS that sums to the eigenvalues, broadened by {ldos.broadening_eV:g} eV, to "
+            f"{DOS_TOLERANCE:g} of the maximum, got one that is {error:.1e} off. Run the jobs of this snapshot again."
+        )
 
 
 def read_ldos(folder: str | Path, atoms: Atoms, grid: tuple[int, int, int], ldos: LdosSettings) -> np.ndarray:

@@ -80,6 +80,7 @@ class LdosSettings(Settings):
     energy_max_eV: float
     spacing_eV: float
     broadening_eV: float
+    backend: str = "one_pass"
 
     @property
     def count(self) -> int:

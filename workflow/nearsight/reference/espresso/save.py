@@ -8,37 +8,35 @@ import scipy.fft
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.files import read_regular
+from nearsight.reference.espresso.hdf5_numbers import locate_numbers, says_gamma_only
 from nearsight.reference.espresso.workspace import require_save
 
 #: Bytes of the largest density that is read: 28 for each plane wave.
 LARGEST_DENSITY = 16 << 30
 
-NO_HDF5 = (
-    "A Quantum ESPRESSO built with HDF5 writes charge-density.hdf5, which is not read; take run_density's cube file."
-)
+ADVICE = "Run run_scf again."
 
 
 def read_save_density(scf: str | Path, grid: tuple[int, int, int]) -> np.ndarray:
     """Valence density of shape `grid` in 1/Å³ from the save folder of an SCF run, in double precision.
 
-    The file charge-density.dat lists Miller indices and n(G) in 1/bohr³, of one half of the sphere if the run used
-    Γ alone. Raises InputError where the file is missing, damaged, spin-polarised, or does not fit on the grid.
+    The file charge-density.dat (.hdf5 from a Quantum ESPRESSO with HDF5) lists Miller indices and n(G) in 1/bohr³, of
+    one half of the sphere if the run used Γ alone. Raises InputError where the file is missing, damaged,
+    spin-polarised, or does not fit on the grid.
     """
     path = require_save(scf) / "charge-density.dat"
-    content = read_regular(path, "the density in Fortran's binary format", NO_HDF5, LARGEST_DENSITY)
+    if not path.exists():
+        path = path.with_suffix(".hdf5")
     try:
-        header, _, miller, values, *_ = fortran_records(content)  # the second: reciprocal lattice vectors
-        gamma_only, count, spins = np.frombuffer(header, np.int32).tolist()
-        miller = np.frombuffer(miller, np.int32).reshape(count, 3).astype(np.int64)
-        values = np.frombuffer(values, np.complex128)
-    except ValueError as error:
-        raise InputError(f"{path}: expected Quantum ESPRESSO's density, got {error}. Run run_scf again.") from None
+        gamma_only, spins, miller, values = (_read_binary if path.suffix == ".dat" else _read_hdf5)(path)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: expected Quantum ESPRESSO's density, got {error}. {ADVICE}") from None
+    count = len(miller)
     if spins != 1 or values.shape != (count,):
         raise InputError(f"{path}: expected {count} coefficients without spin, got {values.size} and {spins} spins.")
     if not units.are_finite(values.view(np.float64)):
         raise InputError(
-            f"{path}: expected finite coefficients, got NaN, infinity, or one beyond {units.LARGEST_NUMBER:g}. "
-            "Run run_scf again."
+            f"{path}: expected finite coefficients, got NaN, infinity, or one beyond {units.LARGEST_NUMBER:g}. {ADVICE}"
         )
     if count < 1 or (2 * np.abs(miller).max(axis=0) >= np.array(grid)).any():
         raise InputError(
@@ -50,6 +48,23 @@ def read_save_density(scf: str | Path, grid: tuple[int, int, int]) -> np.ndarray
         coefficients[tuple(-miller.T)] = values.conj()
     coefficients[tuple(miller.T)] = values
     return scipy.fft.ifftn(coefficients, norm="forward").real / units.BOHR_A**3
+
+
+def _read_binary(path: Path) -> tuple[bool, int, np.ndarray, np.ndarray]:
+    """Γ alone or not, number of spins, Miller indices, n(G). Raises ValueError where they are not in the file."""
+    content = read_regular(path, "the density in Fortran's binary format", ADVICE, LARGEST_DENSITY)
+    header, _, miller, values, *_ = fortran_records(content)  # the second: reciprocal lattice vectors
+    gamma_only, count, spins = np.frombuffer(header, np.int32).tolist()
+    miller = np.frombuffer(miller, np.int32).reshape(count, 3).astype(np.int64)
+    return bool(gamma_only), spins, miller, np.frombuffer(values, np.complex128)
+
+
+def _read_hdf5(path: Path) -> tuple[bool, int, np.ndarray, np.ndarray]:
+    """The same from the format of a Quantum ESPRESSO with HDF5."""
+    attributes, arrays = locate_numbers(path)
+    miller = arrays["MillerIndices"].read(path, "<i4").reshape(-1, 3).astype(np.int64)
+    values = arrays["rhotot_g"].read(path, "<f8").reshape(-1, 2).view(np.complex128).ravel()
+    return says_gamma_only(attributes), int(attributes["nspin"]), miller, values
 
 
 def fortran_records(content: bytes) -> list[memoryview]:

@@ -1,19 +1,17 @@
-"""Self-consistent field, density: the runs behind the reference data."""
+"""Self-consistent field: the run behind the reference data."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ase import Atoms
 
 from nearsight.errors import InputError
-from nearsight.files import write_text, write_whole
-from nearsight.reference.espresso.cube import read_cube
+from nearsight.files import write_text
 from nearsight.reference.espresso.inputs import DftSettings, fermi_smearing, pw_input
 from nearsight.reference.espresso.outputs import check_convergence
 from nearsight.reference.espresso.programs import Launch, run_program
-from nearsight.reference.espresso.workspace import PREFIX, SAVE, require_save, scratch_folder, whole_folder
+from nearsight.reference.espresso.workspace import whole_folder
 from nearsight.reference.pseudopotential import place_pseudopotentials
 
 logger = logging.getLogger("nearsight")
@@ -59,26 +57,6 @@ def run_scf(
         )
         write_text(Path(output_text).with_suffix(".in"), text)
         write_text(output_text, output)
-
-
-def run_density(scf: str | Path, launch: Launch, output: str | Path) -> None:
-    """Write the electronic density of an SCF run as a cube file, in 1/bohr³ as pp.x does."""
-    save = require_save(scf)
-    with scratch_folder(output) as folder:
-        # a link, since the density needs none of the SCF's files changed; pp.x's own files stay in the scratch
-        os.symlink(save.resolve(), folder / SAVE)
-        run_program(
-            "pp.x",
-            f"&inputpp\n  prefix = '{PREFIX}'\n  outdir = '.'\n  filplot = 'density'\n  plot_num = 0\n/\n"
-            "&plot\n  iflag = 3\n  output_format = 6\n  fileout = 'density.cube'\n/\n",
-            folder,
-            launch,
-            "pp",
-        )
-        product = folder / "density.cube"
-        read_cube(product)
-        with write_whole(output) as path:
-            os.replace(product, path)
 
 
 def cutoffs(settings: DftSettings, grid: Sequence[int]) -> dict[str, object]:

@@ -11,12 +11,9 @@ import numpy as np
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.files import open_regular
+from nearsight.reference.espresso.hdf5_numbers import LARGEST_FILE, locate_numbers, says_gamma_only
 from nearsight.reference.espresso.outputs import ElectronicStructure
-from nearsight.reference.espresso.wavefunctions_hdf5 import locate_numbers
 from nearsight.reference.espresso.workspace import require_save
-
-#: Bytes of the largest file of wave functions that is read, of one k-point.
-LARGEST_FILE = 1 << 42
 
 #: Largest difference of a k-point or lattice from the run's, relative, that rounding in its XML explains.
 ROUNDING = 1e-8
@@ -156,14 +153,11 @@ def _read_hdf5(path: Path) -> _Contents:
     try:
         attributes, arrays = locate_numbers(path)
         miller, coefficients = arrays["MillerIndices"], arrays["evc"]
-        with _open(path) as handle:
-            handle.seek(miller.first)
-            indices = np.frombuffer(handle.read(4 * miller.shape[0] * 3), np.int32).reshape(-1, 3).astype(np.int64)
         names = ("xk", "bg1", "bg2", "bg3", "scale_factor")
         numbers = {name: np.array(attributes[name], dtype=float) for name in names}
         bands, waves, polarisations = (int(attributes[name]) for name in ("nbnd", "igwx", "npol"))
-        shapes = (miller.shape, miller.dtype, coefficients.shape, coefficients.dtype)
-        if shapes != ((waves, 3), "<i4", (bands, 2 * waves * polarisations), "<f8") or min(bands, waves) < 1:
+        shapes = (miller.shape, coefficients.shape, coefficients.dtype)
+        if shapes != ((waves, 3), (bands, 2 * waves * polarisations), "<f8") or min(bands, waves) < 1:
             raise ValueError(f"arrays of {miller.shape} and {coefficients.shape} for {bands} bands of {waves} waves")
         if not all(units.are_finite(values) for values in numbers.values()):
             raise ValueError("a k-point or lattice that is no finite number")
@@ -171,12 +165,12 @@ def _read_hdf5(path: Path) -> _Contents:
             int(attributes["ik"]),
             numbers["xk"].reshape(3),
             int(attributes["ispin"]),
-            str(attributes["gamma_only"]).strip().upper() == ".TRUE.",
+            says_gamma_only(attributes),
             float(numbers["scale_factor"]),
             polarisations,
             bands,
             np.array([numbers["bg1"], numbers["bg2"], numbers["bg3"]]).reshape(3, 3),
-            indices,
+            miller.read(path, "<i4").astype(np.int64),
             coefficients.first,
             16 * waves * polarisations,
         )

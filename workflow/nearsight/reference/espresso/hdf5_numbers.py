@@ -14,7 +14,11 @@ import h5py
 import numpy as np
 
 from nearsight.errors import InputError
+from nearsight.files import open_regular
 from nearsight.hdf5 import look, look_apart
+
+#: Bytes of the largest file that is read.
+LARGEST_FILE = 1 << 42
 
 #: Bytes of the largest attribute: three numbers, or a sentence about the data.
 LARGEST_ATTRIBUTE = 1024
@@ -27,6 +31,15 @@ class Array:
     first: int
     shape: tuple[int, ...]
     dtype: str
+
+    def read(self, path: str | Path, dtype: str) -> np.ndarray:
+        """All its numbers, which must be of this type (else ValueError), shape as in the file."""
+        if self.dtype != dtype:
+            raise ValueError(f"numbers of type {self.dtype}")
+        with open_regular(path, "Quantum ESPRESSO's HDF5 file", "Run run_scf again.", LARGEST_FILE) as handle:
+            handle.seek(self.first)
+            content = handle.read(prod(self.shape) * np.dtype(dtype).itemsize)
+        return np.frombuffer(content, dtype).reshape(self.shape)
 
 
 def locate_numbers(path: str | Path) -> tuple[dict[str, object], dict[str, Array]]:
@@ -43,6 +56,11 @@ def locate_numbers(path: str | Path) -> tuple[dict[str, object], dict[str, Array
     return found["attributes"], arrays
 
 
+def says_gamma_only(attributes: dict[str, object]) -> bool:
+    """Whether a file is of a run with Γ alone, which is a Fortran word."""
+    return str(attributes["gamma_only"]).strip().upper() == ".TRUE."
+
+
 def _inspect(path: str) -> str:
     attributes, arrays = {}, {}
     with h5py.File(path, "r") as file:
@@ -51,7 +69,7 @@ def _inspect(path: str) -> str:
             array = file[name]
             first = array.id.get_offset() if isinstance(array, h5py.Dataset) else None
             kind = next((kind for kind in ("<i4", "<f8") if array.dtype == np.dtype(kind)), None)
-            if first is None or kind is None or array.external or len(array.shape) != 2:
+            if first is None or kind is None or array.external or not array.shape:
                 raise InputError(f"{path}: {name}: expected plain numbers in one piece, got others.")
             arrays[name] = (first, array.shape, kind)
             holders.append(array)
