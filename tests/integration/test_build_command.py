@@ -47,12 +47,42 @@ def test_structure_of_a_file(tmp_path):
     ("options", "message"),
     [
         (["--element", "Be"], "expected --density-g-cm3"),
-        ([*LATTICE, "--repeat", "0", "1", "1"], "--repeat: expected three whole numbers"),
+        (["--element", "Xx"], "argument --element: expected the symbol of an element"),
+        ([*LATTICE[:3], "inf", *LATTICE[4:]], "argument --density-g-cm3: expected a number from 0.001 to 100"),
+        ([*LATTICE[:3], "nan", *LATTICE[4:]], "argument --density-g-cm3: expected"),
+        ([*LATTICE, "--repeat", "0", "1", "1"], "argument --repeat: expected a whole number from 1 to 10000, got '0'"),
+        ([*LATTICE, "--repeat", "1000", "1000", "1000"], "4,000,000,000 atoms, which"),
+        ([*LATTICE, "--md-repeat", "1000", "1000", "1000", "--md-steps", "1"], "4,000,000,000 atoms, which"),
+        ([*LATTICE, "--md-steps", "-3"], "argument --md-steps: expected"),
+        ([*LATTICE, "--md-steps", "2", "--temperature-K", "nan"], "argument --temperature-K: expected"),
+        ([*LATTICE, "--md-steps", "2", "--seed", "-7"], "argument --seed: expected"),
+        ([*LATTICE, "--md-steps", "2", "--pair-commands", "none.in"], "none.in: expected a file of LAMMPS commands"),
+        ([*LATTICE, "--md-steps", "2", "--pair-commands", "empty.in"], "found no pair_style"),
+        ([*LATTICE, "--md-steps", "2", "--md-repeat", "4", "3", "3", "--pair-commands", "bad.in"], "LAMMPS: expected"),
         ([*LATTICE, "--stacking-fault", "0"], "at least 6 layers"),
         ([*LATTICE, "--displacement-A", "5"], "overlap"),
+        (["--structure", "empty.in"], "expected a structure"),
     ],
 )
-def test_bad_input(tmp_path, capsys, options, message):
-    assert main(["build", str(tmp_path / "b.extxyz"), *options]) == 1
+def test_bad_input(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.in").write_text("\n")
+    (tmp_path / "bad.in").write_text("pair_style lj/cut 8.0\npair_coeff 1 Be wrong\n")
+    before = sorted(tmp_path.iterdir())
+    try:
+        status = main(["build", str(tmp_path / "b.extxyz"), *options])
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status in (1, 2)
     assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_input_is_never_written_over(tmp_path, capsys):
+    path = tmp_path / "a.extxyz"
+    write_structure(path, bulk("Al", cubic=True))
+    before = path.read_bytes()
+    for source in (path, f"{path}@0"):
+        assert main(["build", str(path), "--structure", str(source), "--repeat", "1", "1", "2"]) == 1
+        assert "expected another file to write than the one that is read" in capsys.readouterr().err
+    assert path.read_bytes() == before

@@ -31,6 +31,7 @@ from nearsight.model.bundle import save_bundle
 
 DESCRIPTORS = {"twojmax": 4, "cutoff_A": 4.0}
 SHAPE = (12, 12, 18)
+ACCEPT = "--accept-extrapolation"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,17 @@ def structure(atoms, tmp_path_factory):
 def run(model, structure, folder, *options):
     grid = map(str, SHAPE)
     return main(
-        ["predict", str(model), str(structure), "--out", str(folder), "--accept-unfit", "--grid", *grid, *options]
+        [
+            "predict",
+            str(model),
+            str(structure),
+            "--out",
+            str(folder),
+            ACCEPT,
+            "--grid",
+            *grid,
+            *options,
+        ]
     )
 
 
@@ -75,7 +86,7 @@ def predicted(model, structure, tmp_path_factory):
 def test_everything_is_written(predicted):
     assert {path.name for path in predicted.iterdir()} == {
         *("prediction.h5", "dos.csv", "observables.json", "energies.json", "ldos.h5", "plan.json", "structure.extxyz"),
-        "Be.upf",
+        *("Be.upf", "request.json"),
     }
     energies = read_json(predicted / "energies.json")
     terms = energies["energies_eV"]
@@ -102,17 +113,127 @@ def test_ldos_of_a_region(model, structure, predicted, tmp_path):
         assert settings_of(part)["region"] == [[2, 5], [0, 12], [7, 8]]
 
 
-@pytest.mark.parametrize("region", ["1:2", "a:b,0:1,0:1", "0:1,0:1,0:99"])
-def test_bad_region(model, structure, tmp_path, capsys, region):
-    assert run(model, structure, tmp_path, "--ldos", region) == 1
-    assert "expected" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())  # refused before any work
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ldos", "1:2"], "argument --ldos: expected grid points as in"),
+        (["--ldos", "a:b,0:1,0:1"], "argument --ldos: expected grid points as in"),
+        (["--ldos", "3:3,0:3,0:3"], "argument --ldos: expected grid points as in"),
+        (["--ldos", "3:2,0:3,0:3"], "argument --ldos: expected grid points as in"),
+        (["--ldos", "0:1,0:1,0:99"], "expected"),
+        (["--threads", "0"], "argument --threads: expected a whole number from 1 to 1024, got '0'"),
+        (["--memory-GiB", "nan"], "argument --memory-GiB: expected a number from 0.01 to 1e+06 GiB, got 'nan'"),
+        (["--memory-GiB", "inf"], "argument --memory-GiB: expected"),
+        (["--temperature-K", "-300"], "argument --temperature-K: expected a number from 1 to 1e+06 K"),
+        (["--temperature-K", "20000"], "expected a Fermi function that ends in the model's energy window"),
+        (["--grid", "-3", "20", "20"], "argument --grid: expected a whole number from 1 to 100000, got '-3'"),
+        (["--grid", "0", "0", "0"], "argument --grid: expected a whole number from 1 to 100000, got '0'"),
+        (["--grid", "5", "5", "5"], "expected a grid of about"),
+        (["--grid", "2000", "2000", "2000"], "compute_energies: expected to need about 208.17 GB of memory"),
+        (["--grid", "500", "500", "500"], "GB"),
+    ],
+)
+def test_refused_before_any_work(model, structure, tmp_path, capsys, monkeypatch, options, message):
+    """Neither a pre-pass nor a file for what cannot be computed."""
+    from nearsight.inference import run as prediction
+
+    if options[:2] == ["--grid", "500"]:  # 125 million points: 5 GB on disk
+        monkeypatch.setattr(prediction, "DISK_BYTES_PER_POINT", 10**9)
+        message = "expected 125000000.00 GB of free disk"
+    if options[0] != "--temperature-K":
+        monkeypatch.setattr(prediction, "make_plan", lambda *_, **__: pytest.fail("it began"))
+    try:
+        status = run(model, structure, tmp_path / "out", *options)
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_costs_are_said_first(model, structure, predicted, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        assert run(model, structure, tmp_path / "out") == 0
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "grid: 12 x 12 x 18, 2.59e+03 points; 2 atoms"
+    for start in ("memory: about", "disk: about 0.00 GB at the most", "time: about"):
+        assert any(line.startswith(start) for line in lines), lines
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_folder_of_other_files_is_never_touched(model, structure, tmp_path, capsys):
+    """The user's own structure, with momenta, in the folder that is named for the results."""
+    atoms = ase.io.read(structure)
+    atoms.set_velocities(np.ones((2, 3)))
+    ase.io.write(tmp_path / "structure.extxyz", atoms)
+    before = files_of(tmp_path)
+    for options in ([], ["--overwrite"], ["--temperature-K", "20000"]):
+        assert run(model, tmp_path / "structure.extxyz", tmp_path, *options) == 1
+        assert "expected a folder of its own for the results" in capsys.readouterr().err
+        assert run(model, structure, tmp_path, *options) == 1
+        assert "expected a new or empty folder" in capsys.readouterr().err
+        assert files_of(tmp_path) == before
+    assert run(model, structure, tmp_path / "structure.extxyz") == 1
+    assert "expected a folder for the results, got a file" in capsys.readouterr().err
+    assert run(model, structure, model) == 1
+    assert "expected a folder of its own" in capsys.readouterr().err
+
+
+def test_a_folder_of_another_prediction(model, atoms, structure, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(model, structure, out, "--ldos", "0:1,0:1,0:1") == 0
+    assert (out / "ldos.h5").exists()
+    first = files_of(out)
+    # the same again, at another temperature: nothing of the first stays
+    assert run(model, structure, out, "--temperature-K", "1500") == 0
+    assert not (out / "ldos.h5").exists()
+    assert set(files_of(out)) == set(first) - {"ldos.h5"}
+    other = atoms.copy()
+    other.positions[0] += 0.01
+    ase.io.write(tmp_path / "other.extxyz", other)
+    before = files_of(out)
+    assert run(model, tmp_path / "other.extxyz", out) == 1
+    assert "got the prediction of another structure. Name another one with --out, or give --over" in (
+        capsys.readouterr().err
+    )
+    assert files_of(out) == before
+    (out / "notes.txt").write_text("mine")
+    assert run(model, tmp_path / "other.extxyz", out, "--overwrite") == 0
+    assert (out / "notes.txt").read_text() == "mine"
+    assert ase.io.read(out / "structure.extxyz").positions == pytest.approx(other.positions, abs=1e-7)
+    # a result as input
+    assert run(model, out / "structure.extxyz", out) == 1
+    assert "expected a folder of its own" in capsys.readouterr().err
+
+
+def test_left_handed_vectors_change_nothing(model, atoms, structure, predicted, tmp_path):
+    left = atoms.copy()
+    left.set_cell(-left.cell.array)
+    ase.io.write(tmp_path / "left.extxyz", left)
+    assert run(model, tmp_path / "left.extxyz", tmp_path / "out") == 0
+    ours, theirs = (
+        read_json(folder / "energies.json")["energies_eV"]["total"] for folder in (predicted, tmp_path / "out")
+    )
+    assert theirs == pytest.approx(ours, abs=1e-6)
 
 
 @pytest.mark.mpi
 def test_two_ranks_and_two_threads(model, structure, predicted, tmp_path):
     command = [Path(sys.executable).with_name("mpiexec"), "-n", "2", Path(sys.executable).with_name("nearsight")]
-    options = [model, structure, "--out", tmp_path, "--accept-unfit", "--threads", "2", "--grid", *map(str, SHAPE)]
+    options = [
+        model,
+        structure,
+        "--out",
+        tmp_path,
+        ACCEPT,
+        "--threads",
+        "2",
+        "--grid",
+        *map(str, SHAPE),
+    ]
     done = subprocess.run([*command, "predict", *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("total free energy") == 1
@@ -128,7 +249,16 @@ def large(atoms, model, tmp_path_factory):
     grid = [str(4 * n) for n in SHAPE]
     # four tiles and more
     memory = inference_bytes(CHUNK_POINTS + 1000, 14, 91, 128, CHUNK_POINTS, threads=1, keep_ldos=False) / 2**30
-    words = ["predict", model, folder / "be128.extxyz", "--accept-unfit", "--grid", *grid, "--memory-GiB", str(memory)]
+    words = [
+        "predict",
+        model,
+        folder / "be128.extxyz",
+        ACCEPT,
+        "--grid",
+        *grid,
+        "--memory-GiB",
+        str(memory),
+    ]
     command = [Path(sys.executable).with_name("nearsight"), *words]
     subprocess.run([*command, "--out", folder / "whole"], check=True, capture_output=True)
     return command, read_json(folder / "whole/energies.json")["energies_eV"]
@@ -153,29 +283,57 @@ def test_killed_prediction_goes_on(large, tmp_path):
     assert not tiles.exists()
 
 
-def test_prediction_on_a_full_disk(large, small_disk):
+def test_prediction_on_a_disk_that_fills_up(large, small_disk):
     command, expected = large
-    folder = small_disk(3 << 20) / "out"
-    done = subprocess.run([*command, "--out", folder], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "No space left on device" in done.stderr
-    assert "Free space on that disk" in done.stderr
-    assert "Traceback" not in done.stderr
+    disk = small_disk(16 << 20)
+    folder = disk / "out"
+    process = subprocess.Popen([*command, "--out", folder], stderr=subprocess.PIPE, text=True)
+    while not list(folder.glob(".batch-0.tiles/tile-*")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.001)
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(OSError, match="No space left"), open(disk / "other", "wb", buffering=0) as handle:
+        while True:
+            handle.write(bytes(1 << 12))
+    process.send_signal(signal.SIGCONT)
+    message = process.communicate(timeout=600)[1]
+    assert process.returncode == 1
+    assert "No space left on device" in message
+    assert "Free space on that disk" in message
+    assert "Traceback" not in message
     assert not [path for path in folder.iterdir() if path.suffix == ".h5"]
-    small_disk(1 << 30)
+    (disk / "other").unlink()
     done = subprocess.run([*command, "--out", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "tiles are there from an earlier run" in done.stderr
     assert read_json(folder / "energies.json")["energies_eV"] == expected
 
 
+def test_prediction_on_a_disk_that_is_too_small(large, small_disk):
+    command, _ = large
+    folder = small_disk(3 << 20) / "out"
+    done = subprocess.run([*command, "--out", folder], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"out: expected 0\.01 GB of free disk for this grid, got 0\.00 GB", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert not folder.exists()
+
+
 def test_interrupted_prediction_says_so(large, tmp_path):
     command, _ = large
-    process = subprocess.Popen([*command, "--out", tmp_path], stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob(".batch-0.tiles/tile-*")):
+    folder = tmp_path / "out"
+    process = subprocess.Popen(
+        [*command, "--out", folder],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell lets its background jobs ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not list(folder.glob(".batch-0.tiles/tile-*")):
+        assert process.poll() is None, process.stderr.read()
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
-    message = process.communicate(timeout=60)[1]
+    message = process.communicate(timeout=600)[1]
     assert process.returncode == -signal.SIGINT, message
     assert message.endswith("interrupted; what is whole is kept\n")
     assert "Traceback" not in message
@@ -223,7 +381,7 @@ def test_missing_model(structure, tmp_path, capsys):
 
 def test_calculator(model, atoms, predicted):
     calculated = atoms.copy()
-    calculated.calc = nearsight.Calculator(model, accept_unfit=True, shape=SHAPE)
+    calculated.calc = nearsight.Calculator(model, accept_extrapolation=True, shape=SHAPE)
     terms = json.loads((predicted / "energies.json").read_text())["energies_eV"]
     assert calculated.get_potential_energy() == pytest.approx(terms["total"], abs=1e-6)
     assert calculated.get_potential_energy(force_consistent=True) == calculated.get_potential_energy()
@@ -235,6 +393,62 @@ def test_calculator(model, atoms, predicted):
     # the energy of a moved atom is another one, computed anew
     calculated.positions[0, 2] += 0.05
     assert abs(calculated.get_potential_energy() - terms["total"]) > 1e-4
+
+
+def test_calculator_computes_anew(model, atoms):
+    calculated = atoms.copy()
+    calc = calculated.calc = nearsight.Calculator(model, accept_extrapolation=True, shape=SHAPE)
+    energies = [calculated.get_potential_energy()]
+
+    def changed():
+        energies.append(calculated.get_potential_energy())
+        assert energies[-1] not in energies[:-1]
+
+    calc.set(temperature_K=2000.0)
+    changed()
+    calc.temperature_K = 1500.0
+    changed()
+    calc.shape = (14, 14, 20)
+    changed()
+    calc.set(shape=None)
+    calculated.info["grid_shape"] = [15, 15, 24]
+    changed()
+    calculated.info["grid_shape"] = np.array([16, 16, 24])
+    changed()
+    assert calc.set(temperature_K=1500.0) == {}
+    # nothing changed: nothing is computed
+    calc.calculate = None
+    assert calculated.get_potential_energy() == energies[-1]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"shape": (15, 15)}, r"shape: expected three numbers of grid points, got \[15, 15\]"),
+        ({"shape": (15, 15, 0)}, "shape: expected a whole number from 1 to 100000, got 0"),
+        ({"shape": (15, 15, 1.5)}, "shape: expected a whole number"),
+        ({"threads": 0}, "threads: expected a whole number from 1 to 1024, got 0"),
+        ({"threads": True}, "threads: expected a whole number"),
+        ({"temperature_K": float("nan")}, "temperature_K: expected a number from 1 to"),
+        ({"temperature_K": "300"}, "temperature_K: expected a number"),
+        ({"accept_unfit": True}, "expected the parameters model, temperature_K.*got accept_unfit"),
+    ],
+)
+def test_parameters_of_the_calculator(model, parameters, message):
+    with pytest.raises(InputError, match=message):
+        nearsight.Calculator(model, **parameters)
+    calculator = nearsight.Calculator(model)
+    with pytest.raises(InputError, match=message):
+        calculator.set(**parameters)
+
+
+def test_calculator_without_atoms_and_beyond_the_window(model, atoms):
+    with pytest.raises(InputError, match="expected atoms to compute, got none"):
+        nearsight.Calculator(model).calculate()
+    hot = atoms.copy()
+    hot.calc = nearsight.Calculator(model, accept_extrapolation=True, temperature_K=20000.0, shape=SHAPE)
+    with pytest.raises(InputError, match="expected a Fermi function that ends in the model's energy window"):
+        hot.get_potential_energy()
 
 
 def density_of(predicted):

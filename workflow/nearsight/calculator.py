@@ -2,57 +2,97 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 
+from nearsight.errors import InputError
 from nearsight.inference.plan import PredictionSettings
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
+from nearsight.options import GRID, TEMPERATURE, THREADS
+from nearsight.structures.builders import GRID_SHAPE
+
+
+def _parameter(name: str) -> property:
+    """An attribute that is a parameter: a change of it discards the results."""
+    return property(lambda self: self.parameters[name], lambda self, value: self.set(**{name: value}))
 
 
 class Calculator(AseCalculator):
     """Total free energy of a structure by a trained model.
 
     model: folder of a model bundle, or its JSON file; temperature_K: of the electrons (the model's, where left out);
-    threads: of this process; accept_unfit: whether structures far from the training set are computed too; shape: the
-    grid, which by default is the structure's own (`atoms.info["grid_shape"]`) or Quantum ESPRESSO's.
+    threads: of this process; accept_extrapolation: whether structures far from the training set are computed too;
+    shape: the grid, which by default is the structure's own (`atoms.info["grid_shape"]`) or Quantum ESPRESSO's. All are
+    attributes, and parameters of `set`: after a change of one, or of the structure or its grid, all is computed anew.
 
     `energy` is the free energy A = E - TS here, equal to `free_energy`: it is what a model of electrons at a
     temperature gives. Forces and stress are not implemented and raise PropertyNotImplementedError. After a calculation
-    `results` also holds `fermi_level`, and `terms` all energy terms in eV.
+    `results` also holds `fermi_level`, and `terms` all energy terms in eV. Raises InputError for parameters out of
+    range, structures that are no crystals or that the model does not know.
     """
 
     implemented_properties = ("energy", "free_energy")
+    default_parameters = {  # noqa: RUF012 - as ASE has it
+        "model": None,
+        "temperature_K": None,
+        "threads": 1,
+        "accept_extrapolation": False,
+        "shape": None,
+    }
+    model, temperature_K, threads = _parameter("model"), _parameter("temperature_K"), _parameter("threads")
+    accept_extrapolation, shape = _parameter("accept_extrapolation"), _parameter("shape")
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        temperature_K: float | None = None,
-        threads: int = 1,
-        accept_unfit: bool = False,
-        shape: tuple[int, int, int] | None = None,
-    ) -> None:
-        super().__init__()
-        self.files = ModelFiles.find(Path(model))
-        self.temperature_K = temperature_K
-        self.shape = shape
-        self.settings = PredictionSettings(threads=threads, accept_unfit=accept_unfit)
+    def __init__(self, model: str | Path, **parameters: Any) -> None:
         self.terms = None
+        super().__init__(model=model, **parameters)
+
+    def set(self, **parameters: Any) -> dict:
+        """Change parameters and return those that changed. Raises InputError for an unknown or impossible one."""
+        unknown = sorted(set(parameters) - set(self.default_parameters))
+        if unknown:
+            raise InputError(
+                f"Calculator: expected the parameters {', '.join(self.default_parameters)}, got {', '.join(unknown)}."
+            )
+        if "model" in parameters:
+            parameters["model"] = Path(parameters["model"])
+        if parameters.get("temperature_K") is not None:
+            TEMPERATURE.check("Calculator: temperature_K", parameters["temperature_K"])
+        THREADS.check("Calculator: threads", parameters.get("threads", 1))
+        if parameters.get("shape") is not None:
+            shape = np.ravel(parameters["shape"]).tolist()
+            if len(shape) != 3:
+                raise InputError(f"Calculator: shape: expected three numbers of grid points, got {shape}.")
+            parameters["shape"] = tuple(GRID.check("Calculator: shape", n) for n in shape)
+        changed = super().set(**parameters)
+        if changed:
+            self.reset()
+        return changed
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What changed since the last calculation; the structure's grid is among it."""
+        changes = super().check_state(atoms, tol)
+        if not changes and not np.array_equal(*(a.info.get(GRID_SHAPE) for a in (self.atoms, atoms))):
+            changes.append(GRID_SHAPE)
+        return changes
 
     def calculate(
         self, atoms: Atoms | None = None, properties: tuple = ("energy",), system_changes: list = all_changes
     ) -> None:
         """Predict the structure. Raises InputError where the model does not fit it."""
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise InputError("Calculator: expected atoms to compute, got none. Set atoms.calc, or pass atoms.")
         with tempfile.TemporaryDirectory(prefix="nearsight-") as folder:
             self.terms = predict_structure(
-                self.files,
+                ModelFiles.find(self.model),
                 self.atoms,
                 Path(folder),
-                self.settings,
+                PredictionSettings(threads=self.threads, accept_unfit=self.accept_extrapolation),
                 alone(),
                 shape=self.shape,
                 temperature_K=self.temperature_K,

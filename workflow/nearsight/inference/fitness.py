@@ -42,7 +42,7 @@ def check_fitness(fitness: Fitness, *, accept_unfit: bool) -> None:
         raise InputError(
             f"structure: expected one like the model's training set (scores up to {REFUSAL_SCORE:g}; 1 is as far as "
             f"the validation snapshots are), got {found}. Train on such structures, or accept the unknown error with "
-            "inference.accept_unfit (`nearsight predict --accept-unfit`)."
+            "inference.accept_unfit (`nearsight predict --accept-extrapolation`)."
         )
     if fitness.score > WARNING_SCORE:
         logger.warning(

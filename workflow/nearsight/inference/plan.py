@@ -5,22 +5,27 @@ level μ0 is close to the final one, so that the main pass can write n(r; μ0) a
 LDOS: that of a large cell is never stored.
 """
 
+import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from math import prod
 
+import numpy as np
 from ase import Atoms
 
 from nearsight.descriptors.bispectrum.compute import check_region
 from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.grids.regions import Region, lengths_of
-from nearsight.grids.tiles import CHUNK_POINTS, LARGEST_TILE, choose_tile_points, plan_batches
+from nearsight.grids.tiles import CHUNK_POINTS, LARGEST_TILE, choose_tile_points, cut, plan_batches, points_of
 from nearsight.inference.fitness import check_fitness, judge_fitness
-from nearsight.inference.predict import prepare_predictor
+from nearsight.inference.predict import StructurePredictor, prepare_predictor
 from nearsight.ldos import check_window, find_fermi_level
 from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import ModelBundle
+
+logger = logging.getLogger("nearsight")
 
 #: Largest stride of the pre-pass: every third point leaves the Fermi level of two beryllium atoms 0.08 meV off,
 #: strides of six and more miss the structure of the density.
@@ -152,6 +157,8 @@ def make_plan(
     batches = plan_batches(shape, settings.batches)
     fitness = judge_fitness(model, atoms, shape, settings.backend)
     check_fitness(fitness, accept_unfit=settings.accept_unfit)
+    if settings.backend != "lammps":  # which has computed all of it already
+        log_time(predictor, shape)
     dos = predictor.predict_dos(tile_points, progress)
     conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}
     level = find_fermi_level(dos, model.energy_grid, electrons, **conditions)
@@ -171,6 +178,15 @@ def make_plan(
         model_sha256=model_sha256,
         structure_sha256=structure_sha256,
     )
+
+
+def log_time(predictor: StructurePredictor, shape: tuple[int, int, int]) -> None:
+    """Log what a prediction takes of time, from that of one chunk of its pre-pass on one thread."""
+    part = cut(tuple((0, n) for n in predictor.shape), CHUNK_POINTS)[0]
+    started = time.perf_counter()
+    predictor.predict(part, np.zeros((predictor.network.energies, 0)))
+    seconds = (time.perf_counter() - started) / points_of(part) * (prod(shape) + prod(predictor.shape))
+    logger.info("time: about %.3g s of one core, shared by all threads and ranks", seconds)
 
 
 def choose_stride(shape: tuple[int, int, int], largest: int = LARGEST_STRIDE) -> int:

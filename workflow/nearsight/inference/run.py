@@ -4,9 +4,11 @@ It goes through the same steps and files as the workflow does: plan, one batch (
 energies. All ranks of an MPI job take part.
 """
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,28 +17,36 @@ from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
 from nearsight.descriptors.bispectrum.compute import check_region
-from nearsight.energies.report import write_energies
+from nearsight.energies import FourierGrid
+from nearsight.energies.ion import least_memory_bytes
+from nearsight.energies.report import SINGLE_FROM_POINTS, write_energies
 from nearsight.energies.total import FreeEnergy
-from nearsight.errors import ConvergenceError, InputError
+from nearsight.errors import ConvergenceError
 from nearsight.files import sha256_of, write_json, write_text
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.grids.regions import Region, lengths_of
-from nearsight.grids.tiles import cut, origin_of, slices_of
+from nearsight.grids.tiles import cut, origin_of, points_of, slices_of
 from nearsight.inference.batch import predict_batch
+from nearsight.inference.folder import Request, check_disk, check_folder, claim_folder, sha256_of_structure
 from nearsight.inference.gather import LevelTooFar, gather_batches
 from nearsight.inference.plan import PredictionPlan, PredictionSettings, make_plan
 from nearsight.inference.predict import prepare_predictor
+from nearsight.memory import check_memory, energies_bytes
 from nearsight.model.bundle import ModelBundle, load_bundle
 from nearsight.mpi import on_rank_0
 from nearsight.provenance import collect_provenance
 from nearsight.structures.builders import GRID_SHAPE, grid_of
+from nearsight.structures.checks import check_structure, turn_right_handed
 from nearsight.structures.gridded import warn_of_touching_atoms
-from nearsight.structures.io import write_structure
+from nearsight.structures.io import structure_text
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
 logger = logging.getLogger("nearsight")
+
+#: Bytes of all files of a prediction per grid point, at the most.
+DISK_BYTES_PER_POINT = 40
 
 #: How often the Fermi level of the pre-pass is replaced by the one that follows from it.
 MOST_REPEATS = 3
@@ -78,34 +88,47 @@ def predict_structure(
     shape: tuple[int, int, int] | None = None,
     temperature_K: float | None = None,
     ldos: Region | str | None = None,
+    inputs: Sequence[Path] = (),
+    overwrite: bool = False,
     progress: Callable[[Iterable, str], Iterable] = lambda items, _: items,
 ) -> FreeEnergy:
     """Predict a structure and write everything into `folder`; a stopped prediction goes on where it was.
 
     Writes prediction.h5 (density, DOS, observables), dos.csv, observables.json, energies.json, structure.extxyz,
     plan.json, the model's pseudopotentials and, for the region `ldos` of the grid, ldos.h5. shape: of the grid;
-    temperature_K: of the electrons, the model's where it is None; ldos: a region, or 'all'; progress: wraps
-    (items, what they are).
+    temperature_K: of the electrons, the model's where it is None; ldos: a region, or 'all'; inputs: further files that
+    were read, which `folder` must not hold; overwrite: the prediction of another structure in it; progress: wraps
+    (items, what they are). Nothing is written before model, structure, grid, folder, memory and disk are checked and
+    the pre-pass is over. Raises InputError, and StorageError, where something does not fit.
     """
-    model = files.load(temperature_K)
+    model, atoms = files.load(temperature_K), turn_right_handed(atoms)
     shape = choose_grid(atoms, model, shape)
     region = None if ldos is None else check_region(None if ldos == "all" else ldos, shape)
     plan_file, structure = folder / "plan.json", folder / "structure.extxyz"
 
     def start() -> PredictionPlan:
-        warn_of_touching_atoms(atoms, shape, structure)
+        check_structure(atoms)
+        FourierGrid(np.asarray(atoms.cell), shape, model.ecutrho_Ry)
+        request = Request(sha256_of_structure(atoms), sha256_of(files.weights))
+        check_folder(folder, request, [files.bundle, files.weights, *inputs], overwrite=overwrite)
+        warn_of_touching_atoms(atoms, shape, "structure")
+        check_costs(
+            atoms, shape, folder, 0 if region is None else 4 * points_of(region) * model.energy_grid.count, comm
+        )
         placed = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
         placed.info = {GRID_SHAPE: list(shape)}
-        write_structure(structure, placed)
+        text = structure_text(placed)
         plan = make_plan(
             model,
             atoms,
             shape,
             settings,
-            model_sha256=sha256_of(files.weights),
-            structure_sha256=sha256_of(structure),
+            model_sha256=request.model_sha256,
+            structure_sha256=hashlib.sha256(text.encode()).hexdigest(),
             progress=lambda tiles: progress(tiles, "pre-pass"),
         )
+        claim_folder(folder, request)
+        write_text(structure, text)
         write_json(plan_file, plan.to_json())
         return plan
 
@@ -145,17 +168,17 @@ def predict_structure(
     return energies
 
 
-def parse_region(text: str) -> Region | str:
-    """A region from 'x0:x1,y0:y1,z0:z1', or 'all'. Raises InputError otherwise."""
-    if text == "all":
-        return text
-    try:
-        pairs = tuple(tuple(int(number) for number in part.split(":")) for part in text.split(","))
-    except ValueError:
-        pairs = ()
-    if len(pairs) != 3 or any(len(pair) != 2 for pair in pairs):
-        raise InputError(f"--ldos: expected grid points as in 0:10,0:10,5:6, or all, got {text!r}.")
-    return pairs
+def check_costs(atoms: Atoms, shape: tuple[int, int, int], folder: Path, ldos_bytes: int, comm: "Comm") -> None:
+    """Log what a prediction takes of memory and disk. Raises InputError or StorageError where there is less.
+
+    On disk are the finished tiles (three numbers of 8 bytes a point) beside the batch that is joined from them (16),
+    then the batch beside the density (8).
+    """
+    points = prod(shape)
+    logger.info("grid: %d x %d x %d, %.3g points; %d atoms", *shape, points, len(atoms))
+    needed = energies_bytes(points, least_memory_bytes(atoms), single=points >= SINGLE_FROM_POINTS, ranks=comm.size)
+    check_memory("compute_energies", needed, None, comm.size)
+    check_disk(folder, DISK_BYTES_PER_POINT * points + ldos_bytes)
 
 
 def _gather(plan_file: Path, batch: Path, folder: Path) -> float | None:

@@ -9,14 +9,12 @@ from ase.data import atomic_masses, atomic_numbers
 
 from nearsight import units
 from nearsight.errors import InputError
+from nearsight.options import LARGEST_GRID
 from nearsight.structures.checks import check_structure
 from nearsight.structures.io import read_structure
 
 #: Entry of `Atoms.info` with the grid (nx, ny, nz) of all fields of a structure.
 GRID_SHAPE = "grid_shape"
-
-#: Points along an axis: at a tenth of an Å from point to point, a cell of ten micrometres.
-LARGEST_GRID = 100_000
 
 
 def hcp_orthorhombic(element: str, density_g_cm3: float, c_over_a: float) -> Atoms:

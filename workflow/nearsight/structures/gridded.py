@@ -26,7 +26,7 @@ def read_gridded_structure(path: Path) -> tuple[Atoms, tuple[int, int, int]]:
     return atoms, shape
 
 
-def warn_of_touching_atoms(atoms: Atoms, shape: tuple[int, int, int], path: Path) -> None:
+def warn_of_touching_atoms(atoms: Atoms, shape: tuple[int, int, int], path: Path | str) -> None:
     """Log a warning where an atom lies on a grid point: the bispectrum jumps there."""
     scaled = atoms.get_scaled_positions() * shape
     away = np.abs(scaled - np.round(scaled)) / shape @ np.abs(np.asarray(atoms.cell))

@@ -266,3 +266,10 @@ def write_structure(path: str | Path, atoms: Atoms | Sequence[Atoms]) -> None:
     """Write one structure or a trajectory as extended XYZ, whole or not at all."""
     with write_whole(path) as temporary, open(temporary, "w", encoding="utf-8") as handle:
         ase.io.write(handle, atoms, format="extxyz", parallel=False)
+
+
+def structure_text(atoms: Atoms) -> str:
+    """One structure as extended XYZ."""
+    text = io.StringIO()
+    ase.io.write(text, atoms, format="extxyz", parallel=False)
+    return text.getvalue()
