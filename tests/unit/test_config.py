@@ -351,7 +351,7 @@ def test_command_shows_a_dataset(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["quickstart", "laptop", "paper"])
 def test_package_reads_what_the_rules_pass(repository, name):
     """Keys, choices and limits here are those of the modules that receive them."""
-    from nearsight.descriptors.bispectrum.settings import BispectrumSettings
+    from nearsight.descriptors.interface import make_descriptor
     from nearsight.reference.espresso.inputs import DftSettings, LdosSettings, MdSettings
 
     study = load_study(repository / f"config/{name}.yaml")
@@ -359,11 +359,11 @@ def test_package_reads_what_the_rules_pass(repository, name):
     MdSettings.read(json.loads(study.md.without("equilibration_fs")), "md")
     LdosSettings.read(json.loads(study.ldos.without()), "ldos")
     Training.from_json(study.training.without("threads"))
-    BispectrumSettings.from_dict(json.loads(study.descriptors.without("backend", "precision", "ranks", "threads")))
+    make_descriptor(json.loads(study.descriptors.without()), ["Be"])
 
 
 def test_choices_are_those_of_the_package():
-    from nearsight.descriptors.bispectrum.compute import BACKENDS, PRECISIONS
+    from nearsight.descriptors.bispectrum.compute import BACKENDS
     from nearsight.model.networks.perceptron import ACTIVATIONS
     from nearsight.reference.espresso.ldos import MAX_ENERGIES
     from nearsight.structures.velocities import THERMOSTATS
@@ -372,8 +372,7 @@ def test_choices_are_those_of_the_package():
     for section, key, choices in (
         ("Perceptron", "activation", ACTIVATIONS),
         ("Md", "thermostat", THERMOSTATS),
-        ("Descriptors", "backend", BACKENDS),
-        ("Descriptors", "precision", PRECISIONS),
+        ("Bispectrum", "backend", BACKENDS),
     ):
         schema = properties[section]["properties"][key]
         assert set(schema.get("enum", [schema.get("const")])) == set(choices), key

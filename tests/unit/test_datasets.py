@@ -98,15 +98,15 @@ def test_missing_files_and_variables_are_named(tmp_path):
 
 def test_fields_are_written_block_by_block_or_not_at_all(tmp_path):
     path = tmp_path / "x.h5"
-    with create_field_file(path, {"bispectrum": (3, 4, 5, 2)}, {"fermi_energy": 0.0}, {}, {}) as fields:
+    with create_field_file(path, {"descriptors": (3, 4, 5, 2)}, {"fermi_energy": 0.0}, {}, {}) as fields:
         for i in range(3):
-            fields["bispectrum"][i] = i
+            fields["descriptors"][i] = i
     with open_dataset(path) as dataset:
-        assert dataset["bispectrum"].dims == ("x", "y", "z", "component")
-        np.testing.assert_array_equal(dataset["bispectrum"].values[:, 0, 0, 0], [0, 1, 2])
+        assert dataset["descriptors"].dims == ("x", "y", "z", "component")
+        np.testing.assert_array_equal(dataset["descriptors"].values[:, 0, 0, 0], [0, 1, 2])
     path.unlink()
-    with pytest.raises(RuntimeError), create_field_file(path, {"bispectrum": (3, 4, 5, 2)}, {}, {}, {}) as fields:
-        fields["bispectrum"][0] = 1
+    with pytest.raises(RuntimeError), create_field_file(path, {"descriptors": (3, 4, 5, 2)}, {}, {}, {}) as fields:
+        fields["descriptors"][0] = 1
         raise RuntimeError("lost in the middle")
     assert list(tmp_path.iterdir()) == []
 

@@ -10,7 +10,8 @@ import pytest
 from ase import Atoms
 
 from nearsight.datasets import atoms_of, open_dataset, provenance_of, settings_of
-from nearsight.descriptors.bispectrum import BispectrumSettings, Brick, bispectrum
+from nearsight.descriptors.bispectrum import Settings, lammps
+from nearsight.descriptors.bispectrum.compute import BispectrumDescriptor, bispectrum
 from nearsight.errors import InputError, NearsightError
 
 SHAPE = (4, 3, 5)
@@ -34,11 +35,12 @@ def atoms():
 
 
 def arguments_for(folder, atoms=None, **changes):
+    settings = {"kind": "bispectrum", "twojmax": 4, "backend": changes.pop("backend", "lammps")}
+    settings |= changes.pop("settings", {})
     values = {
         "structure": folder / "a structure's $file.extxyz",
-        "settings": {"twojmax": 4},
-        "backend": "lammps",
-        "precision": "float64",
+        "settings": settings,
+        "elements": None,
         "ranks": 1,
         "threads": 1,
         "output": folder / "out put.h5",
@@ -55,13 +57,12 @@ def test_writes_the_dataset(script, atoms, tmp_path):
     arguments = arguments_for(tmp_path, atoms)
     script.main(arguments)
     with open_dataset(arguments.output) as dataset:
-        values = dataset["bispectrum"].values
-        assert dataset["bispectrum"].dims == ("x", "y", "z", "component")
+        values = dataset["descriptors"].values
+        assert dataset["descriptors"].dims == ("x", "y", "z", "component")
         assert values.dtype == np.float64
         stored = atoms_of(dataset)
-        assert settings_of(dataset) == {
-            **BispectrumSettings(twojmax=4).to_dict(), "backend": "lammps", "precision": "float64", "elements": ["Be"],
-        }  # fmt: skip
+        section = Settings(twojmax=4, backend="lammps").model_dump(exclude={"ranks", "threads"})
+        assert settings_of(dataset) == {**section, "elements": ["Be"]}
         assert provenance_of(dataset)["stage"] == "descriptors"
         assert "structure" in provenance_of(dataset)["inputs_sha256"]
     np.testing.assert_allclose(values, bispectrum(stored, SHAPE, twojmax=4), rtol=1e-12, atol=1e-12)
@@ -70,10 +71,10 @@ def test_writes_the_dataset(script, atoms, tmp_path):
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_native_writes_the_dataset_block_by_block(script, atoms, tmp_path, precision):
-    arguments = arguments_for(tmp_path, atoms, backend="native", precision=precision, threads=2)
+    arguments = arguments_for(tmp_path, atoms, backend="native", settings={"precision": precision}, threads=2)
     script.main(arguments)
     with open_dataset(arguments.output) as dataset:
-        values, stored = dataset["bispectrum"].values, atoms_of(dataset)
+        values, stored = dataset["descriptors"].values, atoms_of(dataset)
     assert values.dtype == precision
     expected = bispectrum(stored, SHAPE, twojmax=4, precision=precision)
     np.testing.assert_array_equal(values, expected)  # regions and threads change no bit
@@ -83,7 +84,7 @@ def test_native_writes_the_dataset_block_by_block(script, atoms, tmp_path, preci
 def test_stopped_job_goes_on(script, atoms, tmp_path, monkeypatch):
     """A job that was killed keeps its finished blocks; the next one computes the others alone."""
     arguments = arguments_for(tmp_path, atoms, backend="native")
-    compute, computed = script.compute_region, []
+    compute, computed = BispectrumDescriptor.compute, []
 
     def killed(*inputs, **options):
         if len(computed) == 7:
@@ -91,19 +92,17 @@ def test_stopped_job_goes_on(script, atoms, tmp_path, monkeypatch):
         computed.append(inputs[3])
         return compute(*inputs, **options)
 
-    monkeypatch.setattr(script, "compute_region", killed)
+    monkeypatch.setattr(BispectrumDescriptor, "compute", killed)
     with pytest.raises(KeyboardInterrupt):
         script.main(arguments)
     assert not arguments.output.exists()
-    first = list(computed)
-    monkeypatch.setattr(script, "compute_region", compute)
-    counted = []
-    monkeypatch.setattr(script, "compute_region", lambda *a, **k: (counted.append(a[3]), compute(*a, **k))[1])
+    first, counted = list(computed), []
+    monkeypatch.setattr(BispectrumDescriptor, "compute", lambda *a, **k: (counted.append(a[3]), compute(*a, **k))[1])
     script.main(arguments)
     assert len(first) == 7
     assert not set(first) & set(counted)
     with h5py.File(arguments.output) as file:
-        values = file["bispectrum"][:]
+        values = file["descriptors"][:]
     atoms = ase.io.read(arguments.structure)
     np.testing.assert_array_equal(values, bispectrum(atoms, SHAPE, twojmax=4))
     assert list(tmp_path.glob(".*")) == []
@@ -111,20 +110,20 @@ def test_stopped_job_goes_on(script, atoms, tmp_path, monkeypatch):
 
 def test_other_settings_start_again(script, atoms, tmp_path, monkeypatch):
     arguments = arguments_for(tmp_path, atoms, backend="native")
-    compute = script.compute_region
+    compute = BispectrumDescriptor.compute
 
     def killed(*inputs, **options):
         compute(*inputs, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(script, "compute_region", killed)
+    monkeypatch.setattr(BispectrumDescriptor, "compute", killed)
     with pytest.raises(KeyboardInterrupt):
         script.main(arguments)
-    monkeypatch.setattr(script, "compute_region", compute)
-    arguments.settings = {"twojmax": 2}
+    monkeypatch.undo()
+    arguments.settings = {"kind": "bispectrum", "twojmax": 2}
     script.main(arguments)
     with h5py.File(arguments.output) as file:
-        assert file["bispectrum"].shape == (*SHAPE, 5)
+        assert file["descriptors"].shape == (*SHAPE, 5)
 
 
 def test_missing_grid_shape(script, atoms, tmp_path):
@@ -158,7 +157,7 @@ def test_fewer_ranks_than_promised(script, atoms, tmp_path):
 
 
 def test_unknown_backend(script, atoms, tmp_path):
-    with pytest.raises(InputError, match="--backend: expected one of native, lammps, torch, got 'nativ'"):
+    with pytest.raises(InputError, match=r"descriptors\.backend: .*'native'"):
         script.main(arguments_for(tmp_path, atoms, backend="nativ"))
 
 
@@ -170,14 +169,25 @@ def test_atom_on_a_grid_point_is_told(script, atoms, tmp_path, caplog):
 
 def test_wrong_numbers_are_not_written(script, atoms, tmp_path, monkeypatch):
     """A build of LAMMPS with another order of points, or with missing images, stops the job."""
-    good = script.bispectrum_brick
+    good = lammps.bispectrum_share
 
-    def shuffled(*arguments, **options):
-        brick = good(*arguments, **options)
-        return Brick(brick.start, np.ascontiguousarray(brick.values[::-1]))
+    def shuffled(*arguments):
+        region, values = good(*arguments)
+        return region, np.ascontiguousarray(values[::-1])
 
-    monkeypatch.setattr(script, "bispectrum_brick", shuffled)
+    monkeypatch.setattr(lammps, "bispectrum_share", shuffled)
     with pytest.raises(NearsightError, match="expected component 0"):
         script.main(arguments_for(tmp_path, atoms))
     assert list(tmp_path.glob("*.h5")) == []
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_elements_of_the_study(script, atoms, tmp_path):
+    """A structure of one of its elements has the columns of all of them."""
+    arguments = arguments_for(tmp_path, atoms, settings={"twojmax": 2, "chemical": True}, elements=["O", "Be"])
+    script.main(arguments)
+    with open_dataset(arguments.output) as dataset:
+        assert dataset["descriptors"].shape[-1] == 5 * 8
+        assert settings_of(dataset)["elements"] == ["Be", "O"]
+    with pytest.raises(InputError, match=r"\$file\.extxyz: expected the elements O, got Be"):
+        script.main(arguments_for(tmp_path, atoms, elements=["O"]))

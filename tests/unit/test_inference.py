@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_files import make_random_model
 
-from nearsight.descriptors.bispectrum.compute import bispectrum, compute_region
-from nearsight.descriptors.bispectrum.settings import BispectrumSettings
+from nearsight.descriptors.bispectrum.compute import bispectrum
+from nearsight.descriptors.interface import make_descriptor
 from nearsight.errors import ConvergenceError, InputError, NearsightError
-from nearsight.grids.regions import lengths_of
-from nearsight.grids.tiles import choose_tile_points, cut, origin_of, plan_batches, points_of, slices_of
+from nearsight.grids.regions import lengths_of, slices_of
+from nearsight.grids.tiles import choose_tile_points, cut, origin_of, plan_batches, points_of
 from nearsight.inference.gather import check_electrons, expand, solve_level
 from nearsight.inference.network import MICRO_BATCH, fold_network
 from nearsight.inference.plan import PredictionPlan, PredictionSettings, choose_stride, make_plan
@@ -139,10 +139,11 @@ def test_atoms_near_a_region_suffice(data):
     atoms.positions += generator.normal(size=(len(atoms), 3)) * 3  # also outside the cell
     shape = (12, 11, 14)
     region = tuple(tuple(sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2)))) for n in shape)
-    chosen = BispectrumSettings(twojmax=2, cutoff_A=data.draw(st.sampled_from([1.0, 3.0])))
+    cutoff = data.draw(st.sampled_from([1.0, 3.0]))
+    chosen = make_descriptor({"kind": "bispectrum", "twojmax": 2, "cutoff_A": cutoff}, ["Be"])
     out = np.empty((2, *lengths_of(region), 5), dtype=np.float32)
     for result, given_atoms in zip(out, (atoms, atoms_near(atoms, shape, region, chosen.cutoff_A)), strict=True):
-        compute_region(given_atoms, shape, chosen, region, result)
+        chosen.compute(given_atoms, shape, region, result)
     np.testing.assert_array_equal(*out)
 
 

@@ -68,8 +68,9 @@ def test_descriptors(tmp_path, measure, record_property, backend, points, twojma
     atoms.positions += 0.01
     atoms.info["grid_shape"] = [points] * 3
     write_structure(tmp_path / "x.extxyz", atoms)
-    options = ("--structure", tmp_path / "x.extxyz", "--settings", json.dumps({"twojmax": twojmax}))
-    measured = measure("compute_descriptors", *options, "--backend", backend, "--output", tmp_path / "x.h5")
+    settings = {"kind": "bispectrum", "twojmax": twojmax, "backend": backend}
+    options = ("--structure", tmp_path / "x.extxyz", "--settings", json.dumps(settings))
+    measured = measure("compute_descriptors", *options, "--output", tmp_path / "x.h5")
     predicted = descriptors_bytes(points**3, components, len(atoms), 1 << 25, ranks=1, whole=backend == "lammps")
     check(f"descriptors, {backend}, {points}³ points", predicted, measured, record_property)
 
@@ -89,10 +90,10 @@ def test_training(tmp_path, measure, record_property):
     with create_field_file(tmp_path / "r.h5", fields, variables, REFERENCE_SETTINGS, {}) as targets:
         for plane in range(shape[0]):
             targets["ldos"][plane] = generator.random((*shape[1:], energies))
-    fields, settings = {"bispectrum": (*shape, components)}, {**DESCRIPTOR_SETTINGS, "twojmax": 10}
+    fields, settings = {"descriptors": (*shape, components)}, {**DESCRIPTOR_SETTINGS, "twojmax": 10}
     with create_field_file(tmp_path / "d.h5", fields, variables_of_atoms(atoms), settings, {}) as targets:
         for plane in range(shape[0]):
-            targets["bispectrum"][plane] = generator.random((*shape[1:], components))
+            targets["descriptors"][plane] = generator.random((*shape[1:], components))
     (tmp_path / "Be.upf").write_text('<UPF><PP_HEADER element="Be" z_valence="2.0" functional="PBE"/></UPF>')
     files = [f"--{role}-{kind}={tmp_path / kind[0]}.h5" for role in ("train", "validation") for kind in
              ("reference", "descriptors")]  # fmt: skip
@@ -114,7 +115,7 @@ def test_prediction_and_its_evaluation(tmp_path, repository, record_property):
     """All jobs of a prediction with its LDOS kept: what their logs say they will take, and took."""
     from model_files import make_random_model
 
-    shape, descriptors = (60, 60, 60), {"twojmax": 4, "cutoff_A": 4.0}
+    shape, descriptors = (60, 60, 60), {"kind": "bispectrum", "twojmax": 4, "cutoff_A": 4.0}
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
     atoms.positions += 0.01
     atoms.info["grid_shape"] = list(shape)

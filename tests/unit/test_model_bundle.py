@@ -20,7 +20,7 @@ from nearsight.model.scaling import Scaling
 from nearsight.provenance import hash_settings
 from nearsight.study.config import Perceptron
 
-DESCRIPTORS = {"twojmax": 2, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0}
+DESCRIPTORS = {"kind": "bispectrum", "twojmax": 2, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0}
 
 
 def make_bundle(activation="leaky_relu", **changes):

@@ -88,9 +88,9 @@ def test_truncated_files(pairs, part):
 
 def test_damaged_numbers(pairs):
     with h5py.File(pairs[1][1], "r+") as file:
-        file["bispectrum"][2, 1, 3, 2] = np.nan
+        file["descriptors"][2, 1, 3, 2] = np.nan
     snapshots, _ = describe(pairs)
-    with pytest.raises(InputError, match=r"s 1 descriptors\.h5: bispectrum: expected finite numbers"):
+    with pytest.raises(InputError, match=r"s 1 descriptors\.h5: descriptors: expected finite numbers"):
         measure_scalings(snapshots, 5, 9)
 
 
@@ -109,7 +109,7 @@ def all_rows(pairs):
     for reference, descriptors in pairs:
         with h5py.File(reference) as one, h5py.File(descriptors) as other:
             y.append(one["ldos"][:].reshape(-1, 9))
-            x.append(other["bispectrum"][:].reshape(-1, 5))
+            x.append(other["descriptors"][:].reshape(-1, 5))
     return np.concatenate(x), np.concatenate(y)
 
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from model_files import UPF, write_pair
+from model_files import DESCRIPTOR_SETTINGS, UPF, write_pair
 
 from nearsight.datasets import open_dataset
 from nearsight.errors import InputError
@@ -52,7 +52,7 @@ def test_bundle_of_a_training(script, arguments):
     bundle = load_bundle(arguments.bundle, arguments.weights)
     assert not arguments.checkpoint.exists()
     assert len(arguments.history.read_text().splitlines()) == 13
-    assert bundle.descriptor_settings == {"twojmax": 2, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0}
+    assert bundle.descriptor_settings == {k: v for k, v in DESCRIPTOR_SETTINGS.items() if k != "elements"}
     assert (bundle.temperature_K, bundle.broadening_eV, bundle.elements) == (298.0, 0.5, ["Be"])
     assert bundle.provenance["settings"]["seed"] == 7
     assert len(bundle.provenance["inputs_sha256"]) == 6
@@ -60,7 +60,7 @@ def test_bundle_of_a_training(script, arguments):
         open_dataset(arguments.validation_descriptors[0]) as descriptors,
         open_dataset(arguments.validation_reference[0]) as reference,
     ):
-        predicted = bundle.predict_ldos(descriptors["bispectrum"].values.reshape(-1, 5))
+        predicted = bundle.predict_ldos(descriptors["descriptors"].values.reshape(-1, 5))
         expected = reference["ldos"].values.reshape(-1, 9)
     error = np.abs(predicted - expected).mean()
     assert error < 0.5 * np.abs(expected - bundle.ldos_scaling.mean).mean()

@@ -1,13 +1,15 @@
-"""Regions, threads and output arrays change no bit of the native backend's results."""
+"""Regions, large cells and interrupts of the native backend."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_cases import largest_deviation, random_atoms
+from native_cases import random_atoms
 
-from nearsight.descriptors.bispectrum import BispectrumSettings, bispectrum
-from nearsight.descriptors.bispectrum.compute import compute_region
+from nearsight.descriptors.bispectrum import Settings
+from nearsight.descriptors.bispectrum.compute import bispectrum
+from nearsight.descriptors.bispectrum.kernel import bispectrum_region
+from nearsight.descriptors.interface import make_descriptor
 from nearsight.grids.regions import lengths_of, split_evenly, split_in_blocks
 
 SHAPE = (9, 6, 11)
@@ -19,13 +21,6 @@ def whole(request):
     return atoms, request.param, bispectrum(atoms, SHAPE, twojmax=6, precision=request.param)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 16])
-def test_threads_change_no_bit(whole, threads):
-    atoms, precision, values = whole
-    again = bispectrum(atoms, SHAPE, twojmax=6, precision=precision, threads=threads)
-    np.testing.assert_array_equal(again, values)
-
-
 @settings(max_examples=30, deadline=None)
 @given(bounds=st.tuples(*(st.tuples(st.integers(0, n), st.integers(0, n)).map(sorted) for n in SHAPE)))
 def test_regions_change_no_bit(whole, bounds):
@@ -33,38 +28,6 @@ def test_regions_change_no_bit(whole, bounds):
     region = tuple(tuple(pair) for pair in bounds)
     part = bispectrum(atoms, SHAPE, twojmax=6, precision=precision, region=region)
     np.testing.assert_array_equal(part, values[tuple(slice(*pair) for pair in region)])
-
-
-def test_region_by_lammps_and_torch(whole):
-    atoms, _, values = whole
-    region = ((2, 4), (0, 3), (5, 7))
-    expected = values[2:4, 0:3, 5:7]
-    for backend in ("lammps", "torch"):
-        part = bispectrum(atoms, SHAPE, twojmax=6, backend=backend, region=region)
-        assert largest_deviation(part, expected) < 1e-5
-
-
-@pytest.mark.parametrize("region", [((0, 0), (0, 6), (0, 11)), ((9, 9), (3, 3), (11, 11))])
-def test_empty_region(whole, region):
-    atoms, precision, _ = whole
-    part = bispectrum(atoms, SHAPE, twojmax=6, precision=precision, region=region)
-    assert part.shape == (*lengths_of(region), 30)
-
-
-def test_out_is_filled_and_returned(whole):
-    atoms, precision, values = whole
-    out = np.full(values.shape, np.nan, dtype=precision)
-    assert bispectrum(atoms, SHAPE, twojmax=6, precision=precision, out=out) is out
-    np.testing.assert_array_equal(out, values)
-
-
-def test_order_of_atoms_and_origin(whole):
-    """Another order of sums, and images of the atoms far away."""
-    atoms, precision, values = whole
-    other = atoms[::-1]
-    other.positions += np.array([7, -3, 11]) @ np.asarray(atoms.cell)
-    again = bispectrum(other, SHAPE, twojmax=6, precision=precision)
-    assert largest_deviation(again, values) < {"float32": 1e-5, "float64": 1e-12}[precision]
 
 
 def test_many_atoms_need_the_memory_of_the_region_alone():
@@ -77,7 +40,7 @@ def test_many_atoms_need_the_memory_of_the_region_alone():
     big = atoms.repeat((count, count, count))
     shape = (count * 10,) * 3
     out = np.empty((1, 2, 4, 14))
-    compute_region(big, shape, BispectrumSettings(twojmax=4), region, out)
+    make_descriptor({"kind": "bispectrum", "twojmax": 4}, ["Be"]).compute(big, shape, region, out)
     small = bispectrum(atoms, (10, 10, 10), twojmax=4)
     np.testing.assert_allclose(out, small[0:1, 0:2, 0:4], rtol=1e-9)
 
@@ -85,8 +48,8 @@ def test_many_atoms_need_the_memory_of_the_region_alone():
 def test_progress_and_interrupt():
     atoms = random_atoms(np.random.default_rng(2))
     seen = []
-    options = BispectrumSettings(twojmax=4), ((0, 40),) * 3, np.empty((40, 40, 40, 14))
-    compute_region(atoms, (40, 40, 40), *options, progress=seen.append)
+    options = Settings(twojmax=4), ((0, 40),) * 3, np.empty((40, 40, 40, 14))
+    bispectrum_region(atoms, (40, 40, 40), *options, progress=seen.append)
     assert seen == sorted(seen)
     assert len(seen) > 3
     assert 0 <= seen[0] <= seen[-1] <= 1
@@ -95,7 +58,7 @@ def test_progress_and_interrupt():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compute_region(atoms, (40, 40, 40), *options, threads=2, progress=stop)
+        bispectrum_region(atoms, (40, 40, 40), *options, threads=2, progress=stop)
 
 
 @settings(max_examples=50, deadline=None)

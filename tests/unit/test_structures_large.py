@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from nearsight.errors import InputError
 from nearsight.structures.builders import hcp_orthorhombic
 from nearsight.structures.correlation import radial_distribution, static_structure_factor
+from nearsight.structures.lammps import run_lammps_md
 from nearsight.structures.large import (
     add_stacking_fault,
     displace_independently,
-    run_lammps_md,
     stacking_sequence,
 )
 

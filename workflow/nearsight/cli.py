@@ -182,7 +182,8 @@ def build_file(arguments: argparse.Namespace) -> None:
     from nearsight.memory import limit_bytes, structure_bytes
     from nearsight.structures.builders import build_repetition, hcp_orthorhombic
     from nearsight.structures.io import read_structure, split_index, write_structure
-    from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of, run_lammps_md
+    from nearsight.structures.lammps import run_lammps_md
+    from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of
 
     inputs = [split_index(path)[0] for path in (arguments.structure, arguments.pair_commands) if path is not None]
     refuse_inputs(arguments.output, inputs)

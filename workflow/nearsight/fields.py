@@ -1,7 +1,7 @@
 """Every dataset of every file, with its dimensions, unit and meaning.
 
 Writers and readers go through this registry (`nearsight.datasets`), so that a name means one thing.
-Dimensions: x, y, z (grid; x slowest in memory), energy (LDOS energies), component (bispectrum),
+Dimensions: x, y, z (grid; x slowest in memory), energy (LDOS energies), component (descriptors),
 atom, direction (Cartesian), vector (lattice vectors, rows), kpoint, band.
 """
 
@@ -31,7 +31,7 @@ FIELDS = {
     "density_slope": Field(GRID, "1/(eV Å³)", "dn/dμ, the change of the density with the Fermi level", "float32"),
     "density_curvature": Field(GRID, "1/(eV² Å³)", "d²n/dμ²", "float32"),
     "ldos": Field((*GRID, "energy"), "1/(eV Å³)", "local density of states, summed over spin", "float32"),
-    "bispectrum": Field((*GRID, "component"), "1", "bispectrum components of LAMMPS's sna/grid; float32 on request"),
+    "descriptors": Field((*GRID, "component"), "1", "descriptors of the atoms around a point; float32 on request"),
     # spectra
     "energy": Field(("energy",), "eV", "energies of the LDOS and the DOS"),
     "dos": Field(("energy",), "1/eV", "density of states, summed over spin"),

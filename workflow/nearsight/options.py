@@ -166,9 +166,7 @@ OPTIONS: dict[str, list[tuple]] = {
         (
             "--backend",
             {
-                "choices": ("native", "lammps", "torch"),
-                "default": "native",
-                "help": "of the descriptors (default: native; lammps for what the own kernel cannot do)",
+                "help": "of the descriptors, as in a study's `descriptors` (default: the one of the training)",
             },
         ),
         (

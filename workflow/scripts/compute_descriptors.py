@@ -1,4 +1,4 @@
-"""Compute the bispectrum descriptors of a structure on its grid, on one or several MPI ranks.
+"""Compute the descriptors of a structure on its grid, on one or several MPI ranks.
 
 The structure's info["grid_shape"] gives the grid. On two ranks:
 mpiexec -n 2 python compute_descriptors.py --ranks 2 --structure ... --settings '{"twojmax": 10}' --output ...
@@ -16,20 +16,10 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import reserve_field, variables_of_atoms
-from nearsight.descriptors.bispectrum.components import identity_component
-from nearsight.descriptors.bispectrum.compute import (
-    BACKENDS,
-    PRECISIONS,
-    bispectrum_brick,
-    check_elements,
-    compute_region,
-)
-from nearsight.descriptors.bispectrum.lammps import elements_of
-from nearsight.descriptors.bispectrum.settings import BispectrumSettings
+from nearsight.descriptors.interface import Descriptor, check_elements, check_threads, make_descriptor
 from nearsight.descriptors.partial import PartialField, finish, open_partial
-from nearsight.errors import InputError, NearsightError
 from nearsight.files import sha256_of
-from nearsight.grids.regions import Brick, Region, lengths_of, split_in_blocks
+from nearsight.grids.regions import Region, lengths_of, split_in_blocks
 from nearsight.jobs import make_parser, parse_settings, show_progress
 from nearsight.memory import check_memory, descriptors_bytes
 from nearsight.mpi import check_ranks, on_rank_0, run_parallel_job, world
@@ -39,15 +29,8 @@ from nearsight.versions import STAGES
 
 logger = logging.getLogger("nearsight")
 
-#: What a grid point with twojmax = 10 takes on one core (measured, hcp Be), for the estimate in the log.
-MICROSECONDS_PER_POINT = {
-    ("native", "float32"): 3.5, ("native", "float64"): 7.0, ("lammps", "float32"): 330.0, ("lammps", "float64"): 330.0,
-    ("torch", "float32"): 10000.0, ("torch", "float64"): 10000.0,
-}  # fmt: skip
-
-#: Grid points per rank at which component 0 is compared with its closed form, and the largest relative deviation.
+#: Grid points per rank, and then per block, at which the numbers are verified.
 CHECKED_POINTS = 8
-TOLERANCES = {"float32": 5e-5, "float64": 1e-9}
 
 #: Bytes of one block: what a rank holds at a time and what a stopped job loses; and the least number of blocks.
 BLOCK_BYTES = 1 << 25
@@ -58,11 +41,10 @@ def parse_arguments() -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
     parser.add_argument("--structure", type=Path, required=True, help='extended XYZ with info["grid_shape"]')
-    parser.add_argument("--settings", type=parse_settings, required=True, help="JSON: twojmax, cutoff_A, rfac0, rmin0")
-    parser.add_argument("--backend", default="native", help=f"one of {', '.join(BACKENDS)}")
-    parser.add_argument("--precision", default="float64", help=f"one of {', '.join(PRECISIONS)}")
+    parser.add_argument("--settings", type=parse_settings, required=True, help="JSON: the section `descriptors`")
+    parser.add_argument("--elements", nargs="+", help="elements that the study has (default: the structure's)")
     parser.add_argument("--ranks", type=int, default=1, help="number of MPI ranks that the job was promised")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each rank (backend native)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each rank")
     parser.add_argument("--output", type=Path, required=True, help="descriptor dataset (HDF5)")
     return parser.parse_args()
 
@@ -71,37 +53,29 @@ def main(arguments: argparse.Namespace) -> None:
     """Read the structure, compute the blocks of each rank, write one file."""
     comm = world()
     on_rank_0(comm, lambda: check_ranks(comm, arguments.ranks))
-    if arguments.backend not in BACKENDS:
-        raise InputError(f"--backend: expected one of {', '.join(BACKENDS)}, got {arguments.backend!r}.")
-    if arguments.precision not in PRECISIONS:
-        raise InputError(f"--precision: expected one of {', '.join(PRECISIONS)}, got {arguments.precision!r}.")
-    settings = on_rank_0(comm, lambda: BispectrumSettings.from_dict(arguments.settings))
-    atoms, shape = on_rank_0(comm, lambda: read_structure_for(settings, arguments.structure))
-
-    points = int(np.prod(shape))
-    components = settings.number_of_components(len(elements_of(atoms)))
+    check_threads(arguments.threads)
+    descriptor, atoms, shape = on_rank_0(comm, lambda: read_input(arguments))
+    points, components, precision = int(np.prod(shape)), descriptor.components, descriptor.settings.precision
     logger.info(
-        "%d atoms, grid %s: %d points, %d components, %.1f MB; %s in %s, %d ranks x %d threads; about %.0f s where "
-        "twojmax is 10",
-        len(atoms), "x".join(map(str, shape)), points, components,
-        points * components * np.dtype(arguments.precision).itemsize * 1e-6, arguments.backend, arguments.precision,
-        comm.size, arguments.threads,
-        points * MICROSECONDS_PER_POINT[arguments.backend, arguments.precision] * 1e-6 / comm.size / arguments.threads,
+        "%d atoms, grid %s: %d points, %d components in %s, %.1f MB; %d ranks x %d threads",
+        len(atoms), "x".join(map(str, shape)), points, components, precision,
+        points * components * np.dtype(precision).itemsize * 1e-6, comm.size, arguments.threads,
     )  # fmt: skip
-    whole = arguments.backend == "lammps"
-    needed = descriptors_bytes(points, components, len(atoms), BLOCK_BYTES, ranks=comm.size, whole=whole)
+    needed = descriptors_bytes(
+        points, components, len(atoms), BLOCK_BYTES, ranks=comm.size, whole=descriptor.whole_grid
+    )
     given_MB = arguments.memory_MB and arguments.memory_MB * arguments.threads  # the rule gives it per core
     on_rank_0(comm, lambda: check_memory("compute_descriptors", needed, given_MB, comm.size))
     started = time.perf_counter()
-    if arguments.backend == "lammps":
-        brick = bispectrum_brick(atoms, shape, settings, backend="lammps", precision=arguments.precision, comm=comm)
-        check_brick(brick, atoms, shape, settings)
+    if descriptor.whole_grid:
+        region, values = descriptor.compute_share(atoms, shape, np.dtype(precision), comm, threads=arguments.threads)
+        descriptor.verify(atoms, shape, region, values, CHECKED_POINTS)
         comm.Barrier()
-        partial = start_output(arguments, atoms, (*shape, components), settings)
-        partial.write(tuple(zip(brick.start, brick.stop, strict=True)), brick.values)
+        partial = start_output(arguments, atoms, shape, descriptor)
+        partial.write(region, values)
     else:
-        partial = start_output(arguments, atoms, (*shape, components), settings)
-        compute_blocks(arguments, partial, atoms, settings)
+        partial = start_output(arguments, atoms, shape, descriptor)
+        compute_blocks(partial, atoms, descriptor, arguments.threads)
     comm.Barrier()
     seconds = time.perf_counter() - started
     cores = comm.size * arguments.threads
@@ -111,9 +85,17 @@ def main(arguments: argparse.Namespace) -> None:
     logger.info("written: %s", arguments.output)
 
 
-def compute_blocks(
-    arguments: argparse.Namespace, partial: PartialField, atoms: Atoms, settings: BispectrumSettings
-) -> None:
+def read_input(arguments: argparse.Namespace) -> tuple[Descriptor, Atoms, tuple[int, int, int]]:
+    """The descriptor, the structure and its grid."""
+    atoms, shape = read_gridded_structure(arguments.structure)
+    descriptor = make_descriptor(arguments.settings, arguments.elements or set(atoms.symbols))
+    check_elements(descriptor, atoms, str(arguments.structure))
+    for warning in descriptor.warnings(atoms, shape):
+        logger.warning("%s: %s", arguments.structure, warning)
+    return descriptor, atoms, shape
+
+
+def compute_blocks(partial: PartialField, atoms: Atoms, descriptor: Descriptor, threads: int) -> None:
     """Compute and write this rank's share of the blocks that are not yet there."""
     comm = world()
     *shape, components = partial.shape
@@ -127,74 +109,32 @@ def compute_blocks(
     to_check = CHECKED_POINTS
     for block in show_progress(mine, "descriptors", unit="block") if comm.rank == 0 else mine:
         values = np.empty((*lengths_of(block), components), dtype=partial.dtype)
-        compute_region(
-            atoms, tuple(shape), settings, block, values, backend=arguments.backend, threads=arguments.threads
-        )
-        brick = Brick(tuple(start for start, _ in block), values)
-        check_brick(brick, atoms, tuple(shape), settings, to_check)
-        to_check = 1  # the closed form looks at all atoms; where the first block is right, so are the others
+        descriptor.compute(atoms, tuple(shape), block, values, threads=threads)
+        descriptor.verify(atoms, tuple(shape), block, values, to_check)
+        to_check = 1  # a look at all atoms: where the first block is right, so are the others
         partial.write(block, values)
         partial.mark(block, comm.rank)
 
 
-def read_structure_for(settings: BispectrumSettings, path: Path) -> tuple[Atoms, tuple[int, int, int]]:
-    """The structure and its grid; raises InputError also where elements have no weight."""
-    atoms, shape = read_gridded_structure(path)
-    check_elements(atoms, settings, str(path))
-    return atoms, shape
-
-
-def check_brick(
-    brick: Brick,
-    atoms: Atoms,
-    shape: tuple[int, int, int],
-    settings: BispectrumSettings,
-    count: int = CHECKED_POINTS,
-) -> None:
-    """Compare component 0 with its closed form at a few points of this rank's brick; refuse NaN."""
-    if brick.values.size == 0:
-        return
-    if not all(np.isfinite(slab).all() for slab in brick.values):
-        raise NearsightError("descriptors: expected finite numbers, got NaN or infinity from the backend.")
-    if settings.chemical or not settings.switching or min(settings.weights.values(), default=1.0) < 0:
-        return  # no closed form, or none that is far from 0
-    lengths = brick.values.shape[:3]
-    chosen = np.unravel_index(np.unique(np.linspace(0, np.prod(lengths) - 1, count).astype(int)), lengths)
-    points = (np.stack(chosen, axis=1) + brick.start) / shape @ np.asarray(atoms.cell)
-    expected = identity_component(
-        atoms, points, settings.cutoff_A, settings.rmin0, settings.weights, settings.radii, settings.self_weight
-    )
-    found = brick.values[(*chosen, 0)].astype(float) + settings.bzero * settings.self_weight**3
-    deviation = (np.abs(found - expected) / np.maximum(np.abs(expected), 1.0)).max()
-    if not deviation < TOLERANCES[brick.values.dtype.name]:
-        raise NearsightError(
-            f"descriptors: expected component 0 = (1 + Σ fc)³ at every point, got a deviation of {deviation:.1e}. "
-            "Two atoms in one place, an atom within 1e-10 Å of a grid point, or a faulty build of the backend."
-        )
-
-
 def start_output(
-    arguments: argparse.Namespace, atoms: Atoms, shape: tuple[int, int, int, int], settings: BispectrumSettings
+    arguments: argparse.Namespace, atoms: Atoms, shape: tuple[int, int, int], descriptor: Descriptor
 ) -> PartialField:
     """The unfinished file of this job, an earlier run's where there is one; the same on all ranks."""
-    described = {
-        **settings.to_dict(),
-        "backend": arguments.backend,
-        "precision": arguments.precision,
-        "elements": elements_of(atoms),
-    }
-    inputs = {"settings": described, "shape": shape, "version": STAGES["descriptors"]}
+    section = descriptor.settings
+    described = {**section.model_dump(exclude={"ranks", "threads"}), "elements": list(descriptor.elements)}
+    whole = (*shape, descriptor.components)
+    inputs = {"settings": described, "shape": whole, "version": STAGES["descriptors"]}
 
     def start() -> PartialField:
         inputs["structure"] = sha256_of(arguments.structure)
         provenance = collect_provenance("descriptors", described, {"structure": arguments.structure})
         return open_partial(
             arguments.output,
-            shape,
-            arguments.precision,
+            whole,
+            section.precision,
             inputs,
             lambda path: reserve_field(
-                path, "bispectrum", shape, variables_of_atoms(atoms), described, provenance, arguments.precision
+                path, "descriptors", whole, variables_of_atoms(atoms), described, provenance, section.precision
             ),
         )
 

@@ -13,7 +13,7 @@ from nearsight.datasets import atoms_of, open_dataset, require, settings_of
 from nearsight.errors import InputError
 from nearsight.evaluation.errors import evaluate_fields
 from nearsight.files import read_json, write_json
-from nearsight.grids.tiles import slices_of
+from nearsight.grids.regions import slices_of
 from nearsight.jobs import make_parser, run_job
 from nearsight.ldos import EnergyGrid, dos_from_ldos, integrate_dos
 from nearsight.memory import check_memory, evaluation_bytes

@@ -20,7 +20,6 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
     parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
     parser.add_argument("--settings", type=parse_settings, required=True, help="JSON: the section `inference`")
-    parser.add_argument("--backend", default="native", help="of the descriptors: native, lammps or torch")
     parser.add_argument("--threads", type=int, default=1, help="threads of this job and of each batch's process")
     parser.add_argument("--keep-ldos", action="store_true", help="store the LDOS too (small cells only)")
     parser.add_argument("--output", type=Path, required=True, help="plan (JSON)")
@@ -37,7 +36,6 @@ def main(arguments: argparse.Namespace) -> None:
         shape,
         PredictionSettings.from_dict(
             arguments.settings,
-            backend=arguments.backend,
             threads=arguments.threads,
             keep_ldos=arguments.keep_ldos,
         ),

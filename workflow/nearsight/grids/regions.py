@@ -1,30 +1,14 @@
 """Bricks of the grid: cut for any number of ranks, and in blocks of a size that memory holds."""
 
-from dataclasses import dataclass
-
 import numpy as np
+
+from nearsight.errors import InputError
 
 #: (start, stop) along x, y, z
 Region = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 #: Cuts fall on multiples of this where they can: the native backend computes groups of points.
 ALIGNMENT = 4
-
-
-@dataclass(frozen=True)
-class Brick:
-    """The grid points of one rank: a brick of the grid, possibly empty.
-
-    start: index of its first point along x, y, z; values: shape (lx, ly, lz, components).
-    """
-
-    start: tuple[int, int, int]
-    values: np.ndarray
-
-    @property
-    def stop(self) -> tuple[int, int, int]:
-        """One past the index of the last point along x, y, z."""
-        return tuple(first + length for first, length in zip(self.start, self.values.shape[:3], strict=True))
 
 
 def lengths_of(region: Region) -> tuple[int, int, int]:
@@ -68,3 +52,39 @@ def split_in_blocks(region: Region, largest: int) -> list[Region]:
         part[axis] = (low, min(low + step, stop))
         blocks += split_in_blocks(tuple(part), largest)
     return blocks
+
+
+def slices_of(region: Region, origin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
+    """The region as an index into an array that begins at `origin` of the grid."""
+    return tuple(slice(start - first, stop - first) for (start, stop), first in zip(region, origin, strict=True))
+
+
+def check_shape(shape: object, name: str = "structure") -> tuple[int, int, int]:
+    """Three positive whole numbers of grid points. Raises InputError otherwise."""
+    try:
+        values = [int(n) for n in shape]
+        good = len(values) == 3 and min(values) > 0 and all(v == n for v, n in zip(values, shape, strict=True))
+    except (TypeError, ValueError, OverflowError):
+        good = False
+    if not good:
+        raise InputError(f"{name}: grid_shape: expected three positive whole numbers of grid points, got {shape}.")
+    return tuple(values)
+
+
+def check_region(region: object, shape: tuple[int, int, int]) -> Region:
+    """The region, or the whole grid where it is None. Raises InputError where it does not fit into the grid."""
+    if region is None:
+        return tuple((0, n) for n in shape)
+    try:
+        pairs = [tuple(pair) for pair in region]
+        good = len(pairs) == 3 and all(
+            len(pair) == 2 and all(int(x) == x for x in pair) and 0 <= pair[0] <= pair[1] <= n
+            for pair, n in zip(pairs, shape, strict=True)
+        )
+    except (TypeError, ValueError, OverflowError):
+        good = False
+    if not good:
+        raise InputError(
+            f"region: expected ((x0, x1), (y0, y1), (z0, z1)) with 0 <= start <= stop <= {shape}, got {region!r}."
+        )
+    return tuple((int(start), int(stop)) for start, stop in pairs)

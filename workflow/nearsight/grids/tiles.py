@@ -18,11 +18,6 @@ def points_of(region: Region) -> int:
     return prod(lengths_of(region))
 
 
-def slices_of(region: Region, origin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
-    """The region as an index into an array that begins at `origin` of the grid."""
-    return tuple(slice(start - first, stop - first) for (start, stop), first in zip(region, origin, strict=True))
-
-
 def origin_of(region: Region) -> tuple[int, int, int]:
     """The region's first point."""
     return tuple(start for start, _ in region)

@@ -10,8 +10,8 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
-from nearsight.grids.regions import Region, lengths_of
-from nearsight.grids.tiles import cut, origin_of, points_of, slices_of
+from nearsight.grids.regions import Region, lengths_of, slices_of
+from nearsight.grids.tiles import cut, origin_of, points_of
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import StageSeconds, prepare_predictor
 from nearsight.inference.store import TileStore, open_store

@@ -6,8 +6,6 @@ from math import prod
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.bispectrum.compute import compute_region
-from nearsight.descriptors.bispectrum.settings import BispectrumSettings
 from nearsight.errors import InputError
 from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import REFUSAL_SCORE, SAMPLES, WARNING_SCORE, Fitness
@@ -16,12 +14,11 @@ from nearsight.structures.correlation import radial_distribution
 logger = logging.getLogger("nearsight")
 
 
-def judge_fitness(model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], backend: str) -> Fitness:
+def judge_fitness(model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], backend: str | None) -> Fitness:
     """Scores of a structure: descriptors at about SAMPLES points of its cell, radial distribution of all its atoms."""
     coarse = sample_shape(shape, SAMPLES)
-    settings = BispectrumSettings.from_dict(model.descriptor_settings)
     descriptors = np.empty((*coarse, model.network.inputs))
-    compute_region(atoms, coarse, settings, tuple((0, n) for n in coarse), descriptors, backend=backend)
+    model.descriptor(backend).compute(atoms, coarse, tuple((0, n) for n in coarse), descriptors)
     _, rdf = radial_distribution(atoms, model.domain.rdf_cutoff_A, len(model.domain.rdf))
     return Fitness(
         descriptor_score=model.domain.descriptor_score(descriptors.reshape(-1, descriptors.shape[-1])),

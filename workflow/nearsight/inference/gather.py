@@ -12,7 +12,8 @@ import xarray as xr
 from nearsight.datasets import atoms_of, create_field_file, open_dataset, require, settings_of, variables_of_atoms
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.files import sha256_of, write_json, write_whole
-from nearsight.grids.tiles import LARGEST_TILE, cut, origin_of, slices_of
+from nearsight.grids.regions import slices_of
+from nearsight.grids.tiles import LARGEST_TILE, cut, origin_of
 from nearsight.inference.batch import TAYLOR_FIELDS
 from nearsight.inference.plan import PredictionPlan
 from nearsight.ldos import DosObservables, EnergyGrid, check_window, fermi_weights, integrate_dos

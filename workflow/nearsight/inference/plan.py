@@ -14,10 +14,9 @@ from math import prod
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.bispectrum.compute import check_region
 from nearsight.errors import InputError
 from nearsight.files import read_json
-from nearsight.grids.regions import Region, lengths_of
+from nearsight.grids.regions import Region, check_region, lengths_of
 from nearsight.grids.tiles import CHUNK_POINTS, LARGEST_TILE, choose_tile_points, cut, plan_batches, points_of
 from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import StructurePredictor, prepare_predictor
@@ -39,12 +38,13 @@ FEWEST_POINTS = 20_000
 class PredictionSettings:
     """How a prediction is computed.
 
-    backend: of the descriptors; precision: float64, float32 or bfloat16; batches: jobs, one file each; memory_GiB: of
-    one job; threads: of one process; keep_ldos: whether batches store the LDOS (small cells); largest_stride: of the
-    pre-pass; accept_unfit: whether a structure that is far from the training set is predicted all the same.
+    backend: of the descriptors, the one of the training if None; precision: float64, float32 or bfloat16; batches:
+    jobs, one file each; memory_GiB: of one job; threads: of one process; keep_ldos: whether batches store the LDOS
+    (small cells); largest_stride: of the pre-pass; accept_unfit: whether a structure that is far from the training set
+    is predicted all the same.
     """
 
-    backend: str = "native"
+    backend: str | None = None
     precision: str = "float32"
     batches: int = 1
     memory_GiB: float = 4.0
@@ -78,7 +78,7 @@ class PredictionPlan:
     fermi_level_eV: float
     electrons: float
     prepass_stride: int
-    backend: str
+    backend: str | None
     precision: str
     keep_ldos: bool
     descriptor_score: float
@@ -158,7 +158,7 @@ def make_plan(
     batches = plan_batches(shape, settings.batches)
     fitness = judge_fitness(model, atoms, shape, settings.backend)
     check_fitness(fitness, accept_unfit=settings.accept_unfit)
-    if settings.backend != "lammps":  # which has computed all of it already
+    if not model.descriptor(settings.backend).whole_grid:  # else it has computed all of it already
         log_time(predictor, shape)
     dos = predictor.predict_dos(tile_points, progress)
     conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from nearsight.descriptors.bispectrum.compute import check_backend, compute_region
-from nearsight.descriptors.bispectrum.settings import BispectrumSettings
-from nearsight.errors import InputError, NearsightError
-from nearsight.grids.regions import Region, lengths_of
-from nearsight.grids.tiles import CHUNK_POINTS, cut, origin_of, points_of, slices_of
+from nearsight.descriptors.interface import Descriptor, check_elements
+from nearsight.errors import NearsightError
+from nearsight.grids.regions import Region, lengths_of, slices_of
+from nearsight.grids.tiles import CHUNK_POINTS, cut, origin_of, points_of
 from nearsight.inference.network import FoldedNetwork, fold_network
 from nearsight.model.bundle import ModelBundle
 from nearsight.structures.checks import check_structure
@@ -55,7 +54,7 @@ class TilePrediction:
 class StructurePredictor:
     """A model and a structure on a grid of `shape`, ready to predict any region of it on `threads` threads.
 
-    reach_A: the largest cutoff of the structure's elements.
+    reach_A: the cutoff of the descriptors.
     """
 
     network: FoldedNetwork
@@ -120,52 +119,43 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def prepare_predictor(
-    model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], *, backend: str, precision: str, threads: int
+    model: ModelBundle,
+    atoms: Atoms,
+    shape: tuple[int, int, int],
+    *,
+    backend: str | None = None,
+    precision: str,
+    threads: int,
 ) -> StructurePredictor:
     """Check that the structure suits the model, fold the network, choose the source of descriptors.
 
-    precision: float64, float32 or bfloat16, of the network; descriptors are in float64 for the first, else float32.
-    Raises InputError for an element that the model does not know or a structure that cannot be a crystal.
+    backend: of the descriptors, the one of the training if None; precision: float64, float32 or bfloat16, of the
+    network; descriptors are in float64 for the first, else float32. Raises InputError for an element that the model
+    does not know or a structure that cannot be a crystal.
     """
     check_structure(atoms)
-    check_backend(backend)
-    settings = BispectrumSettings.from_dict(model.descriptor_settings)
-    unknown = sorted(set(atoms.symbols) - set(model.elements))
-    if unknown:
-        raise InputError(
-            f"structure: expected the model's elements ({', '.join(model.elements)}), got {', '.join(unknown)}. Train "
-            f"a model on these elements first."
-        )
-    components = settings.number_of_components(len(set(atoms.numbers.tolist())))
-    if components != model.network.inputs:
-        raise InputError(
-            f"structure: expected all of the model's elements ({', '.join(model.elements)}), since its descriptors "
-            f"are one bispectrum per triple of them, got {', '.join(sorted(set(atoms.symbols)))}."
-        )
+    descriptor = model.descriptor(backend)
+    check_elements(descriptor, atoms)
     network = fold_network(model, precision)
     return StructurePredictor(
         network=network,
-        source=make_source(atoms, shape, settings, backend, network.input_dtype),
+        source=make_source(descriptor, atoms, shape, network.input_dtype),
         atoms=atoms,
         shape=shape,
-        reach_A=float(settings.cutoffs_of(set(atoms.symbols)).max()),
+        reach_A=descriptor.cutoff_A,
         threads=threads,
     )
 
 
-def make_source(
-    atoms: Atoms, shape: tuple[int, int, int], settings: BispectrumSettings, backend: str, dtype: np.dtype
-) -> DescriptorSource:
-    """How chunks get their descriptors. LAMMPS computes whole grids alone: one array is held in memory then."""
-    components = settings.number_of_components(len(set(atoms.numbers.tolist())))
-    if backend == "lammps":
-        whole = np.empty((*shape, components), dtype=dtype)
-        compute_region(atoms, shape, settings, tuple((0, n) for n in shape), whole, backend=backend)
+def make_source(descriptor: Descriptor, atoms: Atoms, shape: tuple[int, int, int], dtype: np.dtype) -> DescriptorSource:
+    """How chunks get their descriptors. Where only whole grids can be computed, one array is held in memory."""
+    if descriptor.whole_grid:
+        whole = np.empty((*shape, descriptor.components), dtype=dtype)
+        descriptor.compute(atoms, shape, tuple((0, n) for n in shape), whole)
         return lambda _, region: np.ascontiguousarray(whole[slices_of(region)])
 
     def compute(near: Atoms, region: Region) -> np.ndarray:
-        out = np.empty((*lengths_of(region), components), dtype=dtype)
-        return compute_region(near, shape, settings, region, out, backend=backend)
+        return descriptor.compute(near, shape, region, np.empty((*lengths_of(region), descriptor.components), dtype))
 
     return compute
 

@@ -16,7 +16,6 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
-from nearsight.descriptors.bispectrum.compute import check_region
 from nearsight.energies import FourierGrid
 from nearsight.energies.ion import least_memory_bytes
 from nearsight.energies.report import SINGLE_FROM_POINTS, write_energies
@@ -24,8 +23,8 @@ from nearsight.energies.total import FreeEnergy
 from nearsight.errors import ConvergenceError
 from nearsight.files import sha256_of, write_json, write_text
 from nearsight.grids.plane_waves import fft_shape
-from nearsight.grids.regions import Region, lengths_of
-from nearsight.grids.tiles import cut, origin_of, points_of, slices_of
+from nearsight.grids.regions import Region, check_region, lengths_of, slices_of
+from nearsight.grids.tiles import cut, origin_of, points_of
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.folder import Request, check_disk, check_folder, claim_folder, sha256_of_structure
 from nearsight.inference.gather import LevelTooFar, gather_batches
@@ -37,7 +36,6 @@ from nearsight.mpi import on_rank_0
 from nearsight.provenance import collect_provenance
 from nearsight.structures.builders import GRID_SHAPE, grid_of
 from nearsight.structures.checks import check_structure, turn_right_handed
-from nearsight.structures.gridded import warn_of_touching_atoms
 from nearsight.structures.io import structure_text
 
 if TYPE_CHECKING:
@@ -111,7 +109,8 @@ def predict_structure(
         FourierGrid(np.asarray(atoms.cell), shape, model.ecutrho_Ry)
         request = Request(sha256_of_structure(atoms), sha256_of(files.weights))
         check_folder(folder, request, [files.bundle, files.weights, *inputs], overwrite=overwrite)
-        warn_of_touching_atoms(atoms, shape, "structure")
+        for warning in model.descriptor(settings.backend).warnings(atoms, shape):
+            logger.warning("structure: %s", warning)
         check_costs(
             atoms, shape, folder, 0 if region is None else 4 * points_of(region) * model.energy_grid.count, comm
         )

@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from nearsight.descriptors.interface import Descriptor, make_descriptor
 from nearsight.errors import InputError
 from nearsight.files import read_json, read_regular, sha256_of, write_json, write_whole
 from nearsight.grids.energies import EnergyGrid
@@ -101,7 +102,7 @@ class _Content(Section):
 class ModelBundle:
     """A trained model with everything that is needed to use it, and to refuse data that does not fit.
 
-    descriptor_settings: as in the descriptor datasets, without backend and elements; broadening_eV: s of the Gaussian
+    descriptor_settings: as in the descriptor datasets, without elements; broadening_eV: s of the Gaussian
     exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons; pseudopotentials: element -> text
     of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like.
     """
@@ -133,6 +134,17 @@ class ModelBundle:
         for what, (one, other) in sizes.items():
             if one != other:
                 raise InputError(f"model: {what}: expected equal numbers, got {one} and {other}.")
+
+    def descriptor(self, backend: str | None = None) -> Descriptor:
+        """What the network takes; backend: another than the training's. Raises InputError where they do not fit."""
+        changes = {} if backend is None else {"backend": backend}
+        descriptor = make_descriptor(self.descriptor_settings, self.elements, **changes)
+        if descriptor.components != self.network.inputs:
+            raise InputError(
+                f"model: descriptor_settings: expected {self.network.inputs} components, as the network takes, got "
+                f"{descriptor.components}."
+            )
+        return descriptor
 
     def predict_ldos(self, descriptors: np.ndarray) -> np.ndarray:
         """LDOS in 1/(eV Å³), shape (n, energies), float32, of descriptors of shape (n, components).
@@ -205,7 +217,7 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
         network.load_state_dict({name.removeprefix("network."): t for name, t in tensors.items() if "network." in name})
         network.eval().requires_grad_(False)
         arrays = [tensors[name].numpy() for name in SCALINGS]
-        return ModelBundle(
+        bundle = ModelBundle(
             network=network,
             network_settings=settings,
             descriptor_scaling=Scaling(arrays[0], arrays[1]),
@@ -218,6 +230,7 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
             ),
             **{name: getattr(read, name) for name in AS_THEY_ARE},
         )
+        bundle.descriptor()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -228,6 +241,7 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
     except InputError as error:
         text = str(error)
         raise InputError(text if str(json_path.parent) in text else f"{json_path}: {text}") from None
+    return bundle
 
 
 def _read_tensors(path: Path, settings: BaseModel, content: _Content, json_path: Path) -> dict[str, torch.Tensor]:

@@ -42,11 +42,12 @@ NEUTRAL_KEYS = ("backend", "precision")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One pair of files, already checked; shape: the grid's."""
+    """One pair of files, already checked; shape: the grid's; temperature_K: of the electrons."""
 
     reference: Path
     descriptors: Path
     shape: tuple[int, int, int]
+    temperature_K: float
 
     @property
     def points(self) -> int:
@@ -56,7 +57,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class DataDescription:
-    """What all files of a training have in common."""
+    """What all files of a training have in common.
+
+    temperature_K: of the electrons of the first snapshot, the default of predictions; elements: of the descriptors.
+    """
 
     components: int
     energy_grid: EnergyGrid
@@ -85,15 +89,27 @@ def describe_snapshots(
             _expect_equal(found[0], facts, snapshots[0], snapshot)
         snapshots.append(snapshot)
         found.append(facts)
-    first = found[0]
+    first, valence = found[0], {}
+    for snapshot, facts in zip(snapshots, found, strict=True):
+        for element, electrons in facts["valence"].items():
+            if valence.setdefault(element, electrons) != electrons:
+                raise InputError(
+                    f"{snapshot.reference}: valence.{element}: expected {valence[element]} as in the snapshots before, "
+                    f"got {electrons}. All snapshots of a training need the same pseudopotentials."
+                )
+    if missing := sorted(set(first["elements"]) - set(valence)):
+        raise InputError(
+            f"{snapshots[0].descriptors}: elements: expected a snapshot with each, found none with "
+            f"{', '.join(missing)}. Train on structures that have them."
+        )
     return snapshots, DataDescription(
         components=first["components"],
         energy_grid=EnergyGrid.from_energies(np.array(first["energies"])),
         broadening_eV=float(first["ldos.broadening_eV"]),
-        temperature_K=float(first["temperature_K"]),
+        temperature_K=snapshots[0].temperature_K,
         descriptor_settings=first["descriptors"],
         elements=first["elements"],
-        electrons_per_element=first["valence"],
+        electrons_per_element={element: valence[element] for element in first["elements"]},
         ecutrho_Ry=float(first["ecutrho_Ry"]),
     )
 
@@ -105,7 +121,7 @@ def measure_scalings(snapshots: Sequence[Snapshot], components: int, energies: i
         with _Reader(snapshot) as reader:
             for block in blocks_of(snapshot.shape):
                 descriptors, ldos = reader.read(block)
-                _expect_finite(descriptors, snapshot.descriptors, "bispectrum")
+                _expect_finite(descriptors, snapshot.descriptors, "descriptors")
                 _expect_finite(ldos, snapshot.reference, "ldos")
                 x.add(descriptors)
                 y.add(ldos)
@@ -122,7 +138,7 @@ def sample_descriptors(snapshots: Sequence[Snapshot], points: int, seed: int) ->
         planes = np.sort(generator.permutation(nx)[:SAMPLED_PLANES])
         with h5py.File(snapshot.descriptors, "r") as file:
             for x in planes:
-                plane = file["bispectrum"][x].reshape(ny * nz, -1)
+                plane = file["descriptors"][x].reshape(ny * nz, -1)
                 rows.append(plane[generator.permutation(ny * nz)[: -(-share // len(planes))]])
     return np.concatenate(rows).astype(np.float64)
 
@@ -253,7 +269,7 @@ class _Reader:
 
     def __enter__(self) -> "_Reader":
         self._files = [h5py.File(self._snapshot.descriptors, "r"), h5py.File(self._snapshot.reference, "r")]
-        self._fields = (self._files[0]["bispectrum"], self._files[1]["ldos"])
+        self._fields = (self._files[0]["descriptors"], self._files[1]["ldos"])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -276,8 +292,8 @@ class _Reader:
 def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
     with open_dataset(reference) as ours, open_dataset(descriptors) as theirs:
         require(ours, "ldos", "energy", "positions", "cell", "atomic_numbers", path=reference)
-        require(theirs, "bispectrum", "positions", "cell", "atomic_numbers", path=descriptors)
-        shape, other = ours["ldos"].shape[:3], theirs["bispectrum"].shape[:3]
+        require(theirs, "descriptors", "positions", "cell", "atomic_numbers", path=descriptors)
+        shape, other = ours["ldos"].shape[:3], theirs["descriptors"].shape[:3]
         if shape != other:
             raise InputError(
                 f"{descriptors}: grid: expected {shape} as in {reference}, got {other}. Compute the descriptors again."
@@ -296,23 +312,22 @@ def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
             )
         settings, described = settings_of(ours), settings_of(theirs)
         facts = {
-            "components": int(theirs["bispectrum"].shape[-1]),
+            "components": int(theirs["descriptors"].shape[-1]),
             "energies": [round(float(e), 9) for e in ours["energy"].values],
             "ldos.broadening_eV": _key(settings, "ldos", "broadening_eV", path=reference),
-            "temperature_K": _key(settings, "temperature_K", path=reference),
             "ecutrho_Ry": _key(settings, "dft", "ecutrho_Ry", path=reference),
             "valence": _key(settings, "valence", path=reference),
             "elements": list(_key(described, "elements", path=descriptors)),
-            "descriptors": {k: v for k, v in described.items() if k not in (*NEUTRAL_KEYS, "elements")},
+            "descriptors": {k: v for k, v in described.items() if k != "elements"},
         }
         if len(facts["energies"]) != ours["ldos"].shape[-1]:
             raise InputError(
                 f"{reference}: ldos: expected {len(facts['energies'])} energies, got {ours['ldos'].shape[-1]}."
             )
-        missing = sorted(set(facts["elements"]) - set(facts["valence"]))
-        if missing:
+        if missing := sorted(set(a.symbols) - set(facts["valence"])):
             raise InputError(f"{reference}: valence: expected one for {', '.join(missing)}, found none.")
-    return Snapshot(reference, descriptors, tuple(int(n) for n in shape)), facts
+        temperature = settings.get("electron_temperature_K") or _key(settings, "temperature_K", path=reference)
+    return Snapshot(reference, descriptors, tuple(int(n) for n in shape), float(temperature)), facts
 
 
 def _key(settings: dict, *keys: str, path: Path) -> object:
@@ -325,6 +340,11 @@ def _key(settings: dict, *keys: str, path: Path) -> object:
 
 
 def _expect_equal(first: dict, second: dict, one: Snapshot, other: Snapshot) -> None:
+    first, second = ({k: v for k, v in facts.items() if k != "valence"} for facts in (first, second))
+    first, second = (
+        {**facts, "descriptors": {k: v for k, v in facts["descriptors"].items() if k not in NEUTRAL_KEYS}}
+        for facts in (first, second)
+    )
     for key, value in first.items():
         if second[key] == value:
             continue

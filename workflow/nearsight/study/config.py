@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 
 from nearsight.errors import ConfigError, InputError
 from nearsight.files import read_regular
-from nearsight.plugins import NETWORKS, other_kinds
+from nearsight.plugins import DESCRIPTORS, NETWORKS, other_kinds
 
 ROLES = ("train", "validation", "test")
 
@@ -259,17 +259,37 @@ class Ldos(Section):
 
 
 class Descriptors(Section):
-    """Bispectrum descriptors of every grid point."""
+    """What the jobs of every kind of descriptor need to know."""
 
-    backend: Literal["native", "lammps", "torch"] = _key(
-        "program that computes them: the package's own kernel, LAMMPS as the reference, torch (slow, differentiable)",
-        "a backend",
-        default="native",
-    )
     precision: Literal["float32", "float64"] = _key(
         "precision in which they are computed (by lammps: stored); float32 is twice as fast and half as large",
         "a precision",
         default="float64",
+    )
+    ranks: int = _key(
+        "MPI ranks of one job, of compute_energies too, on Slurm at least 2; the results do not depend on it",
+        "a whole number",
+        default=2,
+        ge=1,
+        le=4096,
+    )
+    threads: int = _key(
+        "threads of each rank with the backend native; the results do not depend on it",
+        "a whole number",
+        default=1,
+        ge=1,
+        le=1024,
+    )
+
+
+class Bispectrum(Descriptors):
+    """Bispectrum descriptors of every grid point; another descriptor is named by its `kind`."""
+
+    kind: Literal["bispectrum"] = _key("descriptor", "a descriptor", default="bispectrum")
+    backend: Literal["native", "lammps", "torch"] = _key(
+        "program that computes them: the package's own kernel, LAMMPS as the reference, torch (slow, differentiable)",
+        "a backend",
+        default="native",
     )
     twojmax: int = _key(
         "twice the largest angular momentum; 10 gives 91 components",
@@ -287,20 +307,12 @@ class Descriptors(Section):
         "factor of the map from distance to angle", "a number", default=0.99363, gt=0, lt=1, reference=True
     )
     rmin0: float = _key("offset of that map", "a length", unit="Å", default=0.0, ge=0, le=5, reference=True)
-    ranks: int = _key(
-        "MPI ranks of one job, of compute_energies too, on Slurm at least 2; the results do not depend on it",
-        "a whole number",
-        default=2,
-        ge=1,
-        le=4096,
+    weights: dict[Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")], Annotated[float, Field(ge=-1000, le=1000)]] = _key(
+        "weight of each element as a neighbour, 1 where there is one element; several need theirs, or chemical",
+        "weights between -1000 and 1000 by chemical symbol",
+        default={},
     )
-    threads: int = _key(
-        "threads of each rank with the backend native; the results do not depend on it",
-        "a whole number",
-        default=1,
-        ge=1,
-        le=1024,
-    )
+    chemical: bool = _key("one bispectrum per triple of elements (backend lammps)", "true or false", default=False)
 
 
 class Perceptron(Section):
@@ -434,7 +446,9 @@ class Study(Section):
     md: Md = _key("DFT-MD", "a section")
     trajectories: dict[Name, Trajectory] = _key("DFT-MD runs by name", "one entry per trajectory", min_length=1)
     ldos: Ldos = _key("local density of states", "a section")
-    descriptors: Descriptors = _key("descriptors", "a section", default=Descriptors())
+    descriptors: Annotated[SerializeAsAny[Bispectrum], other_kinds(DESCRIPTORS, "bispectrum")] = _key(
+        "descriptors", "a section", default=Bispectrum()
+    )
     training: Training = _key("training", "a section")
     supercells: dict[Name, Supercell] = _key("larger structures by name", "one entry per supercell", default={})
     inference: Inference = _key("prediction", "a section", default=Inference())

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
+from nearsight.descriptors.bispectrum import Settings
 from nearsight.descriptors.bispectrum.components import component_order
-from nearsight.descriptors.bispectrum.settings import BispectrumSettings
-from nearsight.errors import InputError
-from nearsight.grids.regions import Region, lengths_of
+from nearsight.grids.regions import Region
 
 if TYPE_CHECKING:
     import torch
@@ -25,9 +24,9 @@ CHUNK = 256
 
 
 def bispectrum_region(
-    atoms: Atoms, shape: tuple[int, int, int], settings: BispectrumSettings, region: Region, out: np.ndarray
+    atoms: Atoms, shape: tuple[int, int, int], settings: Settings, region: Region, out: np.ndarray, *, threads: int = 1
 ) -> np.ndarray:
-    """Fill `out`, shape (*lengths of region, components), on the CPU, in its own precision."""
+    """Fill `out`, shape (*lengths of region, components), on the CPU, in its own precision; the threads are torch's."""
     import torch
 
     kind = {"float32": torch.float32, "float64": torch.float64}[out.dtype.name]
@@ -41,7 +40,7 @@ def bispectrum_region(
             values[low : low + CHUNK] = bispectrum_at(
                 positions, cell, points, atoms.get_chemical_symbols(), settings, kind
             ).numpy()
-    out[...] = values.reshape(*lengths_of(region), -1)
+    out[...] = values.reshape(out.shape)
     return out
 
 
@@ -50,31 +49,25 @@ def bispectrum_at(
     cell: "torch.Tensor",
     fractions: "torch.Tensor",
     symbols: list[str],
-    settings: BispectrumSettings,
+    settings: Settings,
     dtype: "torch.dtype | None" = None,
 ) -> "torch.Tensor":
     """Components at some points, shape (points, components), differentiable in positions and cell.
 
     positions: (atoms, 3) and cell: (3, 3), Å, float64; fractions: (points, 3), fractional coordinates of the
-    points; dtype: precision from the distances on (that of the positions if None). Raises InputError for the
-    chemical variant.
+    points; dtype: precision from the distances on (that of the positions if None).
     """
     import torch
 
-    if settings.chemical:
-        raise InputError("descriptors.chemical: expected false with the backend torch, got true. Take lammps.")
     dtype = dtype or positions.dtype
     device = positions.device
-    cutoffs = torch.as_tensor(settings.cutoffs_of(symbols), device=device, dtype=positions.dtype)
-    weights = torch.as_tensor(settings.weights_of(symbols), device=device, dtype=dtype)
-    point, atom, shift = _pairs(positions, cell, fractions, cutoffs)
+    weights = torch.tensor([settings.weights.get(symbol, 1.0) for symbol in symbols], device=device, dtype=dtype)
+    point, atom, shift = _pairs(positions, cell, fractions, settings.cutoff_A)
     vectors = positions[atom] + (shift - fractions[point]) @ cell
-    vectors, cutoff = vectors.to(dtype), cutoffs[atom].to(dtype)
+    vectors = vectors.to(dtype)
     distance = vectors.norm(dim=1)
-    reduced = (distance - settings.rmin0) / (cutoff - settings.rmin0)
-    density = weights[atom]
-    if settings.switching:
-        density = density * torch.where(reduced > 0, 0.5 * (torch.cos(math.pi * reduced) + 1), 1.0)
+    reduced = (distance - settings.rmin0) / (settings.cutoff_A - settings.rmin0)
+    density = weights[atom] * torch.where(reduced > 0, 0.5 * (torch.cos(math.pi * reduced) + 1), 1.0)
     theta = settings.rfac0 * math.pi * reduced
     direction = vectors * (torch.sin(theta) / distance)[:, None]
     a = torch.complex(torch.cos(theta), -direction[:, 2])
@@ -82,26 +75,19 @@ def bispectrum_at(
 
     sums = []
     for j, matrix in enumerate(_wigner(a, b, settings.twojmax)):
-        total = settings.self_weight * torch.eye(j + 1, dtype=matrix.dtype, device=device).repeat(len(fractions), 1, 1)
+        total = torch.eye(j + 1, dtype=matrix.dtype, device=device).repeat(len(fractions), 1, 1)
         sums.append(total.index_add(0, point, density[:, None, None] * matrix))
     columns = []
     for j1, j2, j in component_order(settings.twojmax):
         coupling = torch.as_tensor(_coupling(j1, j2, j), dtype=dtype, device=device)
         coupling = torch.complex(coupling, torch.zeros_like(coupling))
         z = torch.einsum("abm,cdn,pac,pbd->pmn", coupling, coupling, sums[j1], sums[j2])
-        value = (sums[j].conj() * z).sum(dim=(1, 2)).real
-        columns.append(value - settings.self_weight**3 * (j + 1) if settings.bzero else value)
-    linear = torch.stack(columns, dim=1)
-    if not settings.quadratic:
-        return linear
-    # LAMMPS's order: for each component its half square, then its products with the later ones
-    first, second = torch.triu_indices(linear.shape[1], linear.shape[1], device=device)
-    products = linear[:, first] * linear[:, second] * torch.where(first == second, 0.5, 1.0).to(dtype)
-    return torch.cat([linear, products], dim=1)
+        columns.append((sums[j].conj() * z).sum(dim=(1, 2)).real)
+    return torch.stack(columns, dim=1)
 
 
-def _pairs(positions, cell, fractions, cutoffs):
-    """(point, atom, shift) of all pairs nearer than the atom's cutoff; an atom on the point itself is left out."""
+def _pairs(positions, cell, fractions, cutoff):
+    """(point, atom, shift) of all pairs nearer than the cutoff; an atom on the point itself is left out."""
     import torch
 
     with torch.no_grad():
@@ -109,14 +95,14 @@ def _pairs(positions, cell, fractions, cutoffs):
         scaled = positions @ inverse
         base = -torch.floor(scaled)
         scaled = scaled + base
-        margin = cutoffs.max() * inverse.norm(dim=0)
+        margin = cutoff * inverse.norm(dim=0)
         low = torch.floor(fractions.min(dim=0).values - margin).long().tolist()
         high = torch.ceil(fractions.max(dim=0).values + margin).long().tolist()
         points, atoms, shifts = [], [], []
         for image in itertools.product(*(range(first - 1, last + 1) for first, last in zip(low, high, strict=True))):
             move = torch.tensor(image, dtype=positions.dtype, device=positions.device)
             squares = ((((scaled + move)[None] - fractions[:, None]) @ cell) ** 2).sum(dim=-1)
-            point, atom = torch.nonzero((squares < cutoffs**2) & (squares > 1e-20), as_tuple=True)
+            point, atom = torch.nonzero((squares < cutoff**2) & (squares > 1e-20), as_tuple=True)
             points.append(point)
             atoms.append(atom)
             shifts.append(base[atom] + move)

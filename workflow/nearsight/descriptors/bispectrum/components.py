@@ -1,5 +1,7 @@
 """The components of the bispectrum: their number, their order, and the one with a closed form."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from ase import Atoms
 
@@ -28,14 +30,12 @@ def identity_component(
     points: np.ndarray,
     cutoff_A: float,
     rmin0: float = 0.0,
-    weights: dict[str, float] | None = None,
-    radii: dict[str, float] | None = None,
-    self_weight: float = 1.0,
+    weights: Mapping[str, float] | None = None,
 ) -> np.ndarray:
-    """Component 0 of the bispectrum from its closed form, (self_weight + Σ w fc(r))³ over all periodic images.
+    """Component 0 of the bispectrum from its closed form, (1 + Σ w fc(r))³ over all periodic images.
 
-    points: shape (n, 3), Å. fc(r) = [cos(π (r - rmin0)/(c - rmin0)) + 1]/2, c = 2 R cutoff. weights: element -> w,
-    1 where left out; radii: element -> R, 0.5 where left out. Independent of all backends: it checks the order of
+    points: shape (n, 3), Å. fc(r) = [cos(π (r - rmin0)/(cutoff - rmin0)) + 1]/2. weights: element -> w, 1 where left
+    out. Independent of all backends: it checks the order of
     the grid points, the cell and the periodic images. As in LAMMPS, an atom closer than 1e-10 Å to the point is
     left out. Cost: O(n · atoms · images).
     """
@@ -43,9 +43,8 @@ def identity_component(
     inverse = np.linalg.inv(cell)
     symbols = atoms.get_chemical_symbols()
     factor = np.array([(weights or {}).get(symbol, 1.0) for symbol in symbols])
-    cutoffs = np.array([2 * (radii or {}).get(symbol, 0.5) * cutoff_A for symbol in symbols])
     # distances between opposite faces decide how many images the cutoff reaches
-    reach = np.ceil(cutoffs.max() * np.linalg.norm(inverse, axis=0)).astype(int)
+    reach = np.ceil(cutoff_A * np.linalg.norm(inverse, axis=0)).astype(int)
     images = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     shifts = images @ cell
     values = np.empty(len(points))
@@ -53,8 +52,8 @@ def identity_component(
         fractional = (atoms.positions - point) @ inverse
         nearest = (fractional - np.round(fractional)) @ cell
         distance = np.linalg.norm(nearest[None] + shifts[:, None], axis=-1)
-        inside = (distance < cutoffs) & (distance > 1e-10)
-        argument = np.clip((distance - rmin0) / (cutoffs - rmin0), 0.0, 1.0)
+        inside = (distance < cutoff_A) & (distance > 1e-10)
+        argument = np.clip((distance - rmin0) / (cutoff_A - rmin0), 0.0, 1.0)
         switch = np.where(inside, 0.5 * (np.cos(np.pi * argument) + 1.0), 0.0)
-        values[index] = (self_weight + (switch * factor).sum()) ** 3
+        values[index] = (1.0 + (switch * factor).sum()) ** 3
     return values

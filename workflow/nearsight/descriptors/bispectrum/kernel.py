@@ -6,12 +6,9 @@ from collections.abc import Callable
 import numpy as np
 from ase import Atoms
 
-from nearsight.descriptors.bispectrum.settings import BispectrumSettings
+from nearsight.descriptors.bispectrum import Settings
 from nearsight.errors import InputError, MissingProgramError
 from nearsight.grids.regions import Region, lengths_of
-
-#: Values of twojmax that the kernel is compiled for.
-TWOJMAX = (2, 4, 6, 8, 10, 12)
 
 #: Environment variable that forces an instruction set: avx512, avx2 or portable.
 INSTRUCTION_SET = "NEARSIGHT_INSTRUCTION_SET"
@@ -40,25 +37,10 @@ def instruction_set() -> str:
     return chosen
 
 
-def check_settings(settings: BispectrumSettings) -> None:
-    """Raise InputError on what the kernel cannot do and LAMMPS can."""
-    advice = "Take another value, or the backend lammps."
-    if settings.twojmax not in TWOJMAX:
-        expected = ", ".join(map(str, TWOJMAX))
-        raise InputError(
-            f"descriptors.twojmax: expected one of {expected} with the backend native, got {settings.twojmax}. {advice}"
-        )
-    if settings.rmin0 > 0:
-        raise InputError(f"descriptors.rmin0: expected 0 with the backend native, got {settings.rmin0:g} Å. {advice}")
-    for key in ("quadratic", "chemical"):
-        if getattr(settings, key):
-            raise InputError(f"descriptors.{key}: expected false with the backend native, got true. {advice}")
-
-
 def bispectrum_region(
     atoms: Atoms,
     shape: tuple[int, int, int],
-    settings: BispectrumSettings,
+    settings: Settings,
     region: Region,
     out: np.ndarray,
     *,
@@ -71,7 +53,6 @@ def bispectrum_region(
     fraction; an exception in it (or Ctrl-C) stops the computation. Memory: `out`, and 80 bytes per periodic image
     within reach of the region. Raises InputError on arguments that cannot be.
     """
-    check_settings(settings)
     module = load()
     symbols = atoms.get_chemical_symbols()
     compute = {"float32": module.bispectrum_float32, "float64": module.bispectrum_float64}[out.dtype.name]
@@ -83,16 +64,16 @@ def bispectrum_region(
             out=out,
             cell=np.ascontiguousarray(atoms.cell, dtype=float),
             positions=np.ascontiguousarray(atoms.positions, dtype=float),
-            weights=settings.weights_of(symbols),
-            cutoffs=settings.cutoffs_of(symbols),
+            weights=np.array([settings.weights.get(symbol, 1.0) for symbol in symbols]),
+            cutoffs=np.full(len(symbols), settings.cutoff_A),
             shape=shape,
             start=start,
             stop=stop,
             twojmax=settings.twojmax,
             rfac0=settings.rfac0,
-            switching=settings.switching,
-            subtract_zero=settings.bzero,
-            self_weight=settings.self_weight,
+            switching=True,
+            subtract_zero=False,
+            self_weight=1.0,
             threads=threads,
             instruction_set=instruction_set(),
             progress=progress,

@@ -1,0 +1,55 @@
+"""A descriptor from outside of the package: how many neighbours of each element are within some radii."""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from nearsight.descriptors.interface import Descriptor
+from nearsight.study.config import Descriptors
+
+
+class Settings(Descriptors):
+    """Radii in Å up to which neighbours are counted."""
+
+    kind: Literal["neighbours"]
+    radii_A: list[float] = Field(default=[1.5, 2.5])
+
+
+def limits(settings, elements):
+    if not all(0 < radius <= 12 for radius in settings.radii_A):
+        yield "radii_A", f"expected lengths between 0 and 12 Å, got {settings.radii_A}."
+
+
+def build_descriptor(settings, elements):
+    return Neighbours(settings, elements)
+
+
+class Neighbours(Descriptor):
+    def __init__(self, settings, elements):
+        self.settings, self.elements = settings, elements
+
+    @property
+    def components(self):
+        return len(self.settings.radii_A) * len(self.elements)
+
+    @property
+    def cutoff_A(self):
+        return max(self.settings.radii_A)
+
+    def compute(self, atoms, shape, region, out, *, threads=1):
+        axes = [np.arange(start, stop) / n for (start, stop), n in zip(region, shape, strict=True)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        cell = np.asarray(atoms.cell)
+        reach = np.ceil(self.cutoff_A * np.linalg.norm(np.linalg.inv(cell), axis=0)).astype(int) + 1
+        images = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+        out[...] = 0
+        for symbol, scaled in zip(atoms.symbols, atoms.get_scaled_positions(), strict=True):
+            away = scaled - points
+            away -= np.floor(away)
+            distance = np.linalg.norm((away[..., None, :] + images) @ cell, axis=-1)
+            for number, radius in enumerate(self.settings.radii_A):
+                column = self.elements.index(symbol) * len(self.settings.radii_A) + number
+                # smooth, so that rounding moves no neighbour across
+                out[..., column] += (np.clip(1 - distance / radius, 0, None) ** 2).sum(axis=-1)
+        return out
