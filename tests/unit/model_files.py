@@ -60,7 +60,7 @@ def make_random_model(descriptors, settings, *, energy_max_eV=6.0, activation="l
         network_settings=settings_of_network,
         descriptor_scaling=Scaling(rows.mean(axis=0), rows.std(axis=0) + 1e-12),
         ldos_scaling=Scaling(*(value * onset for value in ldos_scaling)),
-        descriptor_settings=settings,
+        descriptor_settings={"kind": "bispectrum", **settings},
         energy_grid=grid,
         broadening_eV=0.4,
         temperature_K=1000.0,

@@ -8,7 +8,7 @@ job parses it again.
 STAGES = {
     "structures": 1,
     "reference": 2,
-    "descriptors": 2,
+    "descriptors": 3,
     "training": 3,
     "inference": 3,
     "energies": 1,
