@@ -6,6 +6,7 @@ A reader is called with a path and either raises a NearsightError or returns wha
 import json
 import os
 import signal
+import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+import h5py
 import hdf5_checksums
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ from test_espresso_outputs import md, scf
 from test_espresso_pseudopotential import UPF1, UPF2
 from test_model_bundle import make_bundle
 
-from nearsight import datasets, hdf5
+from nearsight import datasets, hdf5, units
 from nearsight.datasets import atoms_of, open_dataset, provenance_of, settings_of, variables_of_atoms, write_dataset
 from nearsight.errors import InputError
 from nearsight.grids.tiles import points_of
@@ -35,8 +37,11 @@ from nearsight.model.bundle import load_bundle, save_bundle
 from nearsight.model.network import build_network
 from nearsight.model.training import Schedule, TrainingState, _load_checkpoint, _save_checkpoint
 from nearsight.provenance import hash_settings
+from nearsight.reference.espresso import hdf5_numbers
+from nearsight.reference.espresso.augmentation import read_augmentation
 from nearsight.reference.espresso.cube import read_cube
 from nearsight.reference.espresso.outputs import (
+    ElectronicStructure,
     check_convergence,
     read_electronic_structure,
     read_md_steps,
@@ -44,6 +49,7 @@ from nearsight.reference.espresso.outputs import (
 )
 from nearsight.reference.espresso.programs import ranks_of, version_of
 from nearsight.reference.espresso.save import read_save_density
+from nearsight.reference.espresso.wavefunctions import open_wavefunctions
 from nearsight.reference.pseudopotential import check_deck, read_core_charge, read_upf
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_frames
@@ -186,23 +192,26 @@ def blocks_of(whole: bytes) -> list[tuple[int, int]]:
     return hdf5_checksums.find_blocks(whole)
 
 
-def look_in_a_fork(path: Path) -> None:
-    """`hdf5.require_harmless` without the time that a new interpreter takes."""
-    messages = path.parent.parent / "messages"
+def look_in_a_fork(path: Path, inspect: Callable[[str], str] = hdf5._inspect_dataset) -> str:
+    """`hdf5.look_apart` without the time that a new interpreter takes."""
+    messages, found = path.parent.parent / "messages", path.parent.parent / "found"
     child = os.fork()
     if child == 0:
         for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
             signal.signal(number, signal.SIG_DFL)  # libFuzzer would take them for its own
         os.dup2(os.open(messages, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
+        os.dup2(os.open(found, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stdout.fileno())
         try:
-            hdf5.look(str(path))
+            hdf5.look(str(path), inspect)
         finally:
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     hdf5.check_end(path, status, messages.read_text(errors="replace"))
+    return found.read_text()
 
 
 datasets.require_harmless = look_in_a_fork
+hdf5_numbers.look_apart = lambda _, path: look_in_a_fork(Path(path), hdf5_numbers._inspect)
 
 
 def read_dataset(path: Path) -> None:
@@ -314,22 +323,113 @@ def read_text(path: Path) -> None:
     check_convergence(text, "dft", 1e-9, 100)
 
 
-def density_seed(folder: Path) -> dict[str, bytes]:
-    del folder
+def density_seeds(folder: Path) -> dict[str, bytes]:
     miller = np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 2, -3]], dtype=np.int32)
     parts = [np.array([0, 4, 1], np.int32), np.eye(3), miller, np.arange(4) * (1 + 1j)]
     marks = [np.int32(part.nbytes).tobytes() for part in parts]
-    return {"charge-density.dat": b"".join(m + p.tobytes() + m for m, p in zip(marks, parts, strict=True))}
+    with h5py.File(folder / "whole-density.hdf5", "w") as file:
+        file.attrs.update({"gamma_only": np.bytes_(".FALSE."), "ngm_g": np.int32(4), "nspin": np.int32(1)})
+        file.create_dataset("MillerIndices", data=miller)
+        file.create_dataset("rhotot_g", data=parts[-1].view(np.float64))
+    return {
+        "charge-density.dat": b"".join(m + p.tobytes() + m for m, p in zip(marks, parts, strict=True)),
+        "charge-density.hdf5": (folder / "whole-density.hdf5").read_bytes(),
+    }
 
 
 def read_density(path: Path) -> None:
     save = path.parent / "scf/nearsight.save"
     save.mkdir(parents=True, exist_ok=True)
     (save / "data-file-schema.xml").touch()
-    path.replace(save / "charge-density.dat")
+    for old in save.glob("charge-density.*"):
+        old.unlink()
+    path.replace(save / path.name)
     density = read_save_density(path.parent / "scf", (6, 6, 8))
     assert density.shape == (6, 6, 8)
     assert np.isfinite(density).all()
+
+
+@cache
+def small_run(folder: Path) -> ElectronicStructure:
+    (folder / "scf.xml").write_text(scf())
+    return read_electronic_structure(folder / "scf.xml")
+
+
+def wave_seeds(folder: Path) -> dict[str, bytes]:
+    """The first k-point of `scf()` in both formats: 100 plane waves, two bands."""
+    run = small_run(folder)
+    miller = np.array([(i, j, k) for i in range(-2, 3) for j in range(-2, 3) for k in range(-2, 2)], dtype=np.int32)
+    reciprocal = 2 * np.pi * np.linalg.inv(run.atoms.cell.array / units.BOHR_A).T
+    kpoint, bands = run.kpoints[0] @ reciprocal, np.random.default_rng(1).random((2, 100)) * (1 + 2j)
+    head = struct.pack("<i3diid", 1, *kpoint, 1, 0, 1.0), struct.pack("<4i", 100, 100, 1, 2)
+    records = [*head, reciprocal.tobytes(), miller.tobytes(), *(band.tobytes() for band in bands)]
+    marks = [np.int32(len(record)).tobytes() for record in records]
+    with h5py.File(folder / "whole.hdf5", "w") as file:
+        numbers = {"ik": 1, "ispin": 1, "npol": 1, "ngw": 100, "igwx": 100, "nbnd": 2}
+        file.attrs.update({name: np.int32(number) for name, number in numbers.items()})
+        file.attrs.update({"scale_factor": 1.0, "xk": kpoint, "gamma_only": np.bytes_(".FALSE.")})
+        file.create_dataset("MillerIndices", data=miller)
+        file["MillerIndices"].attrs.update({f"bg{axis + 1}": reciprocal[axis] for axis in range(3)})
+        file.create_dataset("evc", data=bands.view(np.float64))
+    binary = b"".join(mark + record + mark for mark, record in zip(marks, records, strict=True))
+    return {"wfc1.dat": binary, "wfc1.hdf5": (folder / "whole.hdf5").read_bytes()}
+
+
+def read_waves(path: Path) -> None:
+    save = path.parent / "scf/nearsight.save"
+    save.mkdir(parents=True, exist_ok=True)
+    for old in save.glob("wfc*"):
+        old.unlink()
+    for name in ("data-file-schema.xml", "charge-density.dat"):
+        (save / name).touch()
+    path.replace(save / path.name)
+    coefficients = open_wavefunctions(path.parent / "scf", small_run(path.parent.parent), 0).read(0, 2)
+    assert coefficients.shape == (2, 100)
+    assert np.isfinite(coefficients).all()
+
+
+def only(seeds: dict[str, bytes], suffix: str) -> dict[str, bytes]:
+    return {name: content for name, content in seeds.items() if name.endswith(suffix)}
+
+
+def hdf5_seeds(folder: Path) -> dict[str, bytes]:
+    return only({**density_seeds(folder), **wave_seeds(folder)}, ".hdf5")
+
+
+def augmentation_seeds(folder: Path) -> dict[str, bytes]:
+    """Two projectors on five points; charges by angular momentum, for all together, with coefficients, of PAW."""
+    del folder
+
+    def element(tag: str, count: int = 5, about: str = "") -> str:
+        numbers = " ".join(f"{0.1 * (index + 1):.2f}" for index in range(count))
+        return f"<{tag} {about}>\n{numbers}\n</{tag}>\n"
+
+    def upf(head: str, about: str, charges: str) -> bytes:
+        betas = "".join(
+            element(f"PP_BETA.{n + 1}", 5, f'angular_momentum="{n}" cutoff_radius_index="4"') for n in range(2)
+        )
+        return (
+            f'<UPF version="2.0.1">\n<PP_HEADER element="Be" {head} mesh_size="5" number_of_proj="2"/>\n'
+            f"{element('PP_R')}{element('PP_RAB')}{betas}"
+            f"<PP_AUGMENTATION {about}>\n{charges}</PP_AUGMENTATION>\n</UPF>\n"
+        ).encode()
+
+    of_momentum = [element(f"PP_QIJL.{n}") for n in ("1.1.0", "1.2.1", "2.2.0", "2.2.2")]
+    of_pair = "".join(element(f"PP_QIJ.{n}") for n in ("1.1", "1.2", "2.2"))
+    ultrasoft, coefficients = 'is_ultrasoft="T" is_paw="F"', element("PP_QFCOEF", 24) + element("PP_RINNER", 3)
+    return {
+        "ultrasoft.upf": upf(ultrasoft, 'q_with_l="true" nqf="0" nqlc="3"', "".join(of_momentum)),
+        "pairs.upf": upf(ultrasoft, 'q_with_l="false" nqf="2" nqlc="3"', coefficients + of_pair),
+        "paw.upf": upf('is_ultrasoft="T" is_paw="T"', 'q_with_l="T" cutoff_r_index="3"', "".join(of_momentum[1:])),
+    }
+
+
+def read_charges(path: Path) -> None:
+    found = read_augmentation(path, 2.0)
+    if found is not None:
+        vectors = np.array([[0.0, 0.0, 0.0], [0.1, -0.2, 1.5]])
+        assert np.isfinite(found.transform_projectors(vectors, 100.0)).all()
+        assert np.isfinite(found.transform_charges(vectors, 100.0)).all()
 
 
 # ----------------------------------------------------------------------------------------------------- all of them
@@ -352,5 +452,8 @@ READERS = {
     "UPF, deck of ld1.x": Reader(upf_seeds, read_pseudopotential),
     "pw.x, XML": Reader(lambda folder: {"scf.xml": scf().encode(), "md.xml": md().encode()}, read_xml),
     "pw.x, text": Reader(lambda folder: {"x.out": PW_TEXT.encode()}, read_text),
-    "pw.x, charge-density.dat": Reader(density_seed, read_density),
+    "pw.x, charge-density.dat": Reader(lambda folder: only(density_seeds(folder), ".dat"), read_density),
+    "pw.x, wfc1.dat": Reader(lambda folder: only(wave_seeds(folder), ".dat"), read_waves),
+    "pw.x, HDF5": Reader(hdf5_seeds, lambda path: (read_waves if path.stem == "wfc1" else read_density)(path)),
+    "UPF, augmentation": Reader(augmentation_seeds, read_charges),
 }

@@ -30,6 +30,9 @@ NAMES = [
     "pw.x, XML",
     "pw.x, text",
     "pw.x, charge-density.dat",
+    "pw.x, wfc1.dat",
+    "pw.x, HDF5",
+    "UPF, augmentation",
 ]
 
 

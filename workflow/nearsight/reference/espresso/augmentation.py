@@ -127,6 +127,8 @@ def read_augmentation(path: str | Path, largest_wave: float) -> Augmentation | N
         bessel[degree] @ (values[:end] * radius[:end] * weight)
         for degree, (_, values) in zip(momenta, betas, strict=True)
     ]
+    if not all(units.are_finite(values) for values in (*projectors, *charges.values())):
+        raise InputError(f"{path}: expected projectors and charges with finite transforms, got others. {ADVICE}")
     return Augmentation(momenta, np.array(projectors), charges)
 
 

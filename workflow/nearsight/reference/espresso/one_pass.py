@@ -37,8 +37,6 @@ def gaussian(distance_eV: np.ndarray, width_eV: float) -> np.ndarray:
     return np.exp(-np.square(distance_eV / width_eV)) / (width_eV * np.sqrt(np.pi))
 
 
-KERNELS: dict[str, Kernel] = {"gaussian": gaussian}
-
 #: Memory for the states of a batch and their projections, beside the LDOS itself.
 WORK_BYTES = 256 << 20
 
@@ -117,6 +115,10 @@ def _require_whole_zone(run: ElectronicStructure, path: Path) -> None:
             f"{path}: expected ecutrho of at least 4 ecutwfc, which |ψ|² needs, got {run.ecutrho_Ry:g} and "
             f"{run.ecutwfc_Ry:g} Ry. Raise dft.ecutrho_Ry."
         )
+    # the largest Miller index is at most |G| |a| / 2π; no more than a step beyond half of the grid
+    reach = np.sqrt(run.ecutrho_Ry) * run.atoms.cell.lengths() / units.BOHR_A / (2 * np.pi)
+    if (reach > np.array(run.grid) / 2 + 1).any():
+        raise InputError(f"{path}: expected a grid that holds ecutrho = {run.ecutrho_Ry:g} Ry, got {run.grid}.")
 
 
 def _augmented_elements(run: ElectronicStructure, pseudopotentials: Mapping[str, Path]) -> list[_Element]:

@@ -107,7 +107,12 @@ def _check(found: _Contents, run: ElectronicStructure, index: int, path: Path) -
         )
     kinetic = np.square((found.miller + run.kpoints[index]) @ found.reciprocal).sum(axis=1)
     different = len(np.unique(found.miller, axis=0)) == len(found.miller)
-    if not different or kinetic.max() > run.ecutwfc_Ry * (1 + ROUNDING) or (found.gamma_only and found.miller[0].any()):
+    fits = (np.ptp(found.miller, axis=0) < run.grid).all()
+    if (
+        not (different and fits)
+        or kinetic.max() > run.ecutwfc_Ry * (1 + ROUNDING)
+        or (found.gamma_only and found.miller[0].any())
+    ):
         raise InputError(f"{path}: expected different plane waves below {run.ecutwfc_Ry} Ry, got others. {ADVICE}")
 
 
