@@ -12,7 +12,8 @@ PACKAGES = os.path.join(os.path.abspath(workflow.current_basedir), "workflow")
 SCRIPTS = os.path.relpath(os.path.join(PACKAGES, "scripts"))
 sys.path.insert(0, PACKAGES)
 
-from nearsight.study.config import ConfigError, load_study
+from nearsight.errors import ConfigError
+from nearsight.study.reading import load_study
 from nearsight.versions import STAGES
 
 # Snakemake compares the values of a rule's params without their names: each has to tell what it is, or 2, 3 for a number of
@@ -42,8 +43,10 @@ include: "rules/common.smk"
 
 wildcard_constraints:
     element=one_of(STUDY.pseudopotentials),
-    trajectory=one_of(STUDY.trajectories),
-    segment=one_of(range(max(trajectory.segments for trajectory in STUDY.trajectories.values()))),
+    cell=one_of(STUDY.structures),
+    trajectory=one_of(DFT_MD),
+    segment=one_of(range(max((trajectory.segments for trajectory in DFT_MD.values()), default=0))),
+    lammps_snapshot=one_of(LAMMPS_SNAPSHOTS),
     snapshot=one_of(STUDY.snapshots()),
     supercell=one_of(STUDY.supercells),
     structure=one_of([*STUDY.snapshots(), *STUDY.supercells]),

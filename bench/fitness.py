@@ -19,15 +19,17 @@ from nearsight.grids.plane_waves import fft_shape
 from nearsight.inference.plan import PredictionSettings
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
-from nearsight.reference.espresso.inputs import DftSettings
 from nearsight.reference.espresso.outputs import read_electronic_structure, xml_of
 from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.scf import run_scf
 from nearsight.structures.io import read_structure
-from nearsight.study.config import load_study
+from nearsight.study.reading import load_study
 
 #: Thermal displacements grow with the square root of the temperature.
 HOT_K = 900.0
+
+#: Of the snapshots, and of the electrons.
+TEMPERATURE_K = 298.0
 
 
 def main() -> None:
@@ -40,7 +42,7 @@ def main() -> None:
     study = load_study(arguments.study)
     results = Path("results") / study.study
     rows = []
-    for name, atoms in structures(results, study.temperature_K).items():
+    for name, atoms in structures(results, TEMPERATURE_K).items():
         folder = arguments.work / name
         folder.mkdir(parents=True, exist_ok=True)
         grid = fft_shape(np.asarray(atoms.cell), study.dft.ecutrho_Ry)
@@ -73,9 +75,9 @@ def compute(atoms: Atoms, grid: tuple, study, folder: Path, results: Path) -> fl
     """Total free energy by pw.x, eV."""
     scf = folder / "scf"
     if not scf.exists():
-        settings = DftSettings.read(study.dft.model_dump(exclude={"launcher", "ranks"}), "dft")
+        settings = study.dft_of(next(iter(study.structures)))
         pseudopotentials = {element: results / "pseudo" / f"{element}.upf" for element in set(atoms.symbols)}
-        run_scf(atoms, grid, pseudopotentials, settings, study.temperature_K, Launch(), scf, folder / "scf.out")
+        run_scf(atoms, grid, pseudopotentials, settings, TEMPERATURE_K, Launch(), scf, folder / "scf.out")
     return read_electronic_structure(xml_of(scf)).energies["total_free_energy"]
 
 

@@ -22,7 +22,7 @@ from nearsight.model.domain import measure_domain
 from nearsight.model.network import build_network
 from nearsight.model.scaling import Scaling
 from nearsight.structures.builders import hcp_orthorhombic
-from nearsight.study.config import Perceptron
+from nearsight.study.sections import Perceptron
 
 PUBLISHED = (800, 800, 800, 250)
 SMALL = (256, 256)

@@ -4,7 +4,7 @@ import inspect
 import json
 import re
 
-from nearsight.study.config import FileStructure
+from nearsight.study.sections import DftMdTrajectory, FileStructure, FramesTrajectory, LammpsMdTrajectory
 
 # Structures that the finished model predicts; those among them with a DFT reference to compare with. The training set's
 # own belong to it: an error that is small on them and large on others is the sign of too few snapshots.
@@ -12,6 +12,16 @@ EVALUATED = STUDY.snapshots()
 PREDICTED = [*EVALUATED, *STUDY.supercells]
 HELD_OUT = STUDY.snapshots("test")
 DRAWN = [*HELD_OUT, *STUDY.supercells]
+
+
+def trajectories(kind):
+    """The trajectories of one kind by name."""
+    return {name: trajectory for name, trajectory in STUDY.trajectories.items() if isinstance(trajectory, kind)}
+
+
+DFT_MD = trajectories(DftMdTrajectory)
+FRAMES = trajectories(FramesTrajectory)
+LAMMPS_SNAPSHOTS = [name for name in EVALUATED if name.rpartition("-")[0] in trajectories(LammpsMdTrajectory)]
 
 PSEUDOPOTENTIALS = [f"{RESULTS}/pseudo/{element}.upf" for element in STUDY.pseudopotentials]
 PSEUDOPOTENTIAL_OPTIONS = [
@@ -71,8 +81,24 @@ def pseudopotential_source_options(wildcards):
 
 
 def structure_source(wildcards):
-    """The user's structure file, if the study names one."""
-    return [STUDY.structure.file] if isinstance(STUDY.structure, FileStructure) else []
+    """The user's structure file, if a cell is read from one."""
+    structure = STUDY.structures[wildcards.cell]
+    return [structure.path] if isinstance(structure, FileStructure) else []
+
+
+def cell_file(structure):
+    """The cell that a structure of `structures` is."""
+    return f"{RESULTS}/cells/{structure}.extxyz"
+
+
+def trajectory_cell(wildcards):
+    """The cell of a trajectory."""
+    return cell_file(STUDY.structure_of(wildcards.trajectory))
+
+
+def snapshot_dft(wildcards):
+    """The section `dft` of a snapshot's cell, without what changes no result, as JSON."""
+    return STUDY.dft_of(STUDY.snapshot_structure(wildcards.snapshot)).to_json("launcher", "ranks")
 
 
 def segment_start(wildcards):
@@ -138,11 +164,6 @@ def figure_files():
     return [f"{RESULTS}/figures/{name}.{kind}" for name in names for kind in ("png", "pdf", "csv")]
 
 
-def reference_settings():
-    """The settings that a snapshot dataset is made with, as canonical JSON."""
-    settings = {
-        "dft": json.loads(STUDY.dft.without("launcher", "ranks")),
-        "ldos": json.loads(STUDY.ldos.without()),
-        "temperature_K": STUDY.temperature_K,
-    }
-    return json.dumps(settings, sort_keys=True)
+def electron_temperature(wildcards):
+    """Temperature of the electrons of a snapshot, or of a structure that is predicted."""
+    return STUDY.electron_temperature_K(wildcards.get("snapshot") or wildcards.structure)

@@ -20,8 +20,10 @@ rule build_supercell:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=lambda wildcards: STUDY.supercells[wildcards.supercell].without("snapshot"),
-        crystal=STUDY.structure.without("repeat"),
+        settings=lambda wildcards: STUDY.supercells[wildcards.supercell].to_json("snapshot"),
+        crystal=lambda wildcards: STUDY.structures[
+            STUDY.snapshot_structure(STUDY.supercells[wildcards.supercell].snapshot)
+        ].to_json("repeat", "vacancies", "stacking_fault_layer"),
         seed=lambda wildcards: STUDY.seed_of(wildcards.supercell),
         version=VERSIONS["structures"],
     shell:
@@ -50,7 +52,7 @@ rule compute_descriptors:
         mem_mb_per_cpu=growing(2000),
         runtime=growing(120),
     params:
-        settings=STUDY.descriptors.without("ranks", "threads"),
+        settings=STUDY.descriptors.to_json("ranks", "threads"),
         elements=sorted(STUDY.pseudopotentials),
         version=VERSIONS["descriptors"],
     shell:

@@ -21,12 +21,13 @@ rule plan_tiles:
         mem_mb=growing(INFERENCE_MB),
         runtime=growing(60),
     params:
-        settings=STUDY.inference.without("ranks", "threads"),
+        settings=STUDY.inference.to_json("ranks", "threads"),
+        temperature_K=electron_temperature,
         keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
         version=VERSIONS["inference"],
     shell:
         "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q} --structure {input.structure:q}"
-        " --settings {params.settings:q} {params.keep_ldos:q}"
+        " --settings {params.settings:q} --temperature-K {params.temperature_K:q} {params.keep_ldos:q}"
         " --threads {threads} --output {output:q}"
         " --memory-MB {resources.mem_mb} --log {log:q}"
 

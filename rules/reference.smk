@@ -29,16 +29,16 @@ rule make_pseudopotential:
 
 
 rule build_structure:
-    """The cell of the DFT-MD, from a lattice or from a file, with the grid of all its fields."""
+    """A cell, from a lattice or from a file, with the grid of all its fields."""
     input:
         source=structure_source,
         module=script("build_structure"),
     output:
-        f"{RESULTS}/structures/reference.extxyz",
+        f"{RESULTS}/cells/{{cell}}.extxyz",
     log:
-        f"{RESULTS}/logs/build_structure/reference.log",
+        f"{RESULTS}/logs/build_structure/{{cell}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/build_structure/reference.tsv"
+        f"{RESULTS}/benchmarks/build_structure/{{cell}}.tsv"
     localrule: True
     conda:
         "../envs/nearsight.yaml"
@@ -47,7 +47,7 @@ rule build_structure:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=STUDY.structure.without(),
+        settings=lambda wildcards: STUDY.structures[wildcards.cell].to_json(),
         ecutrho_Ry=STUDY.dft.ecutrho_Ry,
         version=VERSIONS["structures"],
     shell:
@@ -59,7 +59,7 @@ rule start_dft_md:
     """Random velocities for one trajectory."""
     input:
         module=script("start_dft_md"),
-        structure=f"{RESULTS}/structures/reference.extxyz",
+        structure=trajectory_cell,
     output:
         f"{RESULTS}/md/{{trajectory}}/start.extxyz",
     log:
@@ -74,7 +74,7 @@ rule start_dft_md:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        temperature_K=STUDY.temperature_K,
+        temperature_K=lambda wildcards: STUDY.trajectories[wildcards.trajectory].temperature_K,
         seed=lambda wildcards: STUDY.seed_of(wildcards.trajectory),
         version=VERSIONS["structures"],
     shell:
@@ -106,8 +106,8 @@ rule run_dft_md:
         runtime=growing(480),
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
-        settings=STUDY.md.without("equilibration_fs"),
-        temperature_K=STUDY.temperature_K,
+        settings=lambda wildcards: STUDY.md_of(STUDY.structure_of(wildcards.trajectory)).to_json("equilibration_fs"),
+        temperature_K=lambda wildcards: STUDY.trajectories[wildcards.trajectory].temperature_K,
         version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --start {input.start:q} {params.pseudopotentials:q} --settings {params.settings:q}"
@@ -141,7 +141,7 @@ rule collect_dft_md:
 
 
 # One rule per trajectory, because the number of snapshots differs between them.
-for trajectory in STUDY.trajectories:
+for trajectory in DFT_MD:
 
     rule:
         """Snapshots of one trajectory: after the equilibration, as far apart as possible."""
@@ -164,12 +164,74 @@ for trajectory in STUDY.trajectories:
             mem_mb=growing(1000),
             runtime=growing(10),
         params:
-            settings=STUDY.md.only("equilibration_fs", "time_step_fs"),
+            time_step_fs=STUDY.md.time_step_fs,
+            equilibration_fs=STUDY.md.equilibration_fs,
             ecutrho_Ry=STUDY.dft.ecutrho_Ry,
             version=VERSIONS["structures"],
         shell:
-            "python {input.module:q} --trajectory {input.trajectory:q} --settings {params.settings:q}"
-            " --ecutrho-Ry {params.ecutrho_Ry:q} --outputs {output:q} --log {log:q}"
+            "python {input.module:q} --trajectory {input.trajectory:q} --time-step-fs {params.time_step_fs:q}"
+            " --equilibration-fs {params.equilibration_fs:q} --ecutrho-Ry {params.ecutrho_Ry:q} --outputs {output:q} --log {log:q}"
+
+
+for trajectory in FRAMES:
+
+    rule:
+        """Snapshots of one trajectory: frames of the user's file, in its order."""
+        name:
+            f"take_frames_{trajectory}"
+        input:
+            module=script("take_frames"),
+            cell=cell_file(STUDY.structure_of(trajectory)),
+            source=FRAMES[trajectory].path,
+        output:
+            snapshot_files(trajectory),
+        log:
+            f"{RESULTS}/logs/take_frames/{trajectory}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/take_frames/{trajectory}.tsv"
+        localrule: True
+        conda:
+            "../envs/nearsight.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(2000),
+            runtime=growing(10),
+        params:
+            frames=FRAMES[trajectory].file,
+            ecutrho_Ry=STUDY.dft.ecutrho_Ry,
+            version=VERSIONS["structures"],
+        shell:
+            "python {input.module:q} --frames {params.frames:q} --cell {input.cell:q}"
+            " --ecutrho-Ry {params.ecutrho_Ry:q} --outputs {output:q} --memory-MB {resources.mem_mb} --log {log:q}"
+
+
+rule run_lammps_md:
+    """One snapshot: the end of a run of its own with an interatomic potential."""
+    input:
+        module=script("run_lammps_md"),
+        cell=lambda wildcards: cell_file(STUDY.snapshot_structure(wildcards.lammps_snapshot)),
+    output:
+        f"{RESULTS}/structures/{{lammps_snapshot}}.extxyz",
+    log:
+        f"{RESULTS}/logs/run_lammps_md/{{lammps_snapshot}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_lammps_md/{{lammps_snapshot}}.tsv"
+    conda:
+        "../envs/nearsight.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(120),
+    params:
+        settings=lambda wildcards: STUDY.trajectories[wildcards.lammps_snapshot.rpartition("-")[0]].to_json(
+            "structure", "electron_temperature_K", "snapshots"
+        ),
+        ecutrho_Ry=STUDY.dft.ecutrho_Ry,
+        seed=lambda wildcards: STUDY.seed_of(wildcards.lammps_snapshot),
+        version=VERSIONS["structures"],
+    shell:
+        "python {input.module:q} --cell {input.cell:q} --settings {params.settings:q} --seed {params.seed:q}"
+        " --ecutrho-Ry {params.ecutrho_Ry:q} --output {output:q} --memory-MB {resources.mem_mb} --log {log:q}"
 
 
 rule run_scf:
@@ -197,8 +259,8 @@ rule run_scf:
         runtime=growing(480),
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
-        settings=STUDY.dft.without("launcher", "ranks"),
-        temperature_K=STUDY.temperature_K,
+        settings=snapshot_dft,
+        temperature_K=electron_temperature,
         version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
@@ -235,8 +297,8 @@ if STUDY.ldos.backend == "espresso":
             runtime=growing(480),
         params:
             pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
-            settings=STUDY.dft.without("launcher", "ranks"),
-            ldos=STUDY.ldos.without(),
+            settings=snapshot_dft,
+            ldos=STUDY.ldos.to_json(),
             version=VERSIONS["reference"],
         shell:
             "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
@@ -268,10 +330,13 @@ rule collect_reference:
         runtime=growing(60),
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
-        settings=reference_settings(),
+        settings=snapshot_dft,
+        ldos=STUDY.ldos.to_json(),
+        temperature_K=electron_temperature,
         cubes=lambda wildcards, input: ["--cubes", *input.cubes] if input.cubes else [],
         version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --scf {input.scratch:q} --scf-text {input.text:q}"
-        " --settings {params.settings:q} {params.cubes:q} {params.pseudopotentials:q} --output {output:q}"
+        " --settings {params.settings:q} --ldos {params.ldos:q} --temperature-K {params.temperature_K:q}"
+        " {params.cubes:q} {params.pseudopotentials:q} --output {output:q}"
         " --memory-MB {resources.mem_mb} --log {log:q}"

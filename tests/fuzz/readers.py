@@ -53,7 +53,8 @@ from nearsight.reference.espresso.wavefunctions import open_wavefunctions
 from nearsight.reference.pseudopotential import check_deck, read_core_charge, read_upf
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_frames
-from nearsight.study.config import Perceptron, Training, load_study
+from nearsight.study.reading import load_study
+from nearsight.study.sections import Perceptron, Training
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from nearsight.energies import assemble, density_energies, total_free_energy
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, find_fermi_level
 from nearsight.reference.espresso.collect import read_ldos
-from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
 from nearsight.reference.espresso.ldos import run_ldos
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
 from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.espresso.scf import run_scf
 from nearsight.reference.pseudopotential import generate_pseudopotential
+from nearsight.study.sections import Dft, Ldos
 
 Ry = units.RYDBERG_eV
 TEMPERATURE_K = 298.0
-LDOS = LdosSettings(energy_min_eV=-5.0, energy_max_eV=10.9, spacing_eV=0.1, broadening_eV=0.2)
+LDOS = Ldos(energy_min_eV=-5.0, energy_max_eV=10.9, spacing_eV=0.1, broadening_eV=0.2)
 LAUNCH = Launch("mpirun.openmpi --bind-to none", 2)
 
 
@@ -38,11 +38,17 @@ class Cell:
     shift: list[int]
     bands: int
     conv_thr_Ry: float = 1e-11
-    settings: DftSettings = field(init=False)
+    settings: Dft = field(init=False)
 
     def __post_init__(self) -> None:
-        self.settings = DftSettings(
-            self.ecutwfc_Ry, 4 * self.ecutwfc_Ry, self.kpoints, self.shift, self.bands, self.conv_thr_Ry
+        electrons = 2.0 * len(self.atoms)
+        self.settings = Dft(
+            ecutwfc_Ry=self.ecutwfc_Ry,
+            ecutrho_Ry=4 * self.ecutwfc_Ry,
+            kpoints=list(self.kpoints),
+            kpoints_shift=list(self.shift),
+            bands_per_occupied=2 * self.bands / electrons,
+            conv_thr_Ry=self.conv_thr_Ry,
         )
 
     def run_scf(self, folder: Path, pseudopotentials: dict[str, Path]) -> tuple[ElectronicStructure, np.ndarray]:
@@ -190,13 +196,13 @@ def errors_of_ldos(
     corrected: bool,
 ) -> LdosErrors:
     """The total free energy of the LDOS with the density that it has, corrected for its broadening or not."""
-    grid = EnergyGrid.from_energies(LDOS.energies_eV)
+    grid = LDOS.grid
     dos = dos_from_ldos(ldos, result.atoms.get_volume() / density.size)
     conditions = {"temperature_K": TEMPERATURE_K, "broadening_eV": LDOS.broadening_eV if corrected else None}
     level = find_fermi_level(dos, grid, result.electrons, **conditions)
     from_ldos = density_from_ldos(ldos, fermi_weights(grid, level, **conditions))
     found = total_free_energy(
-        result.atoms, from_ldos, dos, LDOS.energies_eV,
+        result.atoms, from_ldos, dos, LDOS.grid.energies_eV,
         pseudopotentials=pseudopotentials, ecutrho_Ry=cell.settings.ecutrho_Ry, **conditions,
     )  # fmt: skip
     assert found.fermi_energy == level

@@ -14,7 +14,7 @@ from ase import Atoms
 
 pytestmark = pytest.mark.mpi
 
-SECONDS = 900
+SECONDS = 90
 
 
 def find_mpiexec():

@@ -22,12 +22,12 @@ from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.reference.espresso.collect import collect_variables
-from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
 from nearsight.reference.espresso.ldos import cube_name, run_ldos
 from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.scf import run_scf
 from nearsight.reference.pseudopotential import generate_pseudopotential
 from nearsight.structures.io import write_structure
+from nearsight.study.sections import Dft, Ldos
 
 pytestmark = [pytest.mark.qe, pytest.mark.mpi]
 
@@ -46,11 +46,16 @@ REFERENCE_Ry = {
 FERMI_ENERGY_eV = 8.7784
 BAND_ENERGY_eV = 12.185484
 
-DFT = DftSettings(
-    ecutwfc_Ry=40.0, ecutrho_Ry=160.0, kpoints=[8, 8, 8], kpoints_shift=[0, 0, 0], bands=10, conv_thr_Ry=1e-11
+DFT = Dft(
+    ecutwfc_Ry=40.0,
+    ecutrho_Ry=160.0,
+    kpoints=[8, 8, 8],
+    kpoints_shift=[0, 0, 0],
+    bands_per_occupied=5.0,
+    conv_thr_Ry=1e-11,
 )
 # few energies, since each is a sum of its own; s and the window as in production
-LDOS = LdosSettings(energy_min_eV=-5.0, energy_max_eV=10.5, spacing_eV=0.5, broadening_eV=0.2)
+LDOS = Ldos(energy_min_eV=-5.0, energy_max_eV=10.5, spacing_eV=0.5, broadening_eV=0.2)
 
 
 @pytest.fixture(scope="session")
@@ -126,13 +131,13 @@ def test_another_broadening_than_was_asked_for_is_refused(two_atoms, runs, tmp_p
     """pp.x broadens by the label of the run that it reads; the sum over the eigenvalues tells."""
     for path in (runs / "ldos").iterdir():
         (tmp_path / path.name).write_text(path.read_text().replace("broadening =   0.2000", "broadening =   0.1500"))
-    settings = LdosSettings(**{key: getattr(LDOS, key) for key in LDOS.__dataclass_fields__} | {"broadening_eV": 0.15})
+    settings = LDOS.model_copy(update={"broadening_eV": 0.15})
     with pytest.raises(InputError, match=r"expected an LDOS that sums to the eigenvalues, broadened by 0\.15 eV"):
         collect(two_atoms, runs, settings, cubes=tmp_path)
 
 
 def test_ldos_sums_to_the_broadened_eigenvalues(variables, two_atoms):
-    energies = LDOS.energies_eV[:, None, None]
+    energies = LDOS.grid.energies_eV[:, None, None]
     kernel = np.exp(-(((energies - variables["ldos_eigenvalues"]) / LDOS.broadening_eV) ** 2))
     kernel /= LDOS.broadening_eV * np.sqrt(np.pi)
     expected = np.einsum("ekb,k->e", kernel, variables["kpoint_weights"])
@@ -205,14 +210,14 @@ def test_data_of_another_structure_are_refused(two_atoms, runs):
     [
         ({"energy_min_eV": -1.0}, r"ldos\.energy_min_eV: expected at most -\d"),
         ({"energy_max_eV": 9.5}, r"ldos\.energy_max_eV: expected at least 10\.2"),
-        ({"energy_max_eV": 40.0}, r"dft\.bands: expected so many bands"),
+        ({"energy_max_eV": 40.0}, r"dft\.bands_per_occupied: expected so many bands"),
         ({"spacing_eV": 0.25}, r"expected the LDOS at -4\.7500 eV"),
     ],
 )
 def test_an_energy_window_that_does_not_fit_is_refused(two_atoms, runs, change, message):
     settings = {key: getattr(LDOS, key) for key in LDOS.__dataclass_fields__} | change
     with pytest.raises(InputError, match=message):
-        collect(two_atoms, runs, LdosSettings(**settings))
+        collect(two_atoms, runs, Ldos(**settings))
 
 
 def test_a_truncated_cube_is_refused(two_atoms, runs, tmp_path):

@@ -9,7 +9,7 @@ from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import measure_domain
 from nearsight.model.network import build_network
 from nearsight.model.scaling import Scaling
-from nearsight.study.config import Perceptron
+from nearsight.study.sections import Perceptron
 
 ENERGIES_eV = -1.0 + 0.25 * np.arange(9)
 

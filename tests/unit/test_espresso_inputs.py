@@ -5,46 +5,19 @@ import pytest
 from ase import Atoms
 
 from nearsight import units
-from nearsight.errors import InputError
-from nearsight.reference.espresso.inputs import DftSettings, LdosSettings, MdSettings, fermi_smearing, pw_input
-
-DFT = {
-    "ecutwfc_Ry": 40.0,
-    "ecutrho_Ry": 160.0,
-    "kpoints": [4, 4, 4],
-    "kpoints_shift": [1, 1, 1],
-    "bands": 18,
-    "conv_thr_Ry": 1e-9,
-}
+from nearsight.reference.espresso.inputs import fermi_smearing, pw_input
+from nearsight.study.sections import Dft, Ldos
 
 
-def test_settings_are_read_with_defaults():
-    settings = DftSettings.read(DFT, "dft")
-    assert settings.bands == 18
-    assert settings.electron_maxstep == 100
-
-
-def test_a_missing_key_is_named():
-    with pytest.raises(InputError, match=r"dft\.bands: expected a value"):
-        DftSettings.read({key: value for key, value in DFT.items() if key != "bands"}, "dft")
-
-
-def test_an_unknown_key_is_named():
-    with pytest.raises(InputError, match=r"dft\.ecutwfc: unknown key"):
-        DftSettings.read({**DFT, "ecutwfc": 3}, "dft")
-
-
-def test_keys_of_others_can_be_ignored():
-    with pytest.raises(InputError, match=r"md\.equilibration_fs: unknown key"):
-        MdSettings.read({"equilibration_fs": 1}, "md")
-    with pytest.raises(InputError, match=r"md\.time_step_fs: expected a value"):
-        MdSettings.read({"equilibration_fs": 1}, "md", ignored=("equilibration_fs",))
+def test_bands_follow_from_the_electrons():
+    dft = Dft(ecutwfc_Ry=40.0, ecutrho_Ry=160.0, kpoints=[4, 4, 4], bands_per_occupied=2.25)
+    assert [dft.bands(electrons) for electrons in (16, 17, 128)] == [18, 20, 144]
 
 
 def test_energies_of_the_ldos():
-    ldos = LdosSettings(energy_min_eV=-5.0, energy_max_eV=11.0, spacing_eV=0.1, broadening_eV=0.2)
-    assert ldos.count == 161
-    assert ldos.energies_eV[[0, -1]] == pytest.approx([-5.0, 11.0])
+    ldos = Ldos(energy_min_eV=-5.0, energy_max_eV=11.0, spacing_eV=0.1, broadening_eV=0.2)
+    assert ldos.count == ldos.grid.count == 161
+    assert ldos.grid.energies_eV[[0, -1]] == pytest.approx([-5.0, 11.0])
 
 
 def test_smearing_is_the_thermal_energy():

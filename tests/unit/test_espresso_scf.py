@@ -7,17 +7,17 @@ from ase.build import bulk
 
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.grids.plane_waves import fft_shape
-from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
-from nearsight.reference.espresso.ldos import MAX_ENERGIES, check_energies, run_ldos
+from nearsight.reference.espresso.ldos import run_ldos
 from nearsight.reference.espresso.programs import Launch, ProgramError
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.espresso.scf import run_scf
 from nearsight.reference.pseudopotential import generate_pseudopotential
+from nearsight.study.sections import Dft, Ldos
 
 SMALL = {"ecutwfc_Ry": 10.0, "ecutrho_Ry": 40.0, "kpoints": [2, 2, 2], "kpoints_shift": [1, 1, 1]}
 ATOMS = bulk("Be", "hcp", a=2.26, c=3.57)
 GRID = fft_shape(ATOMS.cell.array, 40.0)
-LDOS = LdosSettings(energy_min_eV=-5.0, energy_max_eV=11.0, spacing_eV=1.0, broadening_eV=0.2)
+LDOS = Ldos(energy_min_eV=-5.0, energy_max_eV=11.0, spacing_eV=1.0, broadening_eV=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def pseudopotentials(tmp_path_factory, repository: Path):
 
 
 def scf(folder, pseudopotentials, **changes):
-    settings = DftSettings(**{**SMALL, "bands": 6, "conv_thr_Ry": 1e-8} | changes)
+    settings = Dft(**SMALL, conv_thr_Ry=1e-8, bands_per_occupied=3.0).model_copy(update=changes)
     run_scf(ATOMS, GRID, pseudopotentials, settings, 300.0, Launch(), folder / "scf", folder / "scf.out")
     return settings
 
@@ -45,7 +45,7 @@ def test_an_scf_that_does_not_converge_leaves_nothing(tmp_path, pseudopotentials
 @pytest.mark.qe
 def test_the_words_of_quantum_espresso_reach_the_user(tmp_path, pseudopotentials):
     with pytest.raises(ProgramError, match="too few bands"):
-        scf(tmp_path, pseudopotentials, bands=1)
+        scf(tmp_path, pseudopotentials, bands_per_occupied=0.25)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -54,7 +54,7 @@ def test_a_failed_ldos_run_keeps_the_scf_and_leaves_nothing_else(tmp_path, pseud
     settings = scf(tmp_path, pseudopotentials)
     before = {path.name for path in tmp_path.iterdir()}
     save = {path.name: path.read_bytes() for path in (tmp_path / "scf").rglob("*") if path.is_file()}
-    more_kpoints = DftSettings(**{**vars(settings), "bands": 10**6})
+    more_kpoints = settings.model_copy(update={"bands_per_occupied": 5e5})
     with pytest.raises(ProgramError):
         run_ldos(ATOMS, GRID, pseudopotentials, tmp_path / "scf", more_kpoints, LDOS, Launch(), tmp_path / "ldos")
     assert {path.name for path in tmp_path.iterdir()} == before
@@ -66,17 +66,3 @@ def test_a_failed_ldos_run_keeps_the_scf_and_leaves_nothing_else(tmp_path, pseud
 def test_an_scf_folder_that_is_not_whole(tmp_path):
     with pytest.raises(InputError, match=r"data-file-schema\.xml: expected a file of the SCF run, found none"):
         read_save_density(tmp_path / "scf", GRID)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"spacing_eV": -0.1}, r"ldos\.spacing_eV: expected a positive energy in eV, got -0\.1"),
-        ({"broadening_eV": 0.0}, r"ldos\.broadening_eV: expected a positive energy"),
-        ({"energy_max_eV": -6.0}, "ldos: expected between 2 and 999 energies"),
-        ({"spacing_eV": 16 / MAX_ENERGIES}, "expected between 2 and 999 energies .* got 1000"),
-    ],
-)
-def test_energies_that_pp_cannot_do(change, message):
-    with pytest.raises(InputError, match=message):
-        check_energies(LdosSettings(**vars(LDOS) | change))

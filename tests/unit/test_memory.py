@@ -80,7 +80,7 @@ def test_training(tmp_path, measure, record_property):
     from model_files import DESCRIPTOR_SETTINGS, REFERENCE_SETTINGS
 
     from nearsight.model.network import build_network
-    from nearsight.study.config import Perceptron
+    from nearsight.study.sections import Perceptron
 
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
     generator = np.random.default_rng(1)
@@ -225,7 +225,7 @@ def test_a_job_is_refused_before_it_computes(tmp_path, repository):
     options = ["--structure", tmp_path / "x.extxyz", "--settings", "{}", "--backend", "lammps", "--output", "x.h5"]
     done = subprocess.run(
         [sys.executable, str(script), *map(str, options), "--memory-MB", "2000"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=600,
+        capture_output=True, text=True, cwd=tmp_path, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1
     assert "compute_descriptors: expected to need about 2184000000.20 GB" in done.stderr

@@ -18,7 +18,7 @@ from nearsight.model.network import build_network
 from nearsight.model.networks.perceptron import ACTIVATIONS
 from nearsight.model.scaling import Scaling
 from nearsight.provenance import hash_settings
-from nearsight.study.config import Perceptron
+from nearsight.study.sections import Perceptron
 
 DESCRIPTORS = {"kind": "bispectrum", "twojmax": 2, "cutoff_A": 4.67637, "rfac0": 0.99363, "rmin0": 0.0}
 

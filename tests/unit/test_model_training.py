@@ -12,7 +12,7 @@ from nearsight.errors import ConvergenceError, InputError, MissingProgramError
 from nearsight.model.data import ShuffledRows, describe_snapshots, measure_scalings
 from nearsight.model.network import build_network
 from nearsight.model.training import choose_device, measure_loss, train
-from nearsight.study.config import Perceptron, Training
+from nearsight.study.sections import Perceptron, Training
 
 SETTINGS = {"network": Perceptron(hidden=[16, 16]), "batch_size": 40, "epochs": 5, "learning_rate": 1e-2}
 

@@ -18,7 +18,7 @@ from nearsight.grids.plane_waves import fft_shape
 from nearsight.ldos import EnergyGrid, fermi_weights
 from nearsight.model.network import build_network
 from nearsight.structures.builders import hcp_orthorhombic
-from nearsight.study.config import Perceptron
+from nearsight.study.sections import Perceptron
 from nearsight.versions import STAGES
 
 

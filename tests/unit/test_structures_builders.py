@@ -9,8 +9,10 @@ from nearsight import units
 from nearsight.errors import InputError
 from nearsight.structures.builders import build_structure, build_supercell, grid_of, hcp_orthorhombic
 from nearsight.structures.io import write_structure
+from nearsight.structures.large import stacking_sequence
+from nearsight.study.sections import BuiltStructure, FileStructure
 
-BERYLLIUM = {"element": "Be", "lattice": "hcp", "density_g_cm3": 1.896, "c_over_a": 1.5797}
+BERYLLIUM = {"formula": "Be", "lattice": "hcp", "density_g_cm3": 1.896, "c_over_a": 1.5797}
 
 
 def test_density_and_shape():
@@ -36,27 +38,55 @@ def test_it_is_hexagonal_close_packing():
 
 
 def test_repeat():
-    atoms = build_structure({**BERYLLIUM, "repeat": [2, 1, 1]})
+    atoms = build_structure(BuiltStructure(**BERYLLIUM, repeat=[2, 1, 1]))
     assert len(atoms) == 8
-    assert len(build_structure(BERYLLIUM)) == 4
+    assert len(build_structure(BuiltStructure(**BERYLLIUM))) == 4
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"element": "Bf"}, "structure.element: expected the symbol of an element, got 'Bf'"),
-        ({"density_g_cm3": -1.9}, "structure.density_g_cm3: expected a positive density in g/cm³, got -1.9"),
-        ({"c_over_a": 0}, "structure.c_over_a: expected a positive ratio"),
-        ({"lattice": "bcc"}, "structure.lattice: expected 'hcp', got 'bcc'"),
-        ({"lattice": None}, "structure.lattice: expected a value"),
-        ({"repeat": [2, 0, 1]}, r"structure.repeat: expected three whole numbers of at least 1, got \[2, 0, 1\]"),
-        ({"repeat": [2, 1]}, "structure.repeat: expected three"),
-        ({"density_g_cm3": 1896.0}, "tenths of an Å apart.*its unit"),
+        ({"formula": "Bf"}, "structures: formula: expected the symbol of an element, got 'Bf'"),
+        ({"formula": "Xx", "lattice": "bcc"}, "structures: expected a crystal Xx, bcc"),
+        ({"vacancies": [4]}, r"vacancies: expected different atoms from 0 to 3, not all of them, got \[4\]"),
+        ({"vacancies": [1, 1]}, "vacancies: expected different atoms"),
     ],
 )
 def test_bad_settings(change, message):
     with pytest.raises(InputError, match=message):
-        build_structure(BERYLLIUM | change)
+        build_structure(BuiltStructure(**BERYLLIUM | change))
+
+
+@pytest.mark.parametrize(
+    ("formula", "lattice", "atoms", "nearest_A"),
+    [
+        ("Al", "fcc", 4, 4.05 / np.sqrt(2)),
+        ("Fe", "bcc", 2, 4.05 * np.sqrt(3) / 2),
+        ("C", "diamond", 8, 4.05 * np.sqrt(3) / 4),
+        ("MgO", "rocksalt", 8, 4.05 / 2),
+        ("ZnS", "zincblende", 8, 4.05 * np.sqrt(3) / 4),
+    ],
+)
+def test_lattices_by_name(formula, lattice, atoms, nearest_A):
+    by_constant = build_structure(BuiltStructure(formula=formula, lattice=lattice, a_A=4.05))
+    assert len(by_constant) == atoms
+    distances = by_constant.get_all_distances(mic=True)
+    assert distances[distances > 0].min() == pytest.approx(nearest_A)
+    density = by_constant.get_masses().sum() * units.AMU_g / (by_constant.get_volume() * 1e-24)
+    by_density = build_structure(BuiltStructure(formula=formula, lattice=lattice, density_g_cm3=density))
+    assert by_density.cell.array == pytest.approx(by_constant.cell.array)
+
+
+def test_strain_vacancies_and_a_stacking_fault():
+    built = BuiltStructure(**BERYLLIUM, repeat=[2, 2, 3])
+    perfect = build_structure(built)
+    strained = build_structure(built.model_copy(update={"strain_percent": 2.0, "vacancies": [3, 7]}))
+    assert strained.cell.array == pytest.approx(1.02 * perfect.cell.array)
+    assert strained.positions == pytest.approx(1.02 * np.delete(perfect.positions, [3, 7], axis=0))
+    faulted = build_structure(built.model_copy(update={"stacking_fault_layer": 0}))
+    a = perfect.cell[0, 0] / 2
+    assert stacking_sequence(perfect, a, perfect.cell[2, 2] / 6) == "ABABAB"
+    assert set(stacking_sequence(faulted, a, perfect.cell[2, 2] / 6)) == set("ABC")
 
 
 def test_from_a_file(tmp_path):
@@ -64,11 +94,11 @@ def test_from_a_file(tmp_path):
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797)
     atoms.info["note"] = "dropped"
     write_structure(path, atoms)
-    found = build_structure({"file": str(path), "repeat": [1, 1, 2]})
+    found = build_structure(FileStructure(file=str(path), repeat=[1, 1, 2]))
     assert len(found) == 8
     assert found.info == {}
     with pytest.raises(InputError, match=r"none\.extxyz: expected a structure file"):
-        build_structure({"file": str(tmp_path / "none.extxyz")})
+        build_structure(FileStructure(file=str(tmp_path / "none.extxyz")))
 
 
 def test_a_supercell_keeps_its_voxels():

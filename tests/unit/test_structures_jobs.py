@@ -12,7 +12,7 @@ from nearsight.structures.builders import hcp_orthorhombic
 from nearsight.structures.io import read_frames, read_structure, write_structure
 from nearsight.structures.large import stacking_sequence
 
-STRUCTURE = {"element": "Be", "lattice": "hcp", "density_g_cm3": 1.896, "c_over_a": 1.5797, "repeat": [2, 1, 1]}
+STRUCTURE = {"formula": "Be", "lattice": "hcp", "density_g_cm3": 1.896, "c_over_a": 1.5797, "repeat": [2, 1, 1]}
 
 
 @pytest.fixture
@@ -118,8 +118,8 @@ def test_from_segments_to_snapshots(job, segments):
     assert run("collect_dft_md", "--segments", *segments, "--output", trajectory).returncode == 0
     assert [frame.info["time_fs"] for frame in read_frames(trajectory)] == [2.0 * n for n in range(1, 41)]
     outputs = [folder / f"a-{number} &.extxyz" for number in range(3)]
-    settings = json.dumps({"equilibration_fs": 20.0, "time_step_fs": 2.0})
-    choice = ("--trajectory", trajectory, "--settings", settings, "--ecutrho-Ry", 100)
+    times = ("--equilibration-fs", 20.0, "--time-step-fs", 2.0)
+    choice = ("--trajectory", trajectory, *times, "--ecutrho-Ry", 100)
     assert run("select_snapshots", *choice, "--outputs", *outputs).returncode == 0
     snapshots = [read_structure(path) for path in outputs]
     times = [atoms.info["time_fs"] for atoms in snapshots]
@@ -141,7 +141,7 @@ def test_too_few_frames(job, segments):
     folder, _ = job
     fails(
         job, "expected at least 1 frames after 500.0 fs", "select_snapshots", "--trajectory", segments[0],
-        "--settings", '{"equilibration_fs": 500.0, "time_step_fs": 2.0}', "--ecutrho-Ry", 160,
+        "--equilibration-fs", 500.0, "--time-step-fs", 2.0, "--ecutrho-Ry", 160,
         "--outputs", folder / "a-0.extxyz",
     )  # fmt: skip
 
@@ -150,7 +150,7 @@ def test_another_time_step(job, segments):
     folder, _ = job
     fails(
         job, "expected frames 1.0 fs apart, got 2.0 fs", "select_snapshots", "--trajectory", segments[0],
-        "--settings", '{"equilibration_fs": 0.0, "time_step_fs": 1.0}', "--ecutrho-Ry", 160,
+        "--time-step-fs", 1.0, "--ecutrho-Ry", 160,
         "--outputs", folder / "a-0.extxyz",
     )  # fmt: skip
 
@@ -185,7 +185,7 @@ def test_jobs_of_quantum_espresso_say_what_is_missing(job, monkeypatch):
         "ecutrho_Ry": 160.0,
         "kpoints": [1, 1, 1],
         "kpoints_shift": [0, 0, 0],
-        "bands": 18,
+        "bands_per_occupied": 2.25,
         "conv_thr_Ry": 1e-9,
     }
     options = (
@@ -194,7 +194,7 @@ def test_jobs_of_quantum_espresso_say_what_is_missing(job, monkeypatch):
     )  # fmt: skip
     start = folder / "start.extxyz"
     run("start_dft_md", "--structure", reference, "--temperature-K", 298, "--seed", 7, "--output", start)
-    md = {key: value for key, value in dft.items() if key not in ("bands", "ecutrho_Ry")}
+    md = {key: value for key, value in dft.items() if key not in ("bands_per_occupied", "ecutrho_Ry")}
     md |= {"time_step_fs": 2.0, "steps_per_segment": 3, "thermostat": "svr", "thermostat_time_fs": 20.0}
     md_options = (
         "--start",

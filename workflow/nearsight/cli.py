@@ -15,8 +15,8 @@ from nearsight import __version__
 from nearsight.errors import InputError, NearsightError, StorageError
 from nearsight.files import read_regular, write_text
 from nearsight.options import add_options
-from nearsight.study.config import load_study
 from nearsight.study.documents import describe_study, study_schema
+from nearsight.study.reading import load_study
 
 #: Command -> what it does in a line, and more of it.
 COMMANDS = {
@@ -72,9 +72,8 @@ def open_streams() -> bool:
     closed = sys.stdout is None
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     return closed
 
 
@@ -139,11 +138,8 @@ def check_config(arguments: argparse.Namespace) -> None:
 
 
 def describe_config(arguments: argparse.Namespace) -> None:
-    """Generate the two files that follow from the models in nearsight/study/config.py."""
-    readme, text = arguments.folder / "README.md", describe_study()
-    if readme.is_file() and readme.read_bytes().splitlines()[:1] != text.encode().splitlines()[:1]:
-        raise InputError(f"{readme}: expected none, or one of the configuration, got another. Name another --folder.")
-    write_text(readme, text)
+    """Generate the two files that follow from the models in nearsight/study/sections.py."""
+    write_text(arguments.folder / "README.md", describe_study())
     write_text(arguments.folder / "schema.json", study_schema())
 
 

@@ -1,13 +1,14 @@
-"""Build the periodic cell of the DFT-MD, by name or from a file."""
+"""Build a periodic cell from a lattice, or read it from a file."""
 
 import argparse
 import logging
 from pathlib import Path
 
 from nearsight.grids.plane_waves import fft_shape
-from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.jobs import make_parser, run_job
 from nearsight.structures.builders import GRID_SHAPE, build_structure
 from nearsight.structures.io import write_structure
+from nearsight.study.sections import read_structure_section
 
 logger = logging.getLogger("nearsight")
 
@@ -15,7 +16,7 @@ logger = logging.getLogger("nearsight")
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
-    parser.add_argument("--settings", type=parse_settings, required=True, help="section `structure`, as JSON")
+    parser.add_argument("--settings", type=read_structure_section, required=True, help="entry of `structures`, as JSON")
     parser.add_argument("--ecutrho-Ry", type=float, required=True, help="density cutoff in Ry, which sets the grid")
     parser.add_argument("--output", type=Path, required=True, help="structure (extended XYZ)")
     return parser.parse_args(argv)

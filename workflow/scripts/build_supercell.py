@@ -10,6 +10,7 @@ from nearsight.memory import check_memory, structure_bytes
 from nearsight.structures.builders import build_structure, build_supercell
 from nearsight.structures.io import read_structure, write_structure
 from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of
+from nearsight.study.sections import read_structure_section
 
 logger = logging.getLogger("nearsight")
 
@@ -18,8 +19,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
     parser.add_argument("--structure", type=Path, required=True, help="structure with grid_shape (extended XYZ)")
-    parser.add_argument("--settings", type=parse_settings, required=True, help="entry of `supercells`, as JSON")
-    parser.add_argument("--crystal", type=parse_settings, required=True, help="section `structure`, as JSON")
+    parser.add_argument(
+        "--settings", type=parse_settings, required=True, help="entry of `supercells` without its snapshot, as JSON"
+    )
+    parser.add_argument(
+        "--crystal", type=read_structure_section, required=True, help="the crystal's entry of `structures`, as JSON"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the displacements")
     parser.add_argument("--output", type=Path, required=True, help="supercell (extended XYZ)")
     return parser.parse_args(argv)

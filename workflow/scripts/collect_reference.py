@@ -7,17 +7,17 @@ from pathlib import Path
 
 from nearsight.datasets import write_dataset
 from nearsight.errors import InputError
-from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.jobs import make_parser, run_job
 from nearsight.memory import check_memory, reference_bytes
 from nearsight.provenance import collect_provenance
 from nearsight.reference.espresso.collect import collect_variables, elements_of
-from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
 from nearsight.reference.espresso.one_pass import WORK_BYTES
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.espresso.programs import version_of
 from nearsight.reference.pseudopotential import read_headers
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
+from nearsight.study.sections import Dft, Ldos
 
 logger = logging.getLogger("nearsight")
 
@@ -29,9 +29,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scf", type=Path, required=True, help="folder that run_scf made")
     parser.add_argument("--scf-text", type=Path, required=True, help="output of pw.x that run_scf made")
     parser.add_argument("--cubes", type=Path, help="folder that run_ldos made, with ldos.backend espresso")
-    parser.add_argument(
-        "--settings", type=parse_settings, required=True, help="dft, ldos and temperature_K of the runs, as JSON"
-    )
+    parser.add_argument("--settings", type=Dft.from_json, required=True, help="section `dft` of the runs, as JSON")
+    parser.add_argument("--ldos", type=Ldos.from_json, required=True, help="section `ldos`, as JSON")
+    parser.add_argument("--temperature-K", type=float, required=True, help="temperature of the electrons in K")
     add_pseudopotential_option(parser)
     parser.add_argument("--output", type=Path, required=True, help="snapshot dataset (HDF5)")
     return parser.parse_args(argv)
@@ -39,13 +39,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Check that the files fit together and write the dataset, whole or not at all."""
-    for key in ("dft", "ldos", "temperature_K"):
-        if key not in arguments.settings:
-            raise InputError(f"settings.{key}: expected the setting of the runs, found none.")
     atoms = read_structure(arguments.structure)
     grid = grid_of(atoms, arguments.structure)
-    DftSettings.read(arguments.settings["dft"], "dft")
-    ldos = LdosSettings.read(arguments.settings["ldos"], "ldos")
+    ldos = arguments.ldos
     if (ldos.backend == "espresso") != (arguments.cubes is not None):
         raise InputError(f"--cubes: expected it with ldos.backend espresso and not otherwise, got {ldos.backend}.")
     check_memory(
@@ -63,11 +59,13 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.scf_text,
         pseudopotentials,
         ldos,
-        arguments.settings["temperature_K"],
+        arguments.temperature_K,
         arguments.cubes,
     )
     settings = {
-        **arguments.settings,
+        "dft": arguments.settings.model_dump(exclude={"launcher", "ranks"}),
+        "ldos": ldos.model_dump(),
+        "temperature_K": arguments.temperature_K,
         "elements": elements,
         "valence": {element: headers[element].valence for element in elements},
     }

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from nearsight.files import sha256_of, write_json
@@ -20,6 +21,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
     parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
     parser.add_argument("--settings", type=parse_settings, required=True, help="JSON: the section `inference`")
+    parser.add_argument("--temperature-K", type=float, help="of the electrons (default: the model's)")
     parser.add_argument("--threads", type=int, default=1, help="threads of this job and of each batch's process")
     parser.add_argument("--keep-ldos", action="store_true", help="store the LDOS too (small cells only)")
     parser.add_argument("--output", type=Path, required=True, help="plan (JSON)")
@@ -29,6 +31,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Check model against structure, run the pre-pass, write the plan."""
     model = load_bundle(arguments.model, arguments.weights)
+    if arguments.temperature_K is not None:
+        model = replace(model, temperature_K=arguments.temperature_K)
     atoms, shape = read_gridded_structure(arguments.structure)
     plan = make_plan(
         model,

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from nearsight.grids.plane_waves import fft_shape
-from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.jobs import make_parser, run_job
 from nearsight.reference.espresso.dynamics import run_segment
-from nearsight.reference.espresso.inputs import MdSettings, default_bands
+from nearsight.reference.espresso.inputs import default_bands
 from nearsight.reference.espresso.options import (
     add_launch_options,
     add_pseudopotential_option,
@@ -18,8 +18,9 @@ from nearsight.reference.espresso.options import (
     launch_of,
     pseudopotentials_of,
 )
-from nearsight.reference.pseudopotential import read_headers
+from nearsight.reference.pseudopotential import count_electrons
 from nearsight.structures.io import read_structure, write_structure
+from nearsight.study.sections import Md
 
 logger = logging.getLogger("nearsight")
 
@@ -31,7 +32,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--start", type=Path, required=True, help="state to go on from: the last frame of a segment, or the start"
     )
     add_pseudopotential_option(parser)
-    parser.add_argument("--settings", type=parse_settings, required=True, help="section `md`, as JSON")
+    parser.add_argument("--settings", type=Md.from_json, required=True, help="section `md`, as JSON")
     parser.add_argument("--temperature-K", type=float, required=True, help="temperature of ions and electrons in K")
     add_launch_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="frames of the segment (extended XYZ)")
@@ -40,11 +41,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Run the segment and write its frames, whole."""
-    settings = MdSettings.read(arguments.settings, "md", ignored=("equilibration_fs",))
+    settings = arguments.settings
     start, pseudopotentials = read_structure(arguments.start), pseudopotentials_of(arguments)
     grid = fft_shape(start.cell, settings.ecutrho_Ry or 4 * settings.ecutwfc_Ry)
-    headers = read_headers(start.symbols, pseudopotentials)
-    bands = default_bands(sum(headers[symbol].valence for symbol in start.symbols))
+    bands = default_bands(count_electrons(start.symbols, pseudopotentials))
     check_dft_memory("run_dft_md", start, prod(grid), settings, bands, arguments)
     frames = run_segment(
         start,

@@ -5,8 +5,7 @@ import logging
 from math import prod
 from pathlib import Path
 
-from nearsight.jobs import make_parser, parse_settings, run_job
-from nearsight.reference.espresso.inputs import DftSettings, LdosSettings
+from nearsight.jobs import make_parser, run_job
 from nearsight.reference.espresso.ldos import run_ldos
 from nearsight.reference.espresso.options import (
     add_launch_options,
@@ -15,8 +14,10 @@ from nearsight.reference.espresso.options import (
     launch_of,
     pseudopotentials_of,
 )
+from nearsight.reference.pseudopotential import count_electrons
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
+from nearsight.study.sections import Dft, Ldos
 
 logger = logging.getLogger("nearsight")
 
@@ -27,8 +28,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--structure", type=Path, required=True, help="the snapshot of the SCF (extended XYZ)")
     add_pseudopotential_option(parser)
     parser.add_argument("--scf", type=Path, required=True, help="folder that run_scf made")
-    parser.add_argument("--settings", type=parse_settings, required=True, help="section `dft`, as JSON")
-    parser.add_argument("--ldos", type=parse_settings, required=True, help="section `ldos`, as JSON")
+    parser.add_argument("--settings", type=Dft.from_json, required=True, help="section `dft`, as JSON")
+    parser.add_argument("--ldos", type=Ldos.from_json, required=True, help="section `ldos`, as JSON")
     add_launch_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder for the cube files, one per energy")
     return parser.parse_args(argv)
@@ -38,15 +39,16 @@ def main(arguments: argparse.Namespace) -> None:
     """Write the cube files, all or none."""
     atoms = read_structure(arguments.structure)
     grid = grid_of(atoms, arguments.structure)
-    settings = DftSettings.read(arguments.settings, "dft")
-    check_dft_memory("run_ldos", atoms, prod(grid), settings, settings.bands, arguments)
+    settings, pseudopotentials = arguments.settings, pseudopotentials_of(arguments)
+    bands = settings.bands(count_electrons(atoms.symbols, pseudopotentials))
+    check_dft_memory("run_ldos", atoms, prod(grid), settings, bands, arguments)
     run_ldos(
         atoms,
         grid,
-        pseudopotentials_of(arguments),
+        pseudopotentials,
         arguments.scf,
         settings,
-        LdosSettings.read(arguments.ldos, "ldos"),
+        arguments.ldos,
         launch_of(arguments),
         arguments.output,
     )

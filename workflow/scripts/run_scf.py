@@ -5,8 +5,7 @@ import logging
 from math import prod
 from pathlib import Path
 
-from nearsight.jobs import make_parser, parse_settings, run_job
-from nearsight.reference.espresso.inputs import DftSettings
+from nearsight.jobs import make_parser, run_job
 from nearsight.reference.espresso.options import (
     add_launch_options,
     add_pseudopotential_option,
@@ -15,8 +14,10 @@ from nearsight.reference.espresso.options import (
     pseudopotentials_of,
 )
 from nearsight.reference.espresso.scf import run_scf
+from nearsight.reference.pseudopotential import count_electrons
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
+from nearsight.study.sections import Dft
 
 logger = logging.getLogger("nearsight")
 
@@ -26,7 +27,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument("--structure", type=Path, required=True, help="snapshot with grid_shape (extended XYZ)")
     add_pseudopotential_option(parser)
-    parser.add_argument("--settings", type=parse_settings, required=True, help="section `dft`, as JSON")
+    parser.add_argument("--settings", type=Dft.from_json, required=True, help="section `dft`, as JSON")
     parser.add_argument("--temperature-K", type=float, required=True, help="temperature of the electrons in K")
     add_launch_options(parser)
     parser.add_argument("--outdir", type=Path, required=True, help="folder for QE's data")
@@ -38,12 +39,13 @@ def main(arguments: argparse.Namespace) -> None:
     """Run the SCF; nothing is left of one that did not converge."""
     atoms = read_structure(arguments.structure)
     grid = grid_of(atoms, arguments.structure)
-    settings = DftSettings.read(arguments.settings, "dft")
-    check_dft_memory("run_scf", atoms, prod(grid), settings, settings.bands, arguments)
+    settings, pseudopotentials = arguments.settings, pseudopotentials_of(arguments)
+    bands = settings.bands(count_electrons(atoms.symbols, pseudopotentials))
+    check_dft_memory("run_scf", atoms, prod(grid), settings, bands, arguments)
     run_scf(
         atoms,
         grid,
-        pseudopotentials_of(arguments),
+        pseudopotentials,
         settings,
         arguments.temperature_K,
         launch_of(arguments),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nearsight.errors import InputError
 from nearsight.grids.plane_waves import fft_shape
-from nearsight.jobs import make_parser, parse_settings, run_job
+from nearsight.jobs import make_parser, run_job
 from nearsight.structures.builders import GRID_SHAPE
 from nearsight.structures.io import read_frames, write_structure
 from nearsight.structures.selection import select_frames
@@ -18,9 +18,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
     parser.add_argument("--trajectory", type=Path, required=True, help="trajectory (extended XYZ)")
-    parser.add_argument(
-        "--settings", type=parse_settings, required=True, help="equilibration_fs and time_step_fs, as JSON"
-    )
+    parser.add_argument("--time-step-fs", type=float, help="time from frame to frame, which is checked")
+    parser.add_argument("--equilibration-fs", type=float, default=0.0, help="start that no snapshot is taken from")
     parser.add_argument("--ecutrho-Ry", type=float, required=True, help="density cutoff in Ry, which sets the grid")
     parser.add_argument(
         "--outputs", type=Path, nargs="+", required=True, help="structures (extended XYZ), one per snapshot"
@@ -31,12 +30,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Choose as many frames as there are outputs and write each with the grid of its fields."""
     frames = read_frames(arguments.trajectory)
-    step = arguments.settings.get("time_step_fs")
+    step = arguments.time_step_fs
     if step is not None and len(frames) > 1:
         found = frames[1].info["time_fs"] - frames[0].info["time_fs"]
         if abs(found - step) > 1e-6 * step:
             raise InputError(f"{arguments.trajectory}: expected frames {step} fs apart, got {found} fs.")
-    selection = select_frames(frames, len(arguments.outputs), arguments.settings["equilibration_fs"])
+    selection = select_frames(frames, len(arguments.outputs), arguments.equilibration_fs)
     if selection.spacing_fs is not None:
         logger.info(
             "%.1f fs apart, largest velocity autocorrelation of a pair %.2f",

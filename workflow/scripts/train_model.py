@@ -30,7 +30,7 @@ from nearsight.model.training import train, write_history
 from nearsight.provenance import collect_provenance, hash_settings
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.pseudopotential import read_headers
-from nearsight.study.config import Training
+from nearsight.study.sections import Training
 
 logger = logging.getLogger("nearsight")
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from nearsight.descriptors.interface import Descriptor
-from nearsight.study.config import Descriptors
+from nearsight.study.sections import Descriptors
 
 
 class Settings(Descriptors):

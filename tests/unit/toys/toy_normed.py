@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from nearsight.study.config import Section
+from nearsight.study.sections import Section
 
 
 class Settings(Section):

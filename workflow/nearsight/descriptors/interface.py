@@ -3,7 +3,7 @@
 A descriptor is a module (a folder here, or another distribution's entry point: `nearsight.plugins`), found by the
 `kind` of its section of the study file. The module has
 
-- `Settings`: its section, a subclass of `study.config.Descriptors`, which has the keys of every descriptor's job;
+- `Settings`: its section, a subclass of `study.sections.Descriptors`, which has the keys of every descriptor's job;
 - `limits(settings, elements)`: pairs (key, message) of what cannot be computed with these settings, found without
   heavy imports before the first job of a study;
 - `build_descriptor(settings, elements)`: the `Descriptor`.

@@ -54,7 +54,7 @@ def predict_batch(
     missing = on_rank_0(comm, lambda: [tile for tile in tiles if not store.has(tile)])
     if len(missing) < len(tiles):
         logger.info("%d of %d tiles are there from an earlier run", len(tiles) - len(missing), len(tiles))
-    weights = fermi_weights(model.energy_grid, plan.fermi_level_eV, model.temperature_K, model.broadening_eV)
+    weights = fermi_weights(model.energy_grid, plan.fermi_level_eV, plan.temperature_K, model.broadening_eV)
     projection = np.stack([weights.count, weights.count_slope, weights.count_curvature], axis=1)
     predictor = prepare_predictor(
         model, atoms, plan.shape, backend=plan.backend, precision=plan.precision, threads=threads
@@ -100,7 +100,7 @@ def join_tiles(
         "grid_shape": plan.shape,
         "fermi_level_eV": plan.fermi_level_eV,
         "electrons": plan.electrons,
-        "temperature_K": model.temperature_K,
+        "temperature_K": plan.temperature_K,
         "broadening_eV": model.broadening_eV,
         "plan_sha256": plan_sha256,
     }

@@ -67,15 +67,17 @@ class PredictionPlan:
     """Everything that the batches of one prediction share.
 
     shape: the grid's; batches: one region each; tile_points: grid points of one tile; fermi_level_eV: μ0;
-    electrons: of the structure; prepass_stride: 1 if μ0 is that of the whole grid; backend, precision: as in
-    PredictionSettings; descriptor_score, rdf_score: how far the structure is from the training set (1: as far as the
-    validation set); model_sha256 and structure_sha256: of the files that the plan was made from.
+    temperature_K: of the electrons; electrons: of the structure; prepass_stride: 1 if μ0 is that of the whole grid;
+    backend, precision: as in PredictionSettings; descriptor_score, rdf_score: how far the structure is from the
+    training set (1: as far as the validation set); model_sha256 and structure_sha256: of the files
+    that the plan was made from.
     """
 
     shape: tuple[int, int, int]
     batches: list[Region]
     tile_points: int
     fermi_level_eV: float
+    temperature_K: float
     electrons: float
     prepass_stride: int
     backend: str | None
@@ -105,8 +107,7 @@ class PredictionPlan:
             plan.check()
         except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
             raise InputError(
-                f"{path}: expected a plan made by plan_tiles, got {error}. "
-                "Get a whole copy, or move it away and run the rule that makes it."
+                f"{path}: expected a plan made by plan_tiles, got {error}. Delete it and run again."
             ) from None
         return plan
 
@@ -169,6 +170,7 @@ def make_plan(
         batches=batches,
         tile_points=tile_points,
         fermi_level_eV=level,
+        temperature_K=model.temperature_K,
         electrons=electrons,
         prepass_stride=stride,
         backend=settings.backend,

@@ -26,7 +26,7 @@ from nearsight.model.network import LdosNetwork, build_network, tensor_shapes
 from nearsight.model.scaling import Scaling
 from nearsight.plugins import NETWORKS, find_kind
 from nearsight.provenance import hash_settings
-from nearsight.study.config import Section
+from nearsight.study.sections import Section
 
 FORMAT = "nearsight model bundle"
 FORMAT_VERSION = 4

@@ -18,7 +18,7 @@ from nearsight.files import write_text, write_whole
 from nearsight.jobs import show_progress
 from nearsight.model.data import ShuffledRows
 from nearsight.model.network import LdosNetwork
-from nearsight.study.config import Training
+from nearsight.study.sections import Training
 
 logger = logging.getLogger("nearsight")
 

@@ -160,6 +160,13 @@ def read_headers(
     return {element: require_element(pseudopotentials[element], element) for element in elements}
 
 
+def count_electrons(symbols: Iterable[str], pseudopotentials: Mapping[str, str | Path]) -> float:
+    """Number of valence electrons of atoms with these symbols. Raises InputError for one without pseudopotential."""
+    symbols = list(symbols)
+    headers = read_headers(symbols, pseudopotentials)
+    return sum(headers[symbol].valence for symbol in symbols)
+
+
 def generate_pseudopotential(deck: str | Path, element: str, output: str | Path) -> PseudopotentialHeader:
     """Run ld1.x on an input deck and write the pseudopotential that it makes, whole.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.build import bulk
 from ase.data import atomic_masses, atomic_numbers
 
 from nearsight import units
@@ -12,6 +13,8 @@ from nearsight.errors import InputError
 from nearsight.options import LARGEST_GRID
 from nearsight.structures.checks import check_structure
 from nearsight.structures.io import read_structure
+from nearsight.structures.large import add_stacking_fault, layers_of
+from nearsight.study.sections import BuiltStructure, FileStructure
 
 #: Entry of `Atoms.info` with the grid (nx, ny, nz) of all fields of a structure.
 GRID_SHAPE = "grid_shape"
@@ -24,11 +27,11 @@ def hcp_orthorhombic(element: str, density_g_cm3: float, c_over_a: float) -> Ato
     are not positive.
     """
     if element not in atomic_numbers or element == "X":
-        raise InputError(f"structure.element: expected the symbol of an element, got {element!r}.")
+        raise InputError(f"structures: formula: expected the symbol of an element, got {element!r}.")
     if not density_g_cm3 > 0:
-        raise InputError(f"structure.density_g_cm3: expected a positive density in g/cm³, got {density_g_cm3}.")
+        raise InputError(f"structures: density_g_cm3: expected a positive density in g/cm³, got {density_g_cm3}.")
     if not c_over_a > 0:
-        raise InputError(f"structure.c_over_a: expected a positive ratio (ideal: 1.633), got {c_over_a}.")
+        raise InputError(f"structures: c_over_a: expected a positive ratio (ideal: 1.633), got {c_over_a}.")
     mass_g = atomic_masses[atomic_numbers[element]] * units.AMU_g
     volume = 4 * mass_g / density_g_cm3 * 1e24  # cm³ to Å³
     a = (volume / (np.sqrt(3) * c_over_a)) ** (1 / 3)
@@ -40,26 +43,54 @@ def hcp_orthorhombic(element: str, density_g_cm3: float, c_over_a: float) -> Ato
     )
 
 
-def build_structure(settings: dict) -> Atoms:
-    """The cell of the configuration's section `structure`: from its `file`, or built, then repeated.
+def build_lattice(settings: BuiltStructure) -> Atoms:
+    """The lattice's own cell: hcp orthorhombic, wurtzite hexagonal, all others cubic.
 
-    Raises InputError on a missing key, an unknown lattice or a structure that cannot be a crystal.
+    Its size follows from a_A, or from the mass density. Raises InputError where ASE knows no such crystal.
     """
-    if settings.get("file"):
-        atoms = read_structure(settings["file"])
-        atoms = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    if settings.lattice == "hcp":
+        unit = hcp_orthorhombic(settings.formula, settings.density_g_cm3 or 1.0, settings.c_over_a)
     else:
-        for key in ("element", "lattice", "density_g_cm3", "c_over_a"):
-            if settings.get(key) is None:
-                raise InputError(f"structure.{key}: expected a value, or structure.file, found none.")
-        if settings["lattice"] != "hcp":
+        shape = {"c": settings.c_over_a} if settings.lattice == "wurtzite" else {"cubic": True}
+        try:
+            unit = bulk(settings.formula, settings.lattice, a=1.0, **shape)
+        except (ValueError, KeyError) as error:
             raise InputError(
-                f"structure.lattice: expected 'hcp', got {settings['lattice']!r}. "
-                "Give other crystals as structure.file."
-            )
-        atoms = hcp_orthorhombic(settings["element"], settings["density_g_cm3"], settings["c_over_a"])
-    atoms = atoms.repeat(_repeats(settings.get("repeat") or (1, 1, 1), "structure.repeat"))
-    check_structure(atoms, settings.get("file") or "structure")
+                f"structures: expected a crystal {settings.formula}, {settings.lattice}: {error}."
+            ) from None
+    if settings.a_A is not None:
+        scale = settings.a_A / unit.cell.lengths()[0]
+    else:
+        density = unit.get_masses().sum() * units.AMU_g / (unit.get_volume() * 1e-24)
+        scale = 1.0 if settings.lattice == "hcp" else (density / settings.density_g_cm3) ** (1 / 3)
+    unit.set_cell(unit.cell * scale, scale_atoms=True)
+    return unit
+
+
+def build_structure(settings: BuiltStructure | FileStructure) -> Atoms:
+    """The cell of an entry of `structures`: built or read, strained, repeated, faulted, without its vacancies.
+
+    Raises InputError where it cannot be a crystal.
+    """
+    if isinstance(settings, FileStructure):
+        source, fault = settings.file, None
+        found = read_structure(source)
+        unit = Atoms(numbers=found.numbers, positions=found.positions, cell=found.cell, pbc=True)
+    else:
+        source, fault = "structures", settings.stacking_fault_layer
+        unit = build_lattice(settings)
+    unit.set_cell(unit.cell * (1 + settings.strain_percent / 100), scale_atoms=True)
+    atoms = unit.repeat(settings.repeat)
+    if fault is not None:
+        atoms = add_stacking_fault(atoms, *layers_of(unit), fault)
+    wrong = [index for index in settings.vacancies if not 0 <= index < len(atoms)]
+    if wrong or len(set(settings.vacancies)) != len(settings.vacancies) or len(settings.vacancies) == len(atoms):
+        raise InputError(
+            f"structures: vacancies: expected different atoms from 0 to {len(atoms) - 1}, not all of them, got "
+            f"{settings.vacancies}."
+        )
+    del atoms[settings.vacancies]
+    check_structure(atoms, source)
     return atoms
 
 

@@ -108,3 +108,18 @@ def _expect_one_per_cube(atoms: Atoms, distance_A: float, source: str | Path) ->
             f"{distance_A:.2f} Å between atoms, got {int(counts.max())} within {0.87 * distance_A:.3f} Å. Check "
             "positions, cell and their unit (Å)."
         )
+
+
+def require_same_cell(atoms: Atoms, expected: Atoms, source: str | Path) -> None:
+    """Raise InputError unless a frame has the expected structure's elements, in their order, and its cell (1e-3 Å)."""
+    if len(atoms) != len(expected) or (atoms.numbers != expected.numbers).any():
+        raise InputError(
+            f"{source}: expected the atoms of its structure, {expected.get_chemical_formula()} in that order, got "
+            f"{atoms.get_chemical_formula()}. Give the trajectory the structure that its frames are of."
+        )
+    difference = np.abs(np.asarray(atoms.cell) - np.asarray(expected.cell)).max()
+    if not difference < 1e-3:
+        raise InputError(
+            f"{source}: expected the cell of its structure within 0.001 Å, got one that is {difference:.3g} Å off. The "
+            "k-points follow from the structure: give strained cells structures of their own."
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from nearsight.study.config import Bispectrum as Settings
+from nearsight.study.sections import Bispectrum as Settings
 
 if TYPE_CHECKING:
     from nearsight.descriptors.interface import Descriptor

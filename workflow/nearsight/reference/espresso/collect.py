@@ -12,15 +12,14 @@ from nearsight import units
 from nearsight.datasets import variables_of_atoms
 from nearsight.errors import InputError
 from nearsight.files import read_regular
-from nearsight.grids.energies import EnergyGrid
 from nearsight.jobs import show_progress
 from nearsight.ldos import dos_from_ldos
 from nearsight.reference.espresso.cube import Cube, read_cube
-from nearsight.reference.espresso.inputs import LdosSettings
 from nearsight.reference.espresso.ldos import check_cube_energy, cube_name
 from nearsight.reference.espresso.one_pass import compute_ldos, gaussian
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
 from nearsight.reference.espresso.save import read_save_density
+from nearsight.study.sections import Ldos
 
 logger = logging.getLogger("nearsight")
 
@@ -40,7 +39,7 @@ def collect_variables(
     scf: str | Path,
     scf_text: str | Path,
     pseudopotentials: Mapping[str, Path],
-    ldos: LdosSettings,
+    ldos: Ldos,
     temperature_K: float,
     cubes: str | Path | None = None,
 ) -> dict[str, np.ndarray | float]:
@@ -62,7 +61,7 @@ def collect_variables(
     density = read_save_density(scf, result.grid)
     _check_electrons(density, result, scf)
     if cubes is None:
-        spectrum = compute_ldos(scf, pseudopotentials, EnergyGrid.from_energies(ldos.energies_eV), ldos.broadening_eV)
+        spectrum = compute_ldos(scf, pseudopotentials, ldos.grid, ldos.broadening_eV)
     else:
         spectrum = read_ldos(cubes, atoms, result.grid, ldos)
     dos = dos_from_ldos(spectrum, result.atoms.get_volume() / density.size)
@@ -72,7 +71,7 @@ def collect_variables(
         "forces": result.forces,
         "density": density,
         "ldos": spectrum,
-        "energy": ldos.energies_eV,
+        "energy": ldos.grid.energies_eV,
         "dos": dos,
         "eigenvalues": result.eigenvalues,
         "ldos_eigenvalues": states.eigenvalues,
@@ -105,9 +104,9 @@ def _check_electrons(density: np.ndarray, scf: ElectronicStructure, path: str | 
         )
 
 
-def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: LdosSettings, path: str | Path) -> None:
+def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: str | Path) -> None:
     """Raise InputError unless the LDOS sums to the broadened eigenvalues: pp.x may have broadened in another way."""
-    spread = gaussian(ldos.energies_eV[:, None, None] - states.eigenvalues, ldos.broadening_eV)
+    spread = gaussian(ldos.grid.energies_eV[:, None, None] - states.eigenvalues, ldos.broadening_eV)
     expected = np.einsum("ekb,k->e", spread, states.weights)
     error = np.abs(dos - expected).max() / expected.max()
     logger.info("DOS: %.1e of its maximum from the broadened eigenvalues", error)
@@ -118,10 +117,10 @@ def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: LdosSettings,
         )
 
 
-def read_ldos(folder: str | Path, atoms: Atoms, grid: tuple[int, int, int], ldos: LdosSettings) -> np.ndarray:
+def read_ldos(folder: str | Path, atoms: Atoms, grid: tuple[int, int, int], ldos: Ldos) -> np.ndarray:
     """LDOS of shape (*grid, energies), float32, in 1/(eV Å³), from pp.x's cube files."""
     values = np.empty((*grid, ldos.count), dtype=np.float32)
-    for index, energy in enumerate(show_progress(ldos.energies_eV, "LDOS", unit="energy")):
+    for index, energy in enumerate(show_progress(ldos.grid.energies_eV, "LDOS", unit="energy")):
         path = Path(folder) / cube_name(index)
         check_cube_energy(path, energy, ldos.broadening_eV)
         cube = read_cube(path)
@@ -130,34 +129,32 @@ def read_ldos(folder: str | Path, atoms: Atoms, grid: tuple[int, int, int], ldos
     return values
 
 
-def check_energy_window(
-    scf: ElectronicStructure, nscf: ElectronicStructure, ldos: LdosSettings, temperature_K: float
-) -> None:
+def check_energy_window(scf: ElectronicStructure, nscf: ElectronicStructure, ldos: Ldos, temperature_K: float) -> None:
     """Raise InputError unless window and bands hold every state that an occupied energy needs.
 
-    The window reaches from 4 s below the lowest eigenvalue to 25 k_B T + 4 s above the Fermi energy, and the highest
-    band's lowest energy lies 4 s above the window: s is the broadening, whose tails end there.
+    The window reaches from 4 s below the lowest eigenvalue to 25 k_B T above the Fermi energy, and the highest band's
+    lowest energy lies 4 s above the window: s is the broadening, whose tails end there.
     """
     margin = 4 * ldos.broadening_eV
     lowest = float(nscf.eigenvalues.min())
-    if ldos.energies_eV[0] > lowest - margin:
+    if ldos.grid.energies_eV[0] > lowest - margin:
         raise InputError(
             f"ldos.energy_min_eV: expected at most {lowest - margin:.2f} eV (4 broadenings below the lowest "
-            f"eigenvalue, {lowest:.2f} eV), got {ldos.energies_eV[0]:.2f} eV. Lower it."
+            f"eigenvalue, {lowest:.2f} eV), got {ldos.grid.energies_eV[0]:.2f} eV. Lower it."
         )
-    needed = scf.fermi_energy + units.fermi_reach(temperature_K) + margin
-    top = float(ldos.energies_eV[-1])
+    needed = scf.fermi_energy + units.fermi_reach(temperature_K)
+    top = float(ldos.grid.energies_eV[-1])
     if top < needed:
         raise InputError(
-            f"ldos.energy_max_eV: expected at least {needed:.2f} eV (25 k_B T and 4 broadenings above the Fermi "
+            f"ldos.energy_max_eV: expected at least {needed:.2f} eV (25 k_B T above the Fermi "
             f"energy, {scf.fermi_energy:.2f} eV), got {top:.2f} eV. Raise it."
         )
     highest = float(nscf.eigenvalues[:, -1].min())
     if highest < top + margin:
         raise InputError(
-            f"dft.bands: expected so many bands that the highest one lies above {top + margin:.2f} eV (4 broadenings "
-            f"above ldos.energy_max_eV) at every k-point, got {nscf.eigenvalues.shape[1]} bands, whose highest "
-            f"begins at {highest:.2f} eV. Raise dft.bands, or lower ldos.energy_max_eV (at least {needed:.2f} eV)."
+            f"dft.bands_per_occupied: expected so many bands that the highest one lies above {top + margin:.2f} eV (4 "
+            f"broadenings above ldos.energy_max_eV) at every k-point, got {nscf.eigenvalues.shape[1]} bands, whose "
+            f"highest begins at {highest:.2f} eV. Raise it, or lower ldos.energy_max_eV (at least {needed:.2f} eV)."
         )
 
 

@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.reference.espresso.inputs import MdSettings, fermi_smearing, pw_input
+from nearsight.reference.espresso.inputs import fermi_smearing, pw_input
 from nearsight.reference.espresso.outputs import MdStep, check_convergence, md_xml_of, read_md_steps
 from nearsight.reference.espresso.programs import Launch, run_program
 from nearsight.reference.espresso.workspace import scratch_folder
@@ -23,6 +23,7 @@ from nearsight.structures.velocities import (
     temperature_of,
     without_drift,
 )
+from nearsight.study.sections import Md
 
 logger = logging.getLogger("nearsight")
 
@@ -30,7 +31,7 @@ logger = logging.getLogger("nearsight")
 def run_segment(
     start: Atoms,
     pseudopotentials: dict[str, Path],
-    settings: MdSettings,
+    settings: Md,
     temperature_K: float,
     launch: Launch,
     scratch_beside: str | Path,
@@ -43,11 +44,6 @@ def run_segment(
     Without thermostat the segments make the very trajectory of one long run: positions are never wrapped.
     Raises ConvergenceError, InputError, MissingProgramError or ProgramError.
     """
-    if not settings.time_step_fs > 0 or settings.steps_per_segment < 1:
-        raise InputError(
-            f"md: expected a positive time_step_fs and steps_per_segment, got {settings.time_step_fs} and "
-            f"{settings.steps_per_segment}."
-        )
     if "time_fs" not in start.info or not start.has("momenta"):
         raise InputError("start: expected velocities and time_fs in the structure. Make it with start_dft_md.")
     masses = start.get_masses()

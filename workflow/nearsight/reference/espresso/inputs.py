@@ -1,96 +1,23 @@
-"""Input files of pw.x, and the settings behind them.
+"""Input files of pw.x.
 
 Quantum ESPRESSO's units (Ry, bohr, Rydberg atomic time) stay inside this package.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from nearsight import units
-from nearsight.errors import InputError
 from nearsight.reference.espresso.workspace import PREFIX
-
-
-class Settings:
-    """Base of dataclasses that are read from a section of the configuration."""
-
-    @classmethod
-    def read(cls, section: Mapping[str, Any], name: str, ignored: Sequence[str] = ()) -> Self:
-        """The settings of a configuration section; `name` is the section's, for messages.
-
-        ignored: keys of the same section that belong to others. Raises InputError on a missing or an unknown key.
-        """
-        known = {field.name: field for field in fields(cls)}
-        unknown = sorted(set(section) - set(known) - set(ignored))
-        if unknown:
-            raise InputError(f"{name}.{unknown[0]}: unknown key; expected one of {', '.join(known)}.")
-        for key, field in known.items():
-            if key not in section and field.default is MISSING:
-                raise InputError(f"{name}.{key}: expected a value, found none. See config/README.md, '{name}'.")
-        return cls(**{key: section[key] for key in known if key in section})
-
-
-@dataclass(frozen=True)
-class DftSettings(Settings):
-    """The configuration's section `dft`: one SCF run. Energies in Ry, as QE's users know them."""
-
-    ecutwfc_Ry: float
-    ecutrho_Ry: float
-    kpoints: Sequence[int]
-    kpoints_shift: Sequence[int]
-    bands: int
-    conv_thr_Ry: float
-    electron_maxstep: int = 100
-    mixing_beta: float = 0.7
-
-
-@dataclass(frozen=True)
-class MdSettings(Settings):
-    """The configuration's section `md`: Born-Oppenheimer dynamics."""
-
-    time_step_fs: float
-    steps_per_segment: int
-    thermostat: str
-    thermostat_time_fs: float
-    ecutwfc_Ry: float
-    kpoints: Sequence[int]
-    kpoints_shift: Sequence[int]
-    conv_thr_Ry: float
-    ecutrho_Ry: float | None = None
-    electron_maxstep: int = 100
-    mixing_beta: float = 0.7
 
 
 def default_bands(valence_electrons: float) -> int:
     """Number of bands that pw.x takes of a metal where none is asked for: a fifth, and at least four, are empty."""
     occupied = round(valence_electrons / 2)
     return max(round(1.2 * occupied), occupied + 4)
-
-
-@dataclass(frozen=True)
-class LdosSettings(Settings):
-    """The configuration's section `ldos`: the energies of the LDOS and their broadening s (QE's degauss_ldos)."""
-
-    energy_min_eV: float
-    energy_max_eV: float
-    spacing_eV: float
-    broadening_eV: float
-    backend: str = "one_pass"
-
-    @property
-    def count(self) -> int:
-        """Number of energies."""
-        return round((self.energy_max_eV - self.energy_min_eV) / self.spacing_eV) + 1
-
-    @property
-    def energies_eV(self) -> np.ndarray:
-        """The energies, shape (count,), eV."""
-        return self.energy_min_eV + self.spacing_eV * np.arange(self.count)
 
 
 def pw_input(

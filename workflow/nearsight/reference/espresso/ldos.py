@@ -11,18 +11,16 @@ from ase import Atoms
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.files import write_text
-from nearsight.reference.espresso.inputs import DftSettings, LdosSettings, pw_input
+from nearsight.reference.espresso.inputs import pw_input
 from nearsight.reference.espresso.programs import Launch, run_program
 from nearsight.reference.espresso.scf import cutoffs, electrons
 from nearsight.reference.espresso.workspace import PREFIX, copy_save, scratch_folder, whole_folder
-from nearsight.reference.pseudopotential import place_pseudopotentials
+from nearsight.reference.pseudopotential import count_electrons, place_pseudopotentials
+from nearsight.study.sections import Dft, Ldos
 
 #: Threshold of the non-SCF diagonalisation in Ry: eigenvalues below the window's top are then exact to 1e-8 eV
 #: (measured against 1e-11 on 8 atoms). pw.x's default follows conv_thr and costs twice the SCF.
 EIGENVALUE_THRESHOLD_Ry = 1.0e-8
-
-#: pp.x numbers its files with three digits.
-MAX_ENERGIES = 999
 
 
 def run_ldos(
@@ -30,8 +28,8 @@ def run_ldos(
     grid: Sequence[int],
     pseudopotentials: dict[str, Path],
     scf: str | Path,
-    settings: DftSettings,
-    ldos: LdosSettings,
+    settings: Dft,
+    ldos: Ldos,
     launch: Launch,
     output: str | Path,
 ) -> None:
@@ -41,7 +39,6 @@ def run_ldos(
     first, in a copy of the SCF's folder, because it rewrites the XML. Its orbitals start from the SCF's.
     Raises InputError, MissingProgramError or ProgramError; after an error nothing is left.
     """
-    check_energies(ldos)
     with scratch_folder(Path(output).with_name(f"{Path(output).name}-run")) as scratch:
         copy_save(scf, scratch, wavefunctions=True)
         names = place_pseudopotentials(pseudopotentials, set(atoms.get_chemical_symbols()), scratch)
@@ -57,7 +54,7 @@ def run_ldos(
                     "smearing": "gaussian",
                     # the kernel only: pp.x takes the width from degauss_ldos, and energies come from the SCF
                     "degauss": ldos.broadening_eV / units.RYDBERG_eV,
-                    "nbnd": settings.bands,
+                    "nbnd": settings.bands(count_electrons(atoms.symbols, pseudopotentials)),
                 },
                 electrons={
                     **electrons(settings),
@@ -84,7 +81,7 @@ def run_ldos(
             "pp",
         )
         with whole_folder(output) as folder:
-            for index, energy in enumerate(ldos.energies_eV):
+            for index, energy in enumerate(ldos.grid.energies_eV):
                 product = scratch / cube_name(index)
                 check_cube_energy(product, energy, ldos.broadening_eV)
                 os.replace(product, folder / cube_name(index))
@@ -98,18 +95,6 @@ def run_ldos(
 def cube_name(index: int) -> str:
     """File name of the LDOS at the energy of this index (from 0)."""
     return f"ldos{index + 1:03d}.cube"
-
-
-def check_energies(ldos: LdosSettings) -> None:
-    """Raise InputError unless the section's energies can be computed."""
-    for key in ("spacing_eV", "broadening_eV"):
-        if not getattr(ldos, key) > 0:
-            raise InputError(f"ldos.{key}: expected a positive energy in eV, got {getattr(ldos, key)}.")
-    if not 2 <= ldos.count <= MAX_ENERGIES:
-        raise InputError(
-            f"ldos: expected between 2 and {MAX_ENERGIES} energies (pp.x numbers its files with three digits), got "
-            f"{ldos.count}. Change energy_min_eV, energy_max_eV or spacing_eV."
-        )
 
 
 def check_cube_energy(path: Path, energy_eV: float, broadening_eV: float) -> None:

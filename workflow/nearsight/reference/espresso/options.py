@@ -6,8 +6,8 @@ from pathlib import Path
 from ase import Atoms
 
 from nearsight.memory import PROCESS_BYTES, check_memory, dft_bytes
-from nearsight.reference.espresso.inputs import DftSettings, MdSettings
 from nearsight.reference.espresso.programs import Launch
+from nearsight.study.sections import Dft, Md
 
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def check_dft_memory(
     stage: str,
     atoms: Atoms,
     points: int,
-    settings: DftSettings | MdSettings,
+    settings: Dft | Md,
     bands: int,
     arguments: argparse.Namespace,
 ) -> None:

@@ -8,11 +8,12 @@ from ase import Atoms
 
 from nearsight.errors import InputError
 from nearsight.files import write_text
-from nearsight.reference.espresso.inputs import DftSettings, fermi_smearing, pw_input
+from nearsight.reference.espresso.inputs import fermi_smearing, pw_input
 from nearsight.reference.espresso.outputs import check_convergence
 from nearsight.reference.espresso.programs import Launch, run_program
 from nearsight.reference.espresso.workspace import whole_folder
-from nearsight.reference.pseudopotential import place_pseudopotentials
+from nearsight.reference.pseudopotential import count_electrons, place_pseudopotentials
+from nearsight.study.sections import Dft
 
 logger = logging.getLogger("nearsight")
 
@@ -21,7 +22,7 @@ def run_scf(
     atoms: Atoms,
     grid: Sequence[int],
     pseudopotentials: dict[str, Path],
-    settings: DftSettings,
+    settings: Dft,
     temperature_K: float,
     launch: Launch,
     outdir: str | Path,
@@ -41,7 +42,7 @@ def run_scf(
             system={
                 **cutoffs(settings, grid),
                 **fermi_smearing(temperature_K),
-                "nbnd": settings.bands,
+                "nbnd": settings.bands(count_electrons(atoms.symbols, pseudopotentials)),
             },
             electrons=electrons(settings),
             kpoints=settings.kpoints,
@@ -59,7 +60,7 @@ def run_scf(
         write_text(output_text, output)
 
 
-def cutoffs(settings: DftSettings, grid: Sequence[int]) -> dict[str, object]:
+def cutoffs(settings: Dft, grid: Sequence[int]) -> dict[str, object]:
     """Keys of &system that fix basis and grid; nosym, since nuclei at a temperature have no symmetry to find."""
     if len(grid) != 3:
         raise InputError(f"grid_shape: expected three whole numbers, got {list(grid)}.")
@@ -71,7 +72,7 @@ def cutoffs(settings: DftSettings, grid: Sequence[int]) -> dict[str, object]:
     }
 
 
-def electrons(settings: DftSettings) -> dict[str, object]:
+def electrons(settings: Dft) -> dict[str, object]:
     """Keys of &electrons."""
     return {
         "conv_thr": settings.conv_thr_Ry,

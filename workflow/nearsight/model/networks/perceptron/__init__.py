@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from nearsight.study.config import Perceptron as Settings
+from nearsight.study.sections import Perceptron as Settings
 
 if TYPE_CHECKING:
     import torch

