@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from nearsight.descriptors.interface import make_descriptor
 from nearsight.errors import InputError
 from nearsight.jobs import make_parser, run_job
 from nearsight.memory import check_memory, training_bytes
@@ -154,7 +155,7 @@ def describe_domain(
     training: list[Snapshot], validation: list[Snapshot], data: DataDescription, seed: int
 ) -> TrainingDomain:
     """What the training set looks like, calibrated on the validation set."""
-    cutoff_A = float(data.descriptor_settings["cutoff_A"])
+    cutoff_A = make_descriptor(data.descriptor_settings, data.elements).cutoff_A
     return measure_domain(
         sample_descriptors(training, SAMPLES, seed),
         sample_descriptors(validation, SAMPLES, seed),
