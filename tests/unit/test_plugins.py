@@ -19,7 +19,7 @@ from nearsight.ldos import fermi_weights
 from nearsight.model.bundle import load_bundle
 from nearsight.plugins import NETWORKS, find_kind
 from nearsight.structures.io import write_structure
-from nearsight.study.config import load_study
+from nearsight.study.reading import load_study
 
 SHAPE = (8, 7, 9)
 GRID = EnergyGrid(-4.0, 0.25, 41)
