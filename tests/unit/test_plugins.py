@@ -131,8 +131,8 @@ def test_a_study_file_names_them(repository, tmp_path):
     text = (repository / "config/quickstart.yaml").read_text(encoding="utf-8")
     study = load_study_with(tmp_path, text, {"descriptors": DESCRIPTORS, "training": {"network": NETWORK}})
     assert study.descriptors.radii_A == [2.0, 3.0, 4.0]
-    assert json.loads(study.descriptors.without("ranks", "threads"))["kind"] == "neighbours"
-    assert json.loads(study.training.without("threads"))["network"] == NETWORK
+    assert json.loads(study.descriptors.to_json("ranks", "threads"))["kind"] == "neighbours"
+    assert json.loads(study.training.to_json("threads"))["network"] == NETWORK
     with pytest.raises(ConfigError, match="descriptors"):
         load_study_with(tmp_path, text, {"descriptors": {"kind": "neighbours", "radii_A": "far"}})
     with pytest.raises(ConfigError, match="descriptors"):
