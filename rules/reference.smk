@@ -298,7 +298,7 @@ if STUDY.ldos.backend == "espresso":
         params:
             pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
             settings=snapshot_dft,
-            ldos=STUDY.ldos.to_json(),
+            ldos=STUDY.ldos.to_json("work_MB"),
             version=VERSIONS["reference"],
         shell:
             "python {input.module:q} --structure {input.structure:q} {params.pseudopotentials:q}"
@@ -328,15 +328,17 @@ rule collect_reference:
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
+        # changes no result: a resource, so that a change reruns nothing
+        work_MB=STUDY.ldos.work_MB,
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         settings=snapshot_dft,
-        ldos=STUDY.ldos.to_json(),
+        ldos=STUDY.ldos.to_json("work_MB"),
         temperature_K=electron_temperature,
         cubes=lambda wildcards, input: ["--cubes", *input.cubes] if input.cubes else [],
         version=VERSIONS["reference"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --scf {input.scratch:q} --scf-text {input.text:q}"
         " --settings {params.settings:q} --ldos {params.ldos:q} --temperature-K {params.temperature_K:q}"
-        " {params.cubes:q} {params.pseudopotentials:q} --output {output:q}"
+        " {params.cubes:q} {params.pseudopotentials:q} --work-MB {resources.work_MB} --output {output:q}"
         " --memory-MB {resources.mem_mb} --log {log:q}"

@@ -60,6 +60,7 @@ def test_settings_of_the_machine_rerun_nothing(finished):
         "dft.launcher": "mpirun",
         "dft.ranks": 2,
         "descriptors.ranks": 3,
+        "ldos.work_MB": 512,
         "training.threads": 1,
         "inference.threads": 2,
     }

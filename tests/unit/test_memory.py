@@ -20,6 +20,7 @@ from nearsight.memory import (
     energies_bytes,
     inference_bytes,
     limit_bytes,
+    one_pass_bytes,
     training_bytes,
 )
 from nearsight.model.bundle import save_bundle
@@ -172,6 +173,13 @@ def test_dft_as_measured(repeat, points, bands, ecutwfc_Ry, kpoints, measured_MB
     """Resident memory (VmHWM) of pw.x 6.7, one rank, diago_david_ndim = 4."""
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat(repeat)
     predicted = dft_bytes(atoms.get_volume(), points, len(atoms), bands, ecutwfc_Ry, kpoints)
+    assert LEAST <= predicted / (measured_MB * 1e6) <= MOST
+
+
+@pytest.mark.parametrize(("work_MB", "measured_MB"), [(64, 353), (256, 461), (1024, 555)])
+def test_one_pass_as_measured(work_MB, measured_MB):
+    """Resident memory of collect_reference: 64 atoms of beryllium, 6 k-points, 103 bands, 163 energies."""
+    predicted = one_pass_bytes(60 * 54 * 48, 163, 64, 103, work_MB * 10**6)
     assert LEAST <= predicted / (measured_MB * 1e6) <= MOST
 
 

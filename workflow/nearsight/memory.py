@@ -49,6 +49,12 @@ CUBE_BYTES = 130
 #: Chunks that HDF5 keeps of one open file.
 HDF5_CACHE_BYTES = 4 << 20
 
+#: Work space of the BLAS of numpy and of scipy, as measured.
+BLAS_BYTES = 60 << 20
+
+#: Augmentation charges of an atom on the plane waves that are summed at once.
+CHARGES_BYTES = 1.1e6
+
 #: Projectors of an atom without d states: two of s and two of each of three p.
 PROJECTORS_PER_ATOM = 8
 
@@ -110,12 +116,22 @@ def gathering_bytes(tile_points: int, batches: int) -> float:
     return INFERENCE_PROCESS_BYTES + 32 * tile_points + batches * HDF5_CACHE_BYTES
 
 
-def reference_bytes(points: int, energies: int, work_bytes: int) -> float:
-    """Memory of collect_reference: the LDOS in float32 with one plane's copies, and one cube file as text.
+def reference_bytes(points: int, energies: int) -> float:
+    """Memory of collect_reference where pp.x computed the LDOS: that in float32, and one cube file as text."""
+    return PROCESS_BYTES + points * (CUBE_BYTES + 4 * energies + 8)
 
-    work_bytes: bound on the states at once where it computes the LDOS (0 where pp.x did).
+
+def one_pass_bytes(points: int, energies: int, atoms: int, bands: int, work_bytes: int) -> float:
+    """Memory of collect_reference where it computes the LDOS: that in float32, fields, and states up to `work_bytes`.
+
+    A state: its plane waves (points/16 with the usual ecutrho = 4 ecutwfc) and |ψ|²; an atom: projectors and their
+    phases; then the augmentation of all energies on the plane waves of half the sphere (points/4).
     """
-    return PROCESS_BYTES + points * (CUBE_BYTES + 4 * energies + 8) + work_bytes
+    states = points * (5 * bands + (PROJECTORS_PER_ATOM + 3) * atoms)
+    charges = 4.2 * points * (energies + 1) + CHARGES_BYTES * atoms
+    return (
+        PROCESS_BYTES + BLAS_BYTES + points * (4 * energies + 24) + min(0.75 * work_bytes, 1.25 * max(states, charges))
+    )
 
 
 def evaluation_bytes(points: int, energies: int) -> float:

@@ -8,13 +8,12 @@ from pathlib import Path
 from nearsight.datasets import write_dataset
 from nearsight.errors import InputError
 from nearsight.jobs import make_parser, run_job
-from nearsight.memory import check_memory, reference_bytes
+from nearsight.memory import check_memory, one_pass_bytes, reference_bytes
 from nearsight.provenance import collect_provenance
 from nearsight.reference.espresso.collect import collect_variables, elements_of
-from nearsight.reference.espresso.one_pass import WORK_BYTES
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.espresso.programs import version_of
-from nearsight.reference.pseudopotential import read_headers
+from nearsight.reference.pseudopotential import count_electrons, read_headers
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
 from nearsight.study.sections import Dft, Ldos
@@ -29,6 +28,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scf", type=Path, required=True, help="folder that run_scf made")
     parser.add_argument("--scf-text", type=Path, required=True, help="output of pw.x that run_scf made")
     parser.add_argument("--cubes", type=Path, help="folder that run_ldos made, with ldos.backend espresso")
+    parser.add_argument("--work-MB", type=int, default=256, help="memory for the states that are held at once")
     parser.add_argument("--settings", type=Dft.from_json, required=True, help="section `dft` of the runs, as JSON")
     parser.add_argument("--ldos", type=Ldos.from_json, required=True, help="section `ldos`, as JSON")
     parser.add_argument("--temperature-K", type=float, required=True, help="temperature of the electrons in K")
@@ -44,12 +44,13 @@ def main(arguments: argparse.Namespace) -> None:
     ldos = arguments.ldos
     if (ldos.backend == "espresso") != (arguments.cubes is not None):
         raise InputError(f"--cubes: expected it with ldos.backend espresso and not otherwise, got {ldos.backend}.")
-    check_memory(
-        "collect_reference",
-        reference_bytes(prod(grid), ldos.count, 0 if arguments.cubes else WORK_BYTES),
-        arguments.memory_MB,
-    )
     pseudopotentials = pseudopotentials_of(arguments)
+    work_bytes = arguments.work_MB * 10**6
+    needed = reference_bytes(prod(grid), ldos.count)
+    if ldos.backend == "one_pass":
+        bands = arguments.settings.bands(count_electrons(atoms.symbols, pseudopotentials))
+        needed = one_pass_bytes(prod(grid), ldos.count, len(atoms), bands, work_bytes)
+    check_memory("collect_reference", needed, arguments.memory_MB)
     elements = elements_of(atoms)
     headers = read_headers(elements, pseudopotentials)
     variables = collect_variables(
@@ -61,10 +62,11 @@ def main(arguments: argparse.Namespace) -> None:
         ldos,
         arguments.temperature_K,
         arguments.cubes,
+        work_bytes,
     )
     settings = {
         "dft": arguments.settings.model_dump(exclude={"launcher", "ranks"}),
-        "ldos": ldos.model_dump(),
+        "ldos": ldos.model_dump(exclude={"work_MB"}),
         "temperature_K": arguments.temperature_K,
         "elements": elements,
         "valence": {element: headers[element].valence for element in elements},

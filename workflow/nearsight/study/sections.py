@@ -361,6 +361,14 @@ class Ldos(Section):
         gt=0,
         le=10,
     )
+    work_MB: int = _key(
+        "memory for the states that one_pass holds at once, beside the LDOS itself; less takes longer",
+        "a whole number",
+        unit="MB",
+        default=256,
+        ge=16,
+        le=1_000_000,
+    )
 
     @property
     def count(self) -> int:

@@ -16,7 +16,7 @@ from nearsight.jobs import show_progress
 from nearsight.ldos import dos_from_ldos
 from nearsight.reference.espresso.cube import Cube, read_cube
 from nearsight.reference.espresso.ldos import check_cube_energy, cube_name
-from nearsight.reference.espresso.one_pass import compute_ldos, gaussian
+from nearsight.reference.espresso.one_pass import WORK_BYTES, compute_ldos, gaussian
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.study.sections import Ldos
@@ -42,11 +42,13 @@ def collect_variables(
     ldos: Ldos,
     temperature_K: float,
     cubes: str | Path | None = None,
+    work_bytes: int = WORK_BYTES,
 ) -> dict[str, np.ndarray | float]:
     """All variables of a snapshot dataset by the names of `fields.FIELDS`, in eV and Å.
 
-    cubes: folder that run_ldos made, if pp.x computed the LDOS; without it, it is computed here. Every file is checked
-    against the structure and the settings, the energy window against the eigenvalues, the LDOS against their DOS.
+    cubes: folder that run_ldos made, if pp.x computed the LDOS; without it, it is computed here, with `work_bytes` of
+    memory for the states at once. Every file is checked against the structure and the settings, the energy window
+    against the eigenvalues, the LDOS against their DOS.
     Raises InputError where they do not fit together.
     """
     result = read_electronic_structure(xml_of(scf))
@@ -61,7 +63,7 @@ def collect_variables(
     density = read_save_density(scf, result.grid)
     _check_electrons(density, result, scf)
     if cubes is None:
-        spectrum = compute_ldos(scf, pseudopotentials, ldos.grid, ldos.broadening_eV)
+        spectrum = compute_ldos(scf, pseudopotentials, ldos.grid, ldos.broadening_eV, work_bytes=work_bytes)
     else:
         spectrum = read_ldos(cubes, atoms, result.grid, ldos)
     dos = dos_from_ldos(spectrum, result.atoms.get_volume() / density.size)

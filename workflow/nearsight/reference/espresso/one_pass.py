@@ -8,7 +8,7 @@ first, a few numbers for each atom, and multiplied with Q_ij once for each energ
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -24,7 +24,7 @@ from nearsight.jobs import show_progress
 from nearsight.reference.espresso.augmentation import Augmentation, read_augmentation
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
 from nearsight.reference.espresso.save import read_save_density
-from nearsight.reference.espresso.wavefunctions import WaveFunctions, open_wavefunctions
+from nearsight.reference.espresso.wavefunctions import open_wavefunctions
 
 logger = logging.getLogger("nearsight")
 
@@ -76,31 +76,126 @@ def compute_ldos(
     """
     run = read_electronic_structure(xml_of(scf))
     _require_whole_zone(run, xml_of(scf))
-    states = [open_wavefunctions(scf, run, index) for index in range(len(run.weights))]
-    elements = _augmented_elements(run, pseudopotentials)
-    volume = run.atoms.get_volume()
-    # one more column, of the occupations, gives the density
-    spread = kernel(energies.energies_eV - run.eigenvalues[..., None], broadening_eV)
-    factors = np.concatenate([spread, run.occupations[..., None]], axis=2) * run.weights[:, None, None]
-    ldos = np.zeros((prod(run.grid), energies.count), dtype=np.float32)
-    density = np.zeros(prod(run.grid))
-    matrices = [
-        np.zeros((len(element.positions), energies.count + 1, len(element.augmentation.mixing))) for element in elements
-    ]
-    for index, start, stop in _batches(states, run.grid, work_bytes):
-        coefficients, factor = states[index].read(start, stop), factors[index, start:stop]
-        squares = _squares_on_grid(coefficients, states[index].miller, run.grid)
-        single = np.asarray(factor / volume, dtype=np.float32)
-        density += single[:, -1] @ squares
+    waves = [open_wavefunctions(scf, run, index) for index in range(len(run.weights))]
+    sums = _Sums(run, _augmented_elements(run, pseudopotentials), energies.count, work_bytes)
+    for index, wave in enumerate(show_progress(waves, "LDOS", unit="k-point")):
+        spread = kernel(energies.energies_eV - run.eigenvalues[index][:, None], broadening_eV)
+        # one more column, of the occupations, gives the density
+        factors = run.weights[index] * np.column_stack([spread, run.occupations[index]])
+        batch = max(int(work_bytes / 2 / state_bytes(len(wave.miller), prod(run.grid))), 1)
+        for start in range(0, wave.bands, batch):
+            part = factors[start : start + batch]
+            sums.add_states(wave.read(start, start + len(part)), wave.miller, run.kpoints[index], part)
+    sums.add_augmentation()
+    _check_density(sums.density.reshape(run.grid), run, scf)
+    return sums.ldos.reshape(*run.grid, energies.count)
+
+
+def state_bytes(waves: int, points: int) -> int:
+    """Memory of a state in a batch: its coefficients, and |ψ|² in float32."""
+    return 16 * waves + 4 * points
+
+
+class _Sums:
+    """Sums over states: LDOS (points, energies), density (points,), and of the elements with augmentation charges the
+    matrices (atoms, energies + 1, pairs) of <ψ|β_i><β_j|ψ>, whose last column is of the occupations.
+
+    work_bytes: for what is held at once beside these.
+    """
+
+    def __init__(self, run: ElectronicStructure, elements: list[_Element], energies: int, work_bytes: int) -> None:
+        self.run, self.elements, self.work_bytes = run, elements, work_bytes
+        self.ldos = np.zeros((prod(run.grid), energies), dtype=np.float32)
+        self.density = np.zeros(prod(run.grid))
+        self.matrices = [
+            np.zeros((len(element.positions), energies + 1, len(element.augmentation.mixing))) for element in elements
+        ]
+
+    def add_states(self, coefficients: np.ndarray, miller: np.ndarray, kpoint: np.ndarray, factors: np.ndarray) -> None:
+        """Add states of one k-point, (states, waves), each times its factors, (states, energies + 1)."""
+        squares = squares_on_grid(coefficients, miller, self.run.grid)
+        single = np.asarray(factors / self.run.atoms.get_volume(), dtype=np.float32)
+        self.density += single[:, -1] @ squares
         # in place: ldos += squaresᵀ single
-        sgemm(1.0, np.ascontiguousarray(single[:, :-1]).T, squares.T, 1.0, ldos.T, trans_b=True, overwrite_c=True)
-        for matrix, element in zip(matrices, elements, strict=True):
-            waves = states[index].miller + run.kpoints[index]
-            _add_projections(matrix, element, coefficients, factor, waves, work_bytes)
-    if elements:
-        _add_augmentation(ldos, density, elements, matrices, run, work_bytes)
-    _check_density(density.reshape(run.grid), run, scf)
-    return ldos.reshape(*run.grid, energies.count)
+        spread = np.ascontiguousarray(single[:, :-1])
+        sgemm(1.0, spread.T, squares.T, 1.0, self.ldos.T, trans_b=True, overwrite_c=True)
+        for element, matrices in zip(self.elements, self.matrices, strict=True):
+            self._add_projections(matrices, element, coefficients, miller + kpoint, factors)
+
+    def _add_projections(
+        self,
+        matrices: np.ndarray,
+        element: _Element,
+        coefficients: np.ndarray,
+        waves: np.ndarray,
+        factors: np.ndarray,
+    ) -> None:
+        """Add Σ_n factor(n, column) Re <ψ_n|β_i><β_j|ψ_n>; waves: k+G in reciprocal lattice vectors, (waves, 3)."""
+        at_origin = element.augmentation.transform_projectors(waves @ element.reciprocal, element.volume).conj()
+        first, second = element.augmentation.pairs
+        atoms = max(int(self.work_bytes / 4 / at_origin.nbytes), 1)
+        for start in range(0, len(matrices), atoms):
+            phases = np.exp(2j * np.pi * (element.positions[start : start + atoms] @ waves.T))
+            projectors = (phases[:, None] * at_origin).reshape(-1, len(waves))
+            found = (projectors @ coefficients.T).reshape(len(phases), len(at_origin), -1)
+            products = (found[:, first].conj() * found[:, second]).real  # atoms, pairs, states
+            matrices[start : start + atoms] += (products @ factors).swapaxes(1, 2)
+
+    def add_augmentation(self) -> None:
+        """Add Σ_a,ij Q_ij(r - R_a) times the matrices to LDOS and density, all plane waves of the density."""
+        if not self.elements:
+            return
+        grid, columns = self.run.grid, self.ldos.shape[1] + 1
+        whole = [np.rint(np.fft.fftfreq(n) * n).astype(int) for n in grid]
+        waves = np.stack(np.meshgrid(*whole[:2], np.arange(grid[2] // 2 + 1), indexing="ij"), axis=-1)
+        inside = np.square(waves @ self.elements[0].reciprocal).sum(axis=-1) <= self.run.ecutrho_Ry
+        waves = waves[inside]
+        step = max(int(self.work_bytes / 4 / (16 * len(waves))), 1)
+        for start in range(0, columns, step):
+            for column, values in enumerate(self._sum_charges(waves, slice(start, start + step)), start):
+                coefficients = np.zeros(inside.shape, dtype=np.complex128)
+                coefficients[inside] = values
+                field = scipy.fft.irfftn(coefficients, grid, norm="forward", overwrite_x=True).ravel()
+                target = self.ldos[:, column] if column < columns - 1 else self.density
+                target += field
+
+    def _sum_charges(self, waves: np.ndarray, columns: slice) -> np.ndarray:
+        """Σ_a,c weight(a, column, c) Q_c(G) exp(-iG·R_a) of channels c, shape (columns, waves), in single precision."""
+        weights = [
+            (matrices[:, columns] @ element.augmentation.mixing).astype(np.float32)
+            for element, matrices in zip(self.elements, self.matrices, strict=True)
+        ]
+        sums = np.zeros((weights[0].shape[1], len(waves)), dtype=np.complex128)
+        for begin in range(0, len(waves), WAVES_AT_ONCE):
+            part = slice(begin, begin + WAVES_AT_ONCE)
+            for element, weight in zip(self.elements, weights, strict=True):
+                charges = element.augmentation.transform_charges(waves[part] @ element.reciprocal, element.volume)
+                charges = charges.astype(np.complex64)
+                atoms = max(int(self.work_bytes / 4 / charges.nbytes), 1)
+                for start in range(0, len(weight), atoms):
+                    phases = np.exp(-2j * np.pi * (element.positions[start : start + atoms] @ waves[part].T))
+                    moved = (phases.astype(np.complex64)[:, None] * charges).reshape(-1, charges.shape[1])
+                    mixed = weight[start : start + atoms].swapaxes(0, 1).reshape(len(sums), -1)
+                    sums[:, part] += (mixed @ moved.view(np.float32)).view(np.complex64)
+        return sums
+
+
+def squares_on_grid(coefficients: np.ndarray, miller: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
+    """Ω |ψ(r)|² of each row of coefficients, float32 of shape (states, points).
+
+    |ψ| does not change when all Miller indices are shifted: from zero on, only a corner of the grid holds
+    coefficients, and each axis is transformed before the next one is filled with zeros.
+    """
+    shifted = miller - miller.min(axis=0)
+    corner = tuple(shifted.max(axis=0) + 1)
+    squares = np.empty((len(coefficients), prod(grid)), dtype=np.float32)
+    for square, row in zip(squares, coefficients, strict=True):
+        box = np.zeros(corner, dtype=np.complex128)
+        box[tuple(shifted.T)] = row
+        for axis in (2, 1, 0):
+            box = scipy.fft.ifft(box, grid[axis], axis, norm="forward", overwrite_x=True)
+        square[:] = (box.real**2 + box.imag**2).ravel()
+    return squares
 
 
 def _require_whole_zone(run: ElectronicStructure, path: Path) -> None:
@@ -128,110 +223,6 @@ def _augmented_elements(run: ElectronicStructure, pseudopotentials: Mapping[str,
     reciprocal, volume = 2 * np.pi * np.linalg.inv(cell).T, abs(np.linalg.det(cell))
     found = {name: read_augmentation(pseudopotentials[name], np.sqrt(run.ecutrho_Ry)) for name in sorted(set(symbols))}
     return [_Element(a, places[symbols == name], reciprocal, volume) for name, a in found.items() if a is not None]
-
-
-def _batches(
-    states: list[WaveFunctions], grid: tuple[int, int, int], work_bytes: int
-) -> Iterator[tuple[int, int, int]]:
-    """(k-point, first band, last band + 1) of batches whose coefficients and fields take half of `work_bytes`."""
-    for index, wave in enumerate(show_progress(states, "LDOS", unit="k-point")):
-        largest = max(int(work_bytes / 2 / state_bytes(len(wave.miller), prod(grid))), 1)
-        for start in range(0, wave.bands, largest):
-            yield index, start, min(start + largest, wave.bands)
-
-
-def state_bytes(waves: int, points: int) -> int:
-    """Memory of a state in a batch: coefficients, |ψ|² in float32; its share of ψ(r), which one state at a time has."""
-    return 16 * waves + 4 * points
-
-
-def _squares_on_grid(coefficients: np.ndarray, miller: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
-    """Ω |ψ(r)|² of each row of coefficients, float32 of shape (states, points).
-
-    |ψ| does not change when all Miller indices are shifted: from zero on, only a corner of the grid holds
-    coefficients, and each axis is transformed before the next one is filled with zeros.
-    """
-    shifted = miller - miller.min(axis=0)
-    corner = tuple(shifted.max(axis=0) + 1)
-    squares = np.empty((len(coefficients), prod(grid)), dtype=np.float32)
-    for square, row in zip(squares, coefficients, strict=True):
-        box = np.zeros(corner, dtype=np.complex128)
-        box[tuple(shifted.T)] = row
-        for axis in (2, 1, 0):
-            box = scipy.fft.ifft(box, grid[axis], axis, norm="forward", overwrite_x=True)
-        square[:] = (box.real**2 + box.imag**2).ravel()
-    return squares
-
-
-def _add_projections(
-    matrices: np.ndarray,
-    element: _Element,
-    coefficients: np.ndarray,
-    factor: np.ndarray,
-    waves: np.ndarray,
-    work_bytes: int,
-) -> None:
-    """Add Σ_n factor(n, column) Re <ψ_n|β_i><β_j|ψ_n> of every atom to `matrices`, shape (atoms, columns, pairs).
-
-    coefficients: shape (states, waves); waves: their k+G in units of the reciprocal lattice vectors, shape (waves, 3).
-    """
-    at_origin = element.augmentation.transform_projectors(waves @ element.reciprocal, element.volume).conj()
-    first, second = element.augmentation.pairs
-    atoms = max(int(work_bytes / 4 / at_origin.nbytes), 1)
-    for start in range(0, len(matrices), atoms):
-        phases = np.exp(2j * np.pi * (element.positions[start : start + atoms] @ waves.T))
-        projectors = (phases[:, None] * at_origin).reshape(-1, len(waves))
-        found = (projectors @ coefficients.T).reshape(len(phases), len(at_origin), -1)
-        products = (found[:, first].conj() * found[:, second]).real  # atoms, pairs, states
-        matrices[start : start + atoms] += (products @ factor).swapaxes(1, 2)
-
-
-def _add_augmentation(
-    ldos: np.ndarray,
-    density: np.ndarray,
-    elements: list[_Element],
-    matrices: list[np.ndarray],
-    run: ElectronicStructure,
-    work_bytes: int,
-) -> None:
-    """Add Σ_a,ij Q_ij(r - R_a) times the matrices to the LDOS (points, energies), the last ones to the density."""
-    whole = [np.rint(np.fft.fftfreq(n) * n).astype(int) for n in run.grid]
-    waves = np.stack(np.meshgrid(*whole[:2], np.arange(run.grid[2] // 2 + 1), indexing="ij"), axis=-1)
-    inside = np.square(waves @ elements[0].reciprocal).sum(axis=-1) <= run.ecutrho_Ry
-    waves = waves[inside]
-    columns = ldos.shape[1] + 1
-    step = max(int(work_bytes / 4 / (16 * len(waves))), 1)
-    for start in range(0, columns, step):
-        weights = [
-            matrix[:, start : start + step] @ element.augmentation.mixing
-            for element, matrix in zip(elements, matrices, strict=True)
-        ]
-        sums = _sum_over_atoms(elements, weights, waves, work_bytes / 4)
-        for column, values in enumerate(sums, start):
-            coefficients = np.zeros(inside.shape, dtype=np.complex128)
-            coefficients[inside] = values
-            field = scipy.fft.irfftn(coefficients, run.grid, norm="forward", overwrite_x=True).ravel()
-            target = ldos[:, column] if column < columns - 1 else density
-            target += field
-
-
-def _sum_over_atoms(
-    elements: list[_Element], weights: list[np.ndarray], waves: np.ndarray, work_bytes: float
-) -> np.ndarray:
-    """Σ_a,c weight(a, column, c) Q_c(G) exp(-iG·R_a), shape (columns, waves); weights: (atoms, columns, channels)."""
-    sums = np.zeros((weights[0].shape[1], len(waves)), dtype=np.complex128)
-    for begin in range(0, len(waves), WAVES_AT_ONCE):
-        part = slice(begin, begin + WAVES_AT_ONCE)
-        for element, weight in zip(elements, weights, strict=True):
-            charges = element.augmentation.transform_charges(waves[part] @ element.reciprocal, element.volume)
-            charges = charges.astype(np.complex64)
-            atoms = max(int(work_bytes / charges.nbytes), 1)
-            for start in range(0, len(weight), atoms):
-                phases = np.exp(-2j * np.pi * (element.positions[start : start + atoms] @ waves[part].T))
-                moved = (phases.astype(np.complex64)[:, None] * charges).reshape(-1, charges.shape[1])
-                mixed = weight[start : start + atoms].swapaxes(0, 1).reshape(len(sums), -1).astype(np.float32)
-                sums[:, part] += (mixed @ moved.view(np.float32)).view(np.complex64)
-    return sums
 
 
 def _check_density(density: np.ndarray, run: ElectronicStructure, scf: str | Path) -> None:
