@@ -25,6 +25,7 @@ from mpi4py import MPI  # noqa: F401  (before lammps: it loads the MPI library)
 
 from nearsight.descriptors.bispectrum import Settings, kernel, lammps
 from nearsight.descriptors.bispectrum.components import number_of_components
+from nearsight.grids.regions import Region
 from nearsight.structures.lammps import start_lammps
 
 CUTOFF_A = 4.67637
@@ -48,7 +49,7 @@ def displaced_atoms() -> Atoms:
 CASES = {
     # name: structure, grid and its part for the native kernel, grid for LAMMPS
     "2 atoms": (two_atoms, (18, 18, 27), None, (6, 6, 9)),
-    "128 atoms": (displaced_atoms, (72, 72, 108), ((0, 16), (0, 24), (0, 108)), (6, 6, 9)),
+    "128 atoms": (displaced_atoms, (72, 72, 108), Region((0, 16), (0, 24), (0, 108)), (6, 6, 9)),
 }
 
 
@@ -85,7 +86,7 @@ def measure(case: str, twojmax: int, names: list[str], repeats: int) -> list[dic
     """One row per instruction set and precision."""
     build, shape, region, coarse = CASES[case]
     atoms, settings = build(), Settings(twojmax=twojmax)
-    region = region or tuple((0, n) for n in shape)
+    region = region or Region.whole(shape)
     lengths = [stop - start for start, stop in region]
     kinds = [(name, precision) for precision in ("float32", "float64") for name in names]
     # written once before: a fresh array costs page faults
@@ -124,7 +125,7 @@ def measure_threads(repeats: int) -> dict[str, float]:
     """Wall time of one thread over that of two, by precision; the shortest of many, the least disturbed ones."""
     build, shape, _, _ = CASES["128 atoms"]
     atoms, settings = build(), Settings()
-    region = ((0, 16), (0, 16), (0, 108))
+    region = Region((0, 16), (0, 16), (0, 108))
     result = {}
     for precision in ("float32", "float64"):
         out = np.zeros((16, 16, 108, 91), dtype=precision)

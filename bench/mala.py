@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from nearsight.descriptors.bispectrum.compute import bispectrum
+from nearsight.grids.regions import Region
 from nearsight.inference.network import fold_network
 from nearsight.inference.predict import prepare_predictor
 from nearsight.ldos import EnergyGrid, fermi_weights
@@ -40,7 +41,7 @@ def main() -> None:
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat((2, 1, 1))
     atoms.rattle(0.1, seed=1)
     shape = (40, 36, 24)  # 4,320 points per atom
-    whole = tuple((0, n) for n in shape)
+    whole = Region.whole(shape)
     rows = bispectrum(atoms, shape, **DESCRIPTORS).reshape(-1, 91)
     models = {hidden: make_model(rows, hidden) for hidden in (PUBLISHED, SMALL)}
     grid = models[SMALL].energy_grid

@@ -102,7 +102,8 @@ rule evaluate_prediction:
         reference=f"{RESULTS}/reference/{{structure}}.h5",
         energies=f"{RESULTS}/energies/prediction/{{structure}}.json",
         reference_energies=f"{RESULTS}/energies/reference/{{structure}}.json",
-        train_reference=datasets("reference", "train"),
+        bundle=f"{RESULTS}/model/model.json",
+        weights=f"{RESULTS}/model/model.safetensors",
     output:
         f"{RESULTS}/evaluation/{{structure}}.json",
     log:
@@ -120,7 +121,8 @@ rule evaluate_prediction:
         version=VERSIONS["inference"],
     shell:
         "python {input.module:q} --name {wildcards.structure:q} --role {params.role:q} --prediction {input.prediction:q}"
-        " --batches {input.batches:q} --reference {input.reference:q} --train-reference {input.train_reference:q}"
+        " --batches {input.batches:q} --reference {input.reference:q} --model {input.bundle:q}"
+        " --weights {input.weights:q}"
         " --energies {input.energies:q} --reference-energies {input.reference_energies:q}"
         " --output {output:q}"
         " --memory-MB {resources.mem_mb} --log {log:q}"

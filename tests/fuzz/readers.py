@@ -27,9 +27,16 @@ from test_espresso_pseudopotential import UPF1, UPF2
 from test_model_bundle import make_bundle
 
 from nearsight import datasets, hdf5, units
-from nearsight.datasets import atoms_of, open_dataset, provenance_of, settings_of, variables_of_atoms, write_dataset
+from nearsight.datasets import (
+    atoms_of,
+    open_foreign_dataset,
+    provenance_of,
+    settings_of,
+    variables_of_atoms,
+    write_dataset,
+)
 from nearsight.errors import InputError
-from nearsight.grids.tiles import points_of
+from nearsight.grids.regions import Region
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import StageSeconds, TilePrediction
 from nearsight.inference.store import TileStore
@@ -135,21 +142,21 @@ def read_checkpoint(path: Path) -> None:
 
 # ------------------------------------------------------------------------------------------------- prediction
 
-TILE = ((0, 2), (3, 5), (0, 3))
+TILE = Region((0, 2), (3, 5), (0, 3))
 
 
 def plan_seed(folder: Path) -> dict[str, bytes]:
     del folder
-    batches = [((0, 6), (0, 5), (0, 4)), ((0, 6), (0, 5), (4, 8))]
+    batches = [Region((0, 6), (0, 5), (0, 4)), Region((0, 6), (0, 5), (4, 8))]
     plan = PredictionPlan(
-        (6, 5, 8), batches, 20, 7.5, 16.0, 1, "native", "float32", False, 0.9, 1.1, "a" * 64, "b" * 64
+        (6, 5, 8), batches, 20, 7.5, 298.0, 16.0, 1, "native", "float32", False, 0.9, 1.1, "a" * 64, "b" * 64
     )
     return {"plan.json": json.dumps(plan.to_json()).encode()}
 
 
 def read_plan(path: Path) -> None:
     plan = PredictionPlan.from_file(path)
-    assert sum(points_of(region) for region in plan.batches) == np.prod(plan.shape, dtype=object)
+    assert sum(region.points for region in plan.batches) == np.prod(plan.shape, dtype=object)
     assert np.isfinite(plan.fermi_level_eV)
 
 
@@ -216,7 +223,7 @@ hdf5_numbers.look_apart = lambda _, path: look_in_a_fork(Path(path), hdf5_number
 
 
 def read_dataset(path: Path) -> None:
-    with open_dataset(path) as dataset:
+    with open_foreign_dataset(path) as dataset:
         assert isinstance(settings_of(dataset), dict)
         assert isinstance(provenance_of(dataset), dict)
         for variable in dataset.variables.values():

@@ -2,12 +2,13 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import compute_energies
 import evaluate_prediction
 import numpy as np
 import pytest
-from energy_cases import ECUTRHO_Ry, two_atoms, write_study
+from energy_cases import GRID, ECUTRHO_Ry, two_atoms, write_study
 
 from nearsight import units
 from nearsight.errors import InputError
@@ -60,7 +61,10 @@ def test_unscreened_charge_is_warned_of(study, caplog):
     assert reference["unscreened_eV_per_atom_of_dft_density"] == pytest.approx(expected, rel=0.02)
 
 
-def test_evaluation_tells_method_and_network_apart(study):
+def test_evaluation_tells_method_and_network_apart(study, monkeypatch):
+    energies = {"mean_band_energy_eV_per_atom": 1.0, "mean_total_free_energy_eV_per_atom": -36.5}
+    model = SimpleNamespace(ldos_scaling=SimpleNamespace(mean=np.full(GRID.count, 0.03)), training=energies)
+    monkeypatch.setattr(evaluate_prediction, "load_bundle", lambda *_: model)
     predicted = compute(study, "prediction")
     reference = compute(study, "snapshot")
     predicted["energies_eV"]["total"] += 0.004
@@ -68,7 +72,7 @@ def test_evaluation_tells_method_and_network_apart(study):
     options = ["--name", "a-0", "--role", "test", "--prediction", f"{study}/prediction.h5"]
     options += ["--batches", f"{study}/batch-0.h5", "--reference", f"{study}/snapshot.h5"]
     options += ["--energies", f"{study}/prediction.json", "--reference-energies", f"{study}/snapshot.json"]
-    options += ["--train-reference", f"{study}/snapshot.h5", "--output", f"{study}/errors.json"]
+    options += ["--model", "m.json", "--weights", "m.safetensors", "--output", f"{study}/errors.json"]
     evaluate_prediction.main(evaluate_prediction.parse_arguments(options))
     errors = read_json(study / "errors.json")["total_free_energy_error_meV_per_atom"]
     method = 500 * (reference["energies_eV"]["total"] + 73.0)

@@ -23,7 +23,7 @@ from nearsight.datasets import open_dataset, settings_of
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
 from nearsight.files import read_json
-from nearsight.grids.tiles import CHUNK_POINTS
+from nearsight.grids.tiles import THREAD_POINTS
 from nearsight.inference import gather
 from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights
 from nearsight.memory import inference_bytes
@@ -248,7 +248,7 @@ def large(atoms, model, tmp_path_factory):
     ase.io.write(folder / "be128.extxyz", atoms.repeat((4, 4, 4)))
     grid = [str(4 * n) for n in SHAPE]
     # four tiles and more
-    memory = inference_bytes(CHUNK_POINTS + 1000, 14, 91, 128, CHUNK_POINTS, threads=1, keep_ldos=False) / 2**30
+    memory = inference_bytes(THREAD_POINTS + 1000, 14, 91, 128, THREAD_POINTS, threads=1, keep_ldos=False) / 2**30
     words = [
         "predict",
         model,

@@ -98,7 +98,7 @@ def test_batches_threads_and_tiles_change_nothing(
 ):
     one, density = predict(study, "repeated", tmp_path / "one", precision=precision)
     monkeypatch.setattr("nearsight.grids.tiles.LARGEST_TILE", 40)
-    monkeypatch.setattr("nearsight.inference.predict.CHUNK_POINTS", 16)
+    monkeypatch.setattr("nearsight.inference.predict.THREAD_POINTS", 16)
     other, other_density = predict(
         study, "repeated", tmp_path / "other", *further, batches=batches, precision=precision
     )

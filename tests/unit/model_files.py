@@ -69,7 +69,7 @@ def make_random_model(descriptors, settings, *, energy_max_eV=6.0, activation="l
         pseudopotentials={"Be": UPF},
         ecutrho_Ry=60.0,
         domain=make_domain(rows),
-        training={},
+        training={"mean_band_energy_eV_per_atom": 0.0, "mean_total_free_energy_eV_per_atom": 0.0},
         provenance={},
     )
 

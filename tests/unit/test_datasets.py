@@ -15,6 +15,7 @@ from nearsight.datasets import (
     atoms_of,
     create_field_file,
     open_dataset,
+    open_foreign_dataset,
     provenance_of,
     require,
     settings_of,
@@ -182,7 +183,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_are_refused_before_their_numbers_are_read(tmp_path, name):
     change, message = HOSTILE[name]
-    with pytest.raises(InputError, match=message), open_dataset(craft(tmp_path / "x.h5", change)):
+    with pytest.raises(InputError, match=message), open_foreign_dataset(craft(tmp_path / "x.h5", change)):
         pass
 
 
@@ -199,9 +200,8 @@ def test_damaged_numbers_are_found_when_they_are_read(tmp_path):
                 _ = dataset[name].values
 
 
-def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path, monkeypatch):
+def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path):
     # checksums find them all: no process of its own has to
-    monkeypatch.setattr(datasets, "require_harmless", lambda path: None)
     path = tmp_path / "x.h5"
     write_dataset(path, {"energy": np.arange(3.0), "fermi_energy": 3.5}, {"a": 1}, {"b": 2})
     whole = path.read_bytes()
@@ -231,12 +231,22 @@ def test_what_ends_the_hdf5_library_does_not_end_us(tmp_path):
         content[header[0 if place > 0 else 1] + place] = value
         path.write_bytes(put_right(bytes(content), blocks))
         try:
-            with open_dataset(path) as dataset:
+            with open_foreign_dataset(path) as dataset:
                 assert set(dataset) <= set(example_variables())
         except InputError as error:
             messages.append(str(error))
     assert messages
     assert all(message.startswith(f"{path}: expected a whole HDF5 dataset") for message in messages)
+
+
+def test_our_own_stages_start_no_process(tmp_path, monkeypatch):
+    write_dataset(tmp_path / "x.h5", {"fermi_energy": 3.5}, {}, {})
+    looked = []
+    monkeypatch.setattr(datasets, "require_harmless", looked.append)
+    with open_dataset(tmp_path / "x.h5"):
+        assert looked == []
+    with open_foreign_dataset(tmp_path / "x.h5"):
+        assert looked == [tmp_path / "x.h5"]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +275,7 @@ def test_the_oldest_format_pipes_devices_and_sparse_giants(tmp_path):
     with open(tmp_path / "sparse.h5", "wb") as handle:
         handle.truncate(1 << 40)
     for name, message in (("old", "before 1.8"), ("link", "no regular"), ("pipe", "no regular"), ("sparse", "whole")):
-        with pytest.raises(InputError, match=message), open_dataset(tmp_path / f"{name}.h5"):
+        with pytest.raises(InputError, match=message), open_foreign_dataset(tmp_path / f"{name}.h5"):
             pass
 
 

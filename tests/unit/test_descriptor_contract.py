@@ -10,6 +10,7 @@ from native_cases import largest_deviation, random_atoms
 
 from nearsight.descriptors.interface import describe, make_descriptor
 from nearsight.errors import InputError
+from nearsight.grids.regions import Region
 
 SHAPE = (5, 4, 6)
 TOLERANCES = {"float32": 1e-5, "float64": 1e-11}
@@ -64,7 +65,7 @@ def test_reflection(case):
     mirrored = atoms.copy()
     mirrored.set_cell(np.asarray(atoms.cell) * [1, 1, -1], scale_atoms=True)
     # a left-handed cell is refused at the door
-    again = descriptor.compute(mirrored, SHAPE, tuple((0, n) for n in SHAPE), np.empty_like(values))
+    again = descriptor.compute(mirrored, SHAPE, Region.whole(SHAPE), np.empty_like(values))
     assert largest_deviation(again, values) < tolerance
 
 
@@ -107,7 +108,7 @@ def test_out_is_filled_and_returned(case):
 def test_share_of_one_rank_is_the_grid(case):
     descriptor, atoms, precision, _, values = case
     region, share = descriptor.compute_share(atoms, SHAPE, np.dtype(precision), MPI.COMM_SELF)
-    assert region == tuple((0, n) for n in SHAPE)
+    assert region == Region.whole(SHAPE)
     np.testing.assert_array_equal(share, values)
     descriptor.verify(atoms, SHAPE, region, share, 3)
 

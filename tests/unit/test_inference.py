@@ -14,8 +14,8 @@ from model_files import make_random_model
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.descriptors.interface import make_descriptor
 from nearsight.errors import ConvergenceError, InputError, NearsightError
-from nearsight.grids.regions import lengths_of, slices_of
-from nearsight.grids.tiles import choose_tile_points, cut, origin_of, plan_batches, points_of
+from nearsight.grids.regions import Region, split_compactly
+from nearsight.grids.tiles import choose_tile_points, plan_batches
 from nearsight.inference.gather import check_electrons, expand, solve_level
 from nearsight.inference.network import MICRO_BATCH, fold_network
 from nearsight.inference.plan import PredictionPlan, PredictionSettings, choose_stride, make_plan
@@ -39,11 +39,11 @@ def test_tiles_cover_every_point_once(shape, batches, tile_points):
     assert len(regions) == batches
     visits = np.zeros(shape, dtype=int)
     for region in regions:
-        inside = np.zeros(lengths_of(region), dtype=int)
-        for tile in cut(region, tile_points):
-            visits[slices_of(tile)] += 1
-            inside[slices_of(tile, origin_of(region))] += 1
-            assert points_of(tile) > 0
+        inside = np.zeros(region.shape, dtype=int)
+        for tile in split_compactly(region, tile_points):
+            visits[tile.slices()] += 1
+            inside[tile.slices(region.origin)] += 1
+            assert tile.points > 0
         assert (inside == 1).all()
     assert (visits == 1).all()
 
@@ -51,8 +51,8 @@ def test_tiles_cover_every_point_once(shape, batches, tile_points):
 @settings(deadline=None)
 @given(st.tuples(*[st.integers(1, 60)] * 3), st.integers(50, 20000))
 def test_parts_are_hardly_larger_than_asked_for(shape, largest):
-    parts = cut(tuple((0, n) for n in shape), largest)
-    assert max(map(points_of, parts)) <= 3 * largest
+    parts = split_compactly(Region.whole(shape), largest)
+    assert max(part.points for part in parts) <= 3 * largest
 
 
 def test_more_batches_than_points_are_refused():
@@ -93,7 +93,7 @@ def predictor(model, atoms, precision="float64", threads=1, backend="native"):
     return prepare_predictor(model, atoms, SHAPE, backend=backend, precision=precision, threads=threads)
 
 
-WHOLE = tuple((0, n) for n in SHAPE)
+WHOLE = Region.whole(SHAPE)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -138,10 +138,10 @@ def test_atoms_near_a_region_suffice(data):
     atoms.set_cell(atoms.cell @ (np.eye(3) + 0.2 * generator.normal(size=(3, 3))), scale_atoms=True)
     atoms.positions += generator.normal(size=(len(atoms), 3)) * 3  # also outside the cell
     shape = (12, 11, 14)
-    region = tuple(tuple(sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2)))) for n in shape)
+    region = Region(*(tuple(sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2)))) for n in shape))
     cutoff = data.draw(st.sampled_from([1.0, 3.0]))
     chosen = make_descriptor({"kind": "bispectrum", "twojmax": 2, "cutoff_A": cutoff}, ["Be"])
-    out = np.empty((2, *lengths_of(region), 5), dtype=np.float32)
+    out = np.empty((2, *region.shape, 5), dtype=np.float32)
     for result, given_atoms in zip(out, (atoms, atoms_near(atoms, shape, region, chosen.cutoff_A)), strict=True):
         chosen.compute(given_atoms, shape, region, result)
     np.testing.assert_array_equal(*out)
@@ -149,7 +149,7 @@ def test_atoms_near_a_region_suffice(data):
 
 def test_far_atoms_are_left_out(atoms):
     large = atoms.repeat((6, 6, 4))
-    near = atoms_near(large, (120, 108, 96), ((0, 10), (0, 10), (0, 10)), SETTINGS["cutoff_A"])
+    near = atoms_near(large, (120, 108, 96), Region((0, 10), (0, 10), (0, 10)), SETTINGS["cutoff_A"])
     assert len(near) < len(large) / 4
 
 
@@ -182,9 +182,9 @@ def test_tiles_and_threads_change_no_bit_of_the_fields(model, atoms, precision, 
     whole = predictor(model, atoms, precision).predict(WHOLE, projection)
     cutter = predictor(model, atoms, precision, threads)
     dos, fields = 0.0, np.empty_like(whole.fields)
-    for tile in cut(WHOLE, 100):
+    for tile in split_compactly(WHOLE, 100):
         part = cutter.predict(tile, projection)
-        fields[slices_of(tile)] = part.fields
+        fields[tile.slices()] = part.fields
         dos = dos + part.dos
     np.testing.assert_array_equal(fields, whole.fields)
     np.testing.assert_allclose(dos, whole.dos, rtol=1e-12)
@@ -193,7 +193,7 @@ def test_tiles_and_threads_change_no_bit_of_the_fields(model, atoms, precision, 
 @pytest.mark.parametrize("backend", ["lammps", "torch"])
 def test_other_backends_predict_the_same(model, atoms, backend):
     projection = np.ones((model.energy_grid.count, 1))
-    region = ((3, 6), (2, 4), (1, 5))
+    region = Region((3, 6), (2, 4), (1, 5))
     ours = predictor(model, atoms).predict(region, projection)
     theirs = predictor(model, atoms, backend=backend).predict(region, projection)
     np.testing.assert_allclose(theirs.fields, ours.fields, rtol=1e-7)

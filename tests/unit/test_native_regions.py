@@ -10,7 +10,7 @@ from nearsight.descriptors.bispectrum import Settings
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.descriptors.bispectrum.kernel import bispectrum_region
 from nearsight.descriptors.interface import make_descriptor
-from nearsight.grids.regions import lengths_of, split_evenly, split_in_blocks
+from nearsight.grids.regions import Region, split_evenly, split_in_runs
 
 SHAPE = (9, 6, 11)
 
@@ -36,7 +36,7 @@ def test_many_atoms_need_the_memory_of_the_region_alone():
 
     count = 58
     atoms = Atoms("Be", positions=[[0.3, 0.4, 0.5]], cell=[2.2, 2.2, 2.2], pbc=True)
-    region = ((100, 101), (200, 202), (300, 304))
+    region = Region((100, 101), (200, 202), (300, 304))
     big = atoms.repeat((count, count, count))
     shape = (count * 10,) * 3
     out = np.empty((1, 2, 4, 14))
@@ -48,7 +48,7 @@ def test_many_atoms_need_the_memory_of_the_region_alone():
 def test_progress_and_interrupt():
     atoms = random_atoms(np.random.default_rng(2))
     seen = []
-    options = Settings(twojmax=4), ((0, 40),) * 3, np.empty((40, 40, 40, 14))
+    options = Settings(twojmax=4), Region.whole((40, 40, 40)), np.empty((40, 40, 40, 14))
     bispectrum_region(atoms, (40, 40, 40), *options, progress=seen.append)
     assert seen == sorted(seen)
     assert len(seen) > 3
@@ -64,7 +64,7 @@ def test_progress_and_interrupt():
 @settings(max_examples=50, deadline=None)
 @given(st.tuples(*[st.integers(1, 40)] * 3), st.integers(1, 70))
 def test_split_evenly_covers_the_grid_once(shape, parts):
-    regions = split_evenly(tuple((0, n) for n in shape), parts)
+    regions = split_evenly(Region.whole(shape), parts)
     assert len(regions) == parts
     covered = np.zeros(shape, dtype=int)
     for region in regions:
@@ -74,9 +74,9 @@ def test_split_evenly_covers_the_grid_once(shape, parts):
 
 @settings(max_examples=50, deadline=None)
 @given(st.tuples(*[st.integers(1, 30)] * 3), st.integers(0, 5000))
-def test_split_in_blocks_covers_the_grid_once(shape, largest):
-    regions = split_in_blocks(tuple((0, n) for n in shape), largest)
-    assert max(np.prod(lengths_of(region)) for region in regions) <= max(largest, 1)
+def test_split_in_runs_covers_the_grid_once(shape, largest):
+    regions = split_in_runs(Region.whole(shape), largest)
+    assert max(np.prod(region.shape) for region in regions) <= max(largest, 1)
     covered = np.zeros(shape, dtype=int)
     for region in regions:
         covered[tuple(slice(*pair) for pair in region)] += 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nearsight.errors import InputError
 from nearsight.structures.builders import hcp_orthorhombic
-from nearsight.structures.correlation import radial_distribution, static_structure_factor
+from nearsight.structures.correlation import radial_distribution
 from nearsight.structures.lammps import run_lammps_md
 from nearsight.structures.large import (
     add_stacking_fault,
@@ -134,15 +134,3 @@ def test_radial_distribution_of_a_gas_is_one():
     gas = Atoms("Be4000", positions=generator.random((4000, 3)) * 20, cell=[20] * 3, pbc=True)
     _, g = radial_distribution(gas, 6.0, 12)
     np.testing.assert_allclose(g[3:], 1, atol=0.03)
-
-
-def test_structure_factor_against_the_direct_sum():
-    atoms = displace_independently(CELL.repeat((3, 2, 2)), 0.1, 2)
-    q, s = static_structure_factor(atoms, 5.0, 0.25)
-    reciprocal = 2 * np.pi * np.linalg.inv(np.asarray(atoms.cell)).T
-    indices = np.stack(np.meshgrid(*[np.arange(-9, 10)] * 3, indexing="ij"), -1).reshape(-1, 3) @ reciprocal
-    lengths = np.linalg.norm(indices, axis=1)
-    for low, value in zip(q - 0.125, s, strict=True):
-        inside = indices[(lengths >= low) & (lengths < low + 0.25) & (lengths > 1e-9) & (lengths <= 5.0)]
-        direct = np.abs(np.exp(-1j * inside @ atoms.positions.T).sum(axis=1)) ** 2
-        assert value == pytest.approx(direct.mean() / len(atoms), rel=1e-4, abs=1e-7)

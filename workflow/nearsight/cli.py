@@ -148,9 +148,9 @@ def show_dataset(arguments: argparse.Namespace) -> None:
     # imported here: the other commands must not wait for xarray
     import json
 
-    from nearsight.datasets import open_dataset, provenance_of, settings_of
+    from nearsight.datasets import open_foreign_dataset, provenance_of, settings_of
 
-    with open_dataset(arguments.dataset) as dataset:
+    with open_foreign_dataset(arguments.dataset) as dataset:
         for name, variable in dataset.variables.items():
             if "meaning" in variable.attrs:
                 shape = " x ".join(f"{dim} {length}" for dim, length in variable.sizes.items()) or "scalar"

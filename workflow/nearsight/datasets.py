@@ -1,8 +1,9 @@
 """HDF5 datasets: written whole, named by the registry, read lazily through xarray.
 
 Files are written in HDF5's format 1.10, whose structure carries checksums, and numbers that are written at once carry
-them too (Fletcher's sum of each chunk): damage is found when it is read. A file may come from anybody: before its
-numbers are read, `open_dataset` looks at what it declares (`nearsight.hdf5`), follows no link and opens no other file.
+them too (Fletcher's sum of each chunk): damage is found when it is read. What a file
+declares is looked at before its numbers are read, and no link is followed. Files that may come from anybody go through
+`open_foreign_dataset`: HDF5's library can end the process that opens a hostile one.
 """
 
 import json
@@ -137,11 +138,11 @@ def reserve_field(
 
 @contextmanager
 def open_dataset(path: str | Path) -> Iterator[xr.Dataset]:
-    """Yield a dataset, read lazily. Raises InputError where the file is missing, truncated, damaged or of another kind.
+    """Yield a dataset of our own stages, read lazily; others' go through `open_foreign_dataset`.
 
-    Numbers are read where they are used; what is found to be damaged then is an InputError, too.
+    Numbers are read where they are used. Raises InputError where the file is missing, truncated or of another kind, and
+    where what is read is found to be damaged.
     """
-    require_harmless(path)
     with open_file(path) as file:
         attributes, found = inspect_file(file, path)
         variables = {}
@@ -150,6 +151,14 @@ def open_dataset(path: str | Path) -> Iterator[xr.Dataset]:
             about = {"unit": field.unit, "meaning": field.meaning}
             variables[name] = xr.Variable(field.dims, indexing.LazilyIndexedArray(_LazyArray(variable, path)), about)
         yield xr.Dataset(variables, attrs=attributes)
+
+
+@contextmanager
+def open_foreign_dataset(path: str | Path) -> Iterator[xr.Dataset]:
+    """Yield a dataset that may come from anybody, once a process of its own has looked at it: see `nearsight.hdf5`."""
+    require_harmless(path)
+    with open_dataset(path) as dataset:
+        yield dataset
 
 
 def settings_of(dataset: xr.Dataset) -> dict:

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from nearsight import units
-from nearsight.datasets import atoms_of, open_dataset, require
+from nearsight.datasets import atoms_of, open_foreign_dataset, require
 from nearsight.errors import InputError
 from nearsight.files import write_whole
 
@@ -24,7 +24,7 @@ def export_density(source: Path, output: Path, kind: str) -> None:
     """
     if kind not in WRITERS:
         raise InputError(f"--format: expected one of {', '.join(WRITERS)}, got {kind!r}.")
-    with open_dataset(source) as dataset:
+    with open_foreign_dataset(source) as dataset:
         require(dataset, "density", "cell", "positions", "atomic_numbers", path=source)
         with write_whole(output) as temporary, open(temporary, "w", encoding="utf-8") as file:
             WRITERS[kind](file, atoms_of(dataset), dataset["density"])

@@ -19,7 +19,7 @@ from nearsight.datasets import reserve_field, variables_of_atoms
 from nearsight.descriptors.interface import Descriptor, check_elements, check_threads, make_descriptor
 from nearsight.descriptors.partial import PartialField, finish, open_partial
 from nearsight.files import sha256_of
-from nearsight.grids.regions import Region, lengths_of, split_in_blocks
+from nearsight.grids.regions import Region, split_in_runs
 from nearsight.jobs import make_parser, parse_settings, show_progress
 from nearsight.memory import check_memory, descriptors_bytes
 from nearsight.mpi import check_ranks, on_rank_0, run_parallel_job, world
@@ -100,7 +100,7 @@ def compute_blocks(partial: PartialField, atoms: Atoms, descriptor: Descriptor, 
     comm = world()
     *shape, components = partial.shape
     largest = max(min(BLOCK_BYTES // (8 * components), int(np.prod(shape)) // LEAST_BLOCKS), 1)
-    blocks = split_in_blocks(tuple((0, n) for n in shape), largest)
+    blocks = split_in_runs(Region.whole(shape), largest)
     known = on_rank_0(comm, partial.finished)
     missing = [block for block in blocks if block not in known]
     if len(missing) < len(blocks):
@@ -108,7 +108,7 @@ def compute_blocks(partial: PartialField, atoms: Atoms, descriptor: Descriptor, 
     mine: list[Region] = missing[comm.rank :: comm.size]
     to_check = CHECKED_POINTS
     for block in show_progress(mine, "descriptors", unit="block") if comm.rank == 0 else mine:
-        values = np.empty((*lengths_of(block), components), dtype=partial.dtype)
+        values = np.empty((*block.shape, components), dtype=partial.dtype)
         descriptor.compute(atoms, tuple(shape), block, values, threads=threads)
         descriptor.verify(atoms, tuple(shape), block, values, to_check)
         to_check = 1  # a look at all atoms: where the first block is right, so are the others

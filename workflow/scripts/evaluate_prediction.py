@@ -13,10 +13,11 @@ from nearsight.datasets import atoms_of, open_dataset, require, settings_of
 from nearsight.errors import InputError
 from nearsight.evaluation.errors import evaluate_fields
 from nearsight.files import read_json, write_json
-from nearsight.grids.regions import slices_of
+from nearsight.grids.regions import Region
 from nearsight.jobs import make_parser, run_job
 from nearsight.ldos import EnergyGrid, dos_from_ldos, integrate_dos
 from nearsight.memory import check_memory, evaluation_bytes
+from nearsight.model.bundle import load_bundle
 
 logger = logging.getLogger("nearsight")
 
@@ -29,9 +30,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--prediction", type=Path, required=True, help="prediction (HDF5)")
     parser.add_argument("--batches", type=Path, nargs="+", required=True, help="its batches, with LDOS, in order")
     parser.add_argument("--reference", type=Path, required=True, help="snapshot dataset of DFT (HDF5)")
-    parser.add_argument(
-        "--train-reference", type=Path, nargs="+", required=True, help="snapshot datasets of the training set"
-    )
+    parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
+    parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
     parser.add_argument("--energies", type=Path, required=True, help="energies of the prediction (JSON)")
     parser.add_argument("--reference-energies", type=Path, required=True, help="energies of the reference LDOS (JSON)")
     parser.add_argument("--output", type=Path, required=True, help="errors (JSON)")
@@ -40,7 +40,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Compare LDOS, density, DOS, Fermi level and band energy; write the table of errors."""
-    mean_ldos, mean_band_energy, mean_free_energy = average_training_set(arguments.train_reference)
+    model = load_bundle(arguments.model, arguments.weights)
     with ExitStack() as stack:
         prediction = stack.enter_context(open_dataset(arguments.prediction))
         reference = stack.enter_context(open_dataset(arguments.reference))
@@ -61,7 +61,7 @@ def main(arguments: argparse.Namespace) -> None:
             prediction["density"].values,
             reference_ldos,
             reference["density"].values,
-            mean_ldos,
+            model.ldos_scaling.mean,
             grid,
             **conditions,
             volume_A3=atoms.get_volume(),
@@ -72,13 +72,13 @@ def main(arguments: argparse.Namespace) -> None:
             "dft": float(reference["band_energy"]),
             "reference_ldos": from_ldos.band_energy_eV,
             "prediction": float(prediction["band_energy"]),
-            "mean_energy": mean_band_energy * len(atoms),
+            "mean_energy": model.training["mean_band_energy_eV_per_atom"] * len(atoms),
         }
         free = {
             "dft": float(reference["total_free_energy"]),
             "reference_ldos": read_json(arguments.reference_energies)["energies_eV"]["total"],
             "prediction": read_json(arguments.energies)["energies_eV"]["total"],
-            "mean_energy": mean_free_energy * len(atoms),
+            "mean_energy": model.training["mean_total_free_energy_eV_per_atom"] * len(atoms),
         }
         level = {
             "dft": float(reference["fermi_energy"]),
@@ -128,21 +128,8 @@ def join_ldos(batches: list[xr.Dataset], shape: tuple[int, ...]) -> np.ndarray:
     """The LDOS of the whole grid from that of the batches."""
     ldos = np.empty(shape, dtype=np.float32)
     for batch in batches:
-        ldos[slices_of(settings_of(batch)["region"])] = batch["ldos"].values
+        ldos[Region(*settings_of(batch)["region"]).slices()] = batch["ldos"].values
     return ldos
-
-
-def average_training_set(paths: list[Path]) -> tuple[np.ndarray, float, float]:
-    """Mean LDOS over all grid points, shape (energies,), and mean band and total free energy in eV per atom."""
-    total, points, energies, free_energies = 0.0, 0, [], []
-    for path in paths:
-        with open_dataset(path) as reference:
-            for plane in reference["ldos"]:
-                total = total + plane.values.sum(axis=(0, 1), dtype=np.float64)
-            points += reference["density"].size
-            energies.append(float(reference["band_energy"]) / reference.sizes["atom"])
-            free_energies.append(float(reference["total_free_energy"]) / reference.sizes["atom"])
-    return total / points, float(np.mean(energies)), float(np.mean(free_energies))
 
 
 def check_same_structure(prediction: xr.Dataset, reference: xr.Dataset, arguments: argparse.Namespace) -> None:

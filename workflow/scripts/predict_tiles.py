@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nearsight.errors import InputError
 from nearsight.files import sha256_of
-from nearsight.grids.tiles import CHUNK_POINTS, points_of
+from nearsight.grids.tiles import THREAD_POINTS
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.plan import PredictionPlan
 from nearsight.jobs import make_parser, show_progress
@@ -41,8 +41,8 @@ def main(arguments: argparse.Namespace) -> None:
     plan, plan_sha256 = on_rank_0(comm, lambda: read_plan(arguments))
     model = load_bundle(arguments.model, arguments.weights)
     atoms, _ = on_rank_0(comm, lambda: read_gridded_structure(arguments.structure))
-    tile_points = min(plan.tile_points, points_of(plan.batches[arguments.batch]))
-    sizes = (tile_points, model.network.inputs, model.energy_grid.count, len(atoms), CHUNK_POINTS)
+    tile_points = min(plan.tile_points, plan.batches[arguments.batch].points)
+    sizes = (tile_points, model.network.inputs, model.energy_grid.count, len(atoms), THREAD_POINTS)
     needed = inference_bytes(*sizes, threads=arguments.threads, keep_ldos=plan.keep_ldos)
     given_MB = arguments.memory_MB and arguments.memory_MB * arguments.threads  # the rule gives it per core
     on_rank_0(comm, lambda: check_memory("predict_tiles", needed, given_MB, comm.size))

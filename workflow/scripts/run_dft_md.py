@@ -42,7 +42,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Run the segment and write its frames, whole."""
     settings = arguments.settings
-    start, pseudopotentials = read_structure(arguments.start), pseudopotentials_of(arguments)
+    start, pseudopotentials = read_structure(f"{arguments.start}@-1"), pseudopotentials_of(arguments)
     grid = fft_shape(start.cell, settings.ecutrho_Ry or 4 * settings.ecutwfc_Ry)
     bands = default_bands(count_electrons(start.symbols, pseudopotentials))
     check_dft_memory("run_dft_md", start, prod(grid), settings, bands, arguments)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from nearsight.datasets import open_dataset
 from nearsight.descriptors.interface import make_descriptor
 from nearsight.errors import InputError
 from nearsight.jobs import make_parser, run_job
@@ -123,6 +124,7 @@ def main(arguments: argparse.Namespace) -> None:
         ecutrho_Ry=data.ecutrho_Ry,
         domain=describe_domain(snapshots[:count], snapshots[count:], data, arguments.seed),
         training={
+            **mean_energies(snapshots[:count]),
             "epochs": result.state.epoch,
             "best_epoch": result.state.best_epoch,
             "validation_loss": result.state.best_loss,
@@ -149,6 +151,16 @@ def read_pseudopotentials(files: dict[str, Path], valence: dict[str, float]) -> 
             )
         texts[element] = files[element].read_text(encoding="utf-8")
     return texts
+
+
+def mean_energies(snapshots: list[Snapshot]) -> dict[str, float]:
+    """The training set's mean energies in eV per atom: what a trivial predictor says of any structure."""
+    energies = {"band_energy": [], "total_free_energy": []}
+    for snapshot in snapshots:
+        with open_dataset(snapshot.reference) as reference:
+            for name, values in energies.items():
+                values.append(float(reference[name]) / reference.sizes["atom"])
+    return {f"mean_{name}_eV_per_atom": sum(values) / len(values) for name, values in energies.items()}
 
 
 def describe_domain(

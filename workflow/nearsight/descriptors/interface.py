@@ -19,7 +19,7 @@ from ase.data import atomic_numbers
 from pydantic import BaseModel, ValidationError
 
 from nearsight.errors import InputError, NearsightError
-from nearsight.grids.regions import Region, check_region, check_shape, lengths_of, slices_of, split_evenly
+from nearsight.grids.regions import Region, check_region, check_shape, split_evenly
 from nearsight.plugins import DESCRIPTORS, find_kind
 from nearsight.structures.checks import check_structure
 
@@ -63,8 +63,8 @@ class Descriptor(ABC):
         self, atoms: Atoms, shape: tuple[int, int, int], dtype: np.dtype, comm: "Comm", *, threads: int = 1
     ) -> tuple[Region, np.ndarray]:
         """The region of a grid that falls to this rank, with its numbers; all ranks of `comm` call it."""
-        region = split_evenly(tuple((0, n) for n in shape), comm.size)[comm.rank]
-        out = np.empty((*lengths_of(region), self.components), dtype=dtype)
+        region = split_evenly(Region.whole(shape), comm.size)[comm.rank]
+        out = np.empty((*region.shape, self.components), dtype=dtype)
         return region, self.compute(atoms, shape, region, out, threads=threads)
 
     def warnings(self, atoms: Atoms, shape: tuple[int, int, int]) -> list[str]:
@@ -121,18 +121,18 @@ def describe(
     check_threads(threads)
     if precision not in ("float32", "float64"):
         raise InputError(f"descriptors.precision: expected one of float32, float64, got {precision!r}.")
-    result = _check_out(out, (*lengths_of(region), descriptor.components), np.dtype(precision))
+    result = _check_out(out, (*region.shape, descriptor.components), np.dtype(precision))
     if comm is None or comm.size == 1:
         return descriptor.compute(atoms, shape, region, result, threads=threads)
     whole = np.empty((*shape, descriptor.components), dtype=precision)
     part, values = descriptor.compute_share(atoms, shape, np.dtype(precision), comm, threads=threads)
     for rank in range(comm.size):
         theirs = comm.bcast(part, root=rank)
-        buffer = np.empty((*lengths_of(theirs), descriptor.components), dtype=precision)
+        buffer = np.empty((*theirs.shape, descriptor.components), dtype=precision)
         buffer[...] = values if rank == comm.rank else 0
         comm.Bcast(buffer, root=rank)
-        whole[slices_of(theirs)] = buffer
-    result[...] = whole[slices_of(region)]
+        whole[theirs.slices()] = buffer
+    result[...] = whole[region.slices()]
     return result
 
 

@@ -19,6 +19,7 @@ import scipy.fft
 
 from nearsight import units
 from nearsight.errors import InputError
+from nearsight.grids.real import RealGrid
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -29,10 +30,10 @@ LARGEST_LACK = 0.1
 
 
 @dataclass(frozen=True)
-class FourierGrid:
+class FourierGrid(RealGrid):
     """Grid and plane waves of one cell: all G with |G|² up to the density's cutoff.
 
-    cell: shape (3, 3), rows in Å; shape: (nx, ny, nz); ecutrho_Ry: cutoff of the density in Ry as QE takes it;
+    cell, shape: as in `RealGrid`; ecutrho_Ry: cutoff of the density in Ry as QE takes it;
     single: store fields in single precision (all reductions stay in double precision); comm: the MPI ranks that share
     the grid, at most as many as it has planes of x and of y (None: this process alone).
 
@@ -40,24 +41,16 @@ class FourierGrid:
     m_z ≥ 0 of a real field, zero outside the sphere, and of it the indices `own_y` along y, all of them on one rank.
     """
 
-    cell: np.ndarray
-    shape: tuple[int, int, int]
     ecutrho_Ry: float
     single: bool = False
     comm: "Comm | None" = None
 
     def __post_init__(self) -> None:
-        cell = np.asarray(self.cell, dtype=float)
-        if cell.shape != (3, 3) or not abs(np.linalg.det(cell)) > 1e-9:
-            raise InputError(f"cell: expected three independent lattice vectors in Å, got {cell.tolist()}.")
+        super().__post_init__()
         if not (np.isfinite(self.ecutrho_Ry) and self.ecutrho_Ry > 0):
             raise InputError(f"ecutrho_Ry: expected a positive energy in Ry, got {self.ecutrho_Ry}.")
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise InputError(f"density: expected a grid of three dimensions, got the shape {tuple(self.shape)}.")
-        object.__setattr__(self, "cell", cell)
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         # the plane of all G with the index m along an axis is 2π m/|a| away from the origin
-        needed = 2 * (self.largest_G * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int) + 1
+        needed = 2 * (self.largest_G * np.linalg.norm(self.cell, axis=1) / (2 * np.pi)).astype(int) + 1
         if (np.array(self.shape) < (1 - LARGEST_LACK) * needed - 2).any():
             raise InputError(
                 f"density: expected a grid of about {tuple(needed.tolist())} points for ecutrho = {self.ecutrho_Ry:g} "
@@ -68,16 +61,6 @@ class FourierGrid:
                 f"comm: expected at most {min(self.shape[:2])} MPI ranks, one per plane of the grid {self.shape}, got "
                 f"{self.comm.size}."
             )
-
-    @property
-    def volume(self) -> float:
-        """Volume of the cell, Å³."""
-        return float(abs(np.linalg.det(self.cell)))
-
-    @property
-    def points(self) -> int:
-        """Number of grid points."""
-        return int(np.prod(self.shape))
 
     @property
     def largest_G(self) -> float:

@@ -10,8 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
-from nearsight.grids.regions import Region, lengths_of, slices_of
-from nearsight.grids.tiles import cut, origin_of, points_of
+from nearsight.grids.regions import Region, split_compactly
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import StageSeconds, prepare_predictor
 from nearsight.inference.store import TileStore, open_store
@@ -48,7 +47,7 @@ def predict_batch(
     progress: wraps the sizes (in points) of this rank's tiles. Memory is set by the plan's tile.
     """
     region = plan.batches[number]
-    tiles = cut(region, plan.tile_points)
+    tiles = split_compactly(region, plan.tile_points)
     identity = {"plan": plan_sha256, "level": plan.fermi_level_eV, "batch": number, "version": STAGES["inference"]}
     store = on_rank_0(comm, lambda: open_store(output, identity))
     missing = on_rank_0(comm, lambda: [tile for tile in tiles if not store.has(tile)])
@@ -72,7 +71,7 @@ def predict_batch(
         return spent
 
     spent = on_rank_0(comm, finish)
-    points = max(points_of(region), 1)
+    points = max(region.points, 1)
     cores = threads * comm.size
     logger.info(
         "batch %d: %d points, %d ranks x %d threads, %.1f s (%.2f µs per point and core); descriptors %.2f, "
@@ -106,14 +105,14 @@ def join_tiles(
     }
     spent = StageSeconds()
     dos = np.zeros(model.energy_grid.count)
-    fields = dict.fromkeys(TAYLOR_FIELDS, lengths_of(region))
+    fields = dict.fromkeys(TAYLOR_FIELDS, region.shape)
     if plan.keep_ldos:
-        fields["ldos"] = (*lengths_of(region), model.energy_grid.count)
+        fields["ldos"] = (*region.shape, model.energy_grid.count)
     variables = {"dos": dos, "energy": model.energy_grid.energies_eV, **variables_of_atoms(atoms)}
     with create_field_file(output, fields, variables, settings, provenance(settings)) as targets:
         for number in tiles:
             tile = store.read(number)
-            inside = slices_of(tile.region, origin_of(region))
+            inside = tile.region.slices(region.origin)
             for index, name in enumerate(TAYLOR_FIELDS):
                 targets[name][inside] = tile.fields[..., index]
             if plan.keep_ldos:

@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.errors import InputError
+from nearsight.grids.regions import Region
 from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import REFUSAL_SCORE, SAMPLES, WARNING_SCORE, Fitness
 from nearsight.structures.correlation import radial_distribution
@@ -18,7 +19,7 @@ def judge_fitness(model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int],
     """Scores of a structure: descriptors at about SAMPLES points of its cell, radial distribution of all its atoms."""
     coarse = sample_shape(shape, SAMPLES)
     descriptors = np.empty((*coarse, model.network.inputs))
-    model.descriptor(backend).compute(atoms, coarse, tuple((0, n) for n in coarse), descriptors)
+    model.descriptor(backend).compute(atoms, coarse, Region.whole(coarse), descriptors)
     _, rdf = radial_distribution(atoms, model.domain.rdf_cutoff_A, len(model.domain.rdf))
     return Fitness(
         descriptor_score=model.domain.descriptor_score(descriptors.reshape(-1, descriptors.shape[-1])),

@@ -12,8 +12,8 @@ import xarray as xr
 from nearsight.datasets import atoms_of, create_field_file, open_dataset, require, settings_of, variables_of_atoms
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.files import sha256_of, write_json, write_whole
-from nearsight.grids.regions import slices_of
-from nearsight.grids.tiles import LARGEST_TILE, cut, origin_of
+from nearsight.grids.regions import split_compactly
+from nearsight.grids.tiles import LARGEST_TILE
 from nearsight.inference.batch import TAYLOR_FIELDS
 from nearsight.inference.plan import PredictionPlan
 from nearsight.ldos import DosObservables, EnergyGrid, check_window, fermi_weights, integrate_dos
@@ -120,10 +120,10 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
         counted = 0.0
         with create_field_file(output, {"density": plan.shape}, variables, settings, provenance) as targets:
             for batch, region in zip(batches, plan.batches, strict=True):
-                for part in cut(region, LARGEST_TILE):
-                    inside = slices_of(part, origin_of(region))
+                for part in split_compactly(region, LARGEST_TILE):
+                    inside = part.slices(region.origin)
                     density = expand(*(batch[name][inside].values for name in TAYLOR_FIELDS), level.shift_eV)
-                    targets["density"][slices_of(part)] = density
+                    targets["density"][part.slices()] = density
                     counted += float(density.sum())
             counted *= atoms.get_volume() / np.prod(plan.shape)
             check_electrons(counted, plan.electrons, str(output))

@@ -16,8 +16,8 @@ from ase import Atoms
 
 from nearsight.errors import InputError
 from nearsight.files import read_json
-from nearsight.grids.regions import Region, check_region, lengths_of
-from nearsight.grids.tiles import CHUNK_POINTS, LARGEST_TILE, choose_tile_points, cut, plan_batches, points_of
+from nearsight.grids.regions import Region, check_region, split_compactly
+from nearsight.grids.tiles import LARGEST_TILE, THREAD_POINTS, choose_tile_points, plan_batches
 from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import StructurePredictor, prepare_predictor
 from nearsight.ldos import check_window, find_fermi_level
@@ -101,7 +101,7 @@ class PredictionPlan:
         """Read a plan. Raises InputError where a key is missing."""
         content = read_json(path)
         try:
-            content["batches"] = [tuple((int(a), int(b)) for a, b in region) for region in content["batches"]]
+            content["batches"] = [Region(*((int(a), int(b)) for a, b in region)) for region in content["batches"]]
             content["shape"] = tuple(int(n) for n in content["shape"])
             plan = cls(**content)
             plan.check()
@@ -119,7 +119,7 @@ class PredictionPlan:
                 raise InputError(f"{key.name} = {value!r}")
         if not 1 <= self.tile_points <= LARGEST_TILE or min(self.shape) < 1:
             raise InputError(f"tiles of {self.tile_points} points in a grid of {self.shape}")
-        filled = sum(prod(lengths_of(check_region(region, self.shape))) for region in self.batches)
+        filled = sum(check_region(region, self.shape).points for region in self.batches)
         if filled != prod(self.shape):
             raise InputError(f"batches of {filled} points for a grid of {self.shape}")
 
@@ -154,7 +154,7 @@ def make_plan(
     sizes = (model.network.inputs, model.energy_grid.count, len(atoms))
     tile_points = choose_tile_points(settings.memory_GiB, settings.threads, *sizes, keep_ldos=settings.keep_ldos)
     prepass_tile = min(tile_points, prod(coarse))
-    needed = inference_bytes(prepass_tile, *sizes, CHUNK_POINTS, threads=settings.threads, keep_ldos=False)
+    needed = inference_bytes(prepass_tile, *sizes, THREAD_POINTS, threads=settings.threads, keep_ldos=False)
     check_memory("plan_tiles", needed, memory_MB)
     batches = plan_batches(shape, settings.batches)
     fitness = judge_fitness(model, atoms, shape, settings.backend)
@@ -185,10 +185,10 @@ def make_plan(
 
 def log_time(predictor: StructurePredictor, shape: tuple[int, int, int]) -> None:
     """Log what a prediction takes of time, from that of one chunk of its pre-pass on one thread."""
-    part = cut(tuple((0, n) for n in predictor.shape), CHUNK_POINTS)[0]
+    part = split_compactly(Region.whole(predictor.shape), THREAD_POINTS)[0]
     started = time.perf_counter()
     predictor.predict(part, np.zeros((predictor.network.energies, 0)))
-    seconds = (time.perf_counter() - started) / points_of(part) * (prod(shape) + prod(predictor.shape))
+    seconds = (time.perf_counter() - started) / part.points * (prod(shape) + prod(predictor.shape))
     logger.info("time: about %.3g s of one core, shared by all threads and ranks", seconds)
 
 

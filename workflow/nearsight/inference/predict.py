@@ -12,8 +12,8 @@ from ase import Atoms
 
 from nearsight.descriptors.interface import Descriptor, check_elements
 from nearsight.errors import NearsightError
-from nearsight.grids.regions import Region, lengths_of, slices_of
-from nearsight.grids.tiles import CHUNK_POINTS, cut, origin_of, points_of
+from nearsight.grids.regions import Region, split_compactly
+from nearsight.grids.tiles import THREAD_POINTS
 from nearsight.inference.network import FoldedNetwork, fold_network
 from nearsight.model.bundle import ModelBundle
 from nearsight.structures.checks import check_structure
@@ -71,7 +71,7 @@ class StructurePredictor:
         finite.
         """
         near = atoms_near(self.atoms, self.shape, region, self.reach_A)
-        lengths, origin = lengths_of(region), origin_of(region)
+        lengths, origin = region.shape, region.origin
         fields = np.empty((*lengths, projection.shape[1]))
         ldos = np.empty((*lengths, self.network.energies), dtype=np.float32) if keep_ldos else None
 
@@ -86,24 +86,24 @@ class StructurePredictor:
                     f"prediction: expected finite numbers, got NaN or infinity in the block of grid points {part}: "
                     "two atoms in one place, or a damaged model."
                 )
-            inside = slices_of(part, origin)
-            fields[inside] = sums.values.reshape(*lengths_of(part), -1)
+            inside = part.slices(origin)
+            fields[inside] = sums.values.reshape(*part.shape, -1)
             if ldos is not None:
-                ldos[inside] = sums.ldos.reshape(*lengths_of(part), -1)
+                ldos[inside] = sums.ldos.reshape(*part.shape, -1)
             return sums.total, StageSeconds(described - started, time.thread_time() - described)
 
         total, seconds = np.zeros(self.network.width), StageSeconds()
         with one_torch_thread(), ThreadPoolExecutor(self.threads) as pool:
-            for chunk_total, chunk_seconds in pool.map(predict_chunk, cut(region, CHUNK_POINTS)):
+            for chunk_total, chunk_seconds in pool.map(predict_chunk, split_compactly(region, THREAD_POINTS)):
                 total += chunk_total
                 seconds.add(chunk_seconds)
         voxel = self.atoms.get_volume() / np.prod(self.shape)
-        return TilePrediction(region, self.network.dos(total, points_of(region), voxel), fields, ldos, seconds)
+        return TilePrediction(region, self.network.dos(total, region.points, voxel), fields, ldos, seconds)
 
     def predict_dos(self, tile_points: int, progress: Callable[[Iterable], Iterable] = iter) -> np.ndarray:
         """DOS of the whole grid in 1/eV, shape (energies,)."""
         no_fields = np.zeros((self.network.energies, 0))
-        tiles = cut(tuple((0, n) for n in self.shape), tile_points)
+        tiles = split_compactly(Region.whole(self.shape), tile_points)
         return np.sum([self.predict(tile, no_fields).dos for tile in progress(tiles)], axis=0)
 
 
@@ -151,11 +151,11 @@ def make_source(descriptor: Descriptor, atoms: Atoms, shape: tuple[int, int, int
     """How chunks get their descriptors. Where only whole grids can be computed, one array is held in memory."""
     if descriptor.whole_grid:
         whole = np.empty((*shape, descriptor.components), dtype=dtype)
-        descriptor.compute(atoms, shape, tuple((0, n) for n in shape), whole)
-        return lambda _, region: np.ascontiguousarray(whole[slices_of(region)])
+        descriptor.compute(atoms, shape, Region.whole(shape), whole)
+        return lambda _, region: np.ascontiguousarray(whole[region.slices()])
 
     def compute(near: Atoms, region: Region) -> np.ndarray:
-        return descriptor.compute(near, shape, region, np.empty((*lengths_of(region), descriptor.components), dtype))
+        return descriptor.compute(near, shape, region, np.empty((*region.shape, descriptor.components), dtype))
 
     return compute
 

@@ -23,8 +23,7 @@ from nearsight.energies.total import FreeEnergy
 from nearsight.errors import ConvergenceError
 from nearsight.files import sha256_of, write_json, write_text
 from nearsight.grids.plane_waves import fft_shape
-from nearsight.grids.regions import Region, check_region, lengths_of, slices_of
-from nearsight.grids.tiles import cut, origin_of, points_of
+from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.folder import Request, check_disk, check_folder, claim_folder, sha256_of_structure
 from nearsight.inference.gather import LevelTooFar, gather_batches
@@ -111,9 +110,7 @@ def predict_structure(
         check_folder(folder, request, [files.bundle, files.weights, *inputs], overwrite=overwrite)
         for warning in model.descriptor(settings.backend).warnings(atoms, shape):
             logger.warning("structure: %s", warning)
-        check_costs(
-            atoms, shape, folder, 0 if region is None else 4 * points_of(region) * model.energy_grid.count, comm
-        )
+        check_costs(atoms, shape, folder, 0 if region is None else 4 * region.points * model.energy_grid.count, comm)
         placed = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
         placed.info = {GRID_SHAPE: list(shape)}
         text = structure_text(placed)
@@ -220,11 +217,11 @@ def write_ldos(
     record = {"region": region, "grid_shape": plan.shape, **asdict(settings)}
     variables = {"energy": model.energy_grid.energies_eV, **variables_of_atoms(atoms)}
     no_fields = np.zeros((model.energy_grid.count, 0))
-    fields = {"ldos": (*lengths_of(region), model.energy_grid.count)}
+    fields = {"ldos": (*region.shape, model.energy_grid.count)}
     provenance = collect_provenance("inference", record, {})
     with create_field_file(output, fields, variables, record, provenance) as targets:
         # the plan's tiles hold two numbers a point, these a spectrum
         points = max(plan.tile_points // model.energy_grid.count, 1)
-        for tile in progress(cut(region, points), "LDOS"):
-            inside = slices_of(tile, origin_of(region))
+        for tile in progress(split_compactly(region, points), "LDOS"):
+            inside = tile.slices(region.origin)
             targets["ldos"][inside] = predictor.predict(tile, no_fields, keep_ldos=True).ldos

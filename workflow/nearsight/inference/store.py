@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from nearsight.files import explain_storage, write_json, write_whole
-from nearsight.grids.regions import Region, lengths_of
+from nearsight.grids.regions import Region
 from nearsight.inference.predict import StageSeconds, TilePrediction
 
 
@@ -41,7 +41,7 @@ class TileStore:
             return None
         dos, fields, seconds = (arrays.get(name, np.empty(0)) for name in ("dos", "fields", "seconds"))
         ldos = arrays.get("ldos")
-        lengths = lengths_of(region)
+        lengths = region.shape
         good = dos.ndim == 1 and seconds.shape == (2,) and fields.shape[:-1] == lengths
         good &= ldos is None or (ldos.shape == (*lengths, dos.size) and ldos.dtype == np.float32)
         good &= all(array.dtype == np.float64 and np.isfinite(array).all() for array in (dos, fields, seconds))

@@ -11,7 +11,7 @@ from nearsight.descriptors.bispectrum import Settings
 from nearsight.descriptors.bispectrum.components import identity_component, number_of_components
 from nearsight.descriptors.interface import Descriptor, describe, make_descriptor
 from nearsight.errors import NearsightError
-from nearsight.grids.regions import Region, slices_of
+from nearsight.grids.regions import Region
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -51,7 +51,7 @@ class BispectrumDescriptor(Descriptor):
         """Fill `out`; the order of the components is that of `component_order`, in the chemical variant per triple."""
         if self.whole_grid:
             _, values = self._by_lammps(atoms, shape)
-            out[...] = values[slices_of(region)]
+            out[...] = values[region.slices()]
             return out
         backend = importlib.import_module(f"{__package__}.{BACKENDS[self.settings.backend]}")
         return backend.bispectrum_region(atoms, shape, self.settings, region, out, threads=threads)

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from nearsight.descriptors.bispectrum import Settings
 from nearsight.errors import InputError, MissingProgramError
-from nearsight.grids.regions import Region, lengths_of
+from nearsight.grids.regions import Region
 
 #: Environment variable that forces an instruction set: avx512, avx2 or portable.
 INSTRUCTION_SET = "NEARSIGHT_INSTRUCTION_SET"
@@ -57,7 +57,7 @@ def bispectrum_region(
     symbols = atoms.get_chemical_symbols()
     compute = {"float32": module.bispectrum_float32, "float64": module.bispectrum_float64}[out.dtype.name]
     start, stop = zip(*region, strict=True)
-    if 0 in lengths_of(region):
+    if 0 in region.shape:
         return out
     try:
         compute(
