@@ -50,10 +50,10 @@ WINDOWS = ((-5.0, 10.9), (-4.0, 10.9), (-3.5, 10.9), (-5.0, 9.6))
 
 
 def error_of_eigenvalues(
-    result: ElectronicStructure, nscf: ElectronicStructure, grid: EnergyGrid, broadening_eV: float, corrected: bool
+    result: ElectronicStructure, grid: EnergyGrid, broadening_eV: float, corrected: bool
 ) -> float | None:
     """Error of band energy and -TS of the DOS of eigenvalues, meV/atom; None: the corrected level has several roots."""
-    dos = broadened_dos(nscf, grid, broadening_eV)
+    dos = broadened_dos(result, grid, broadening_eV)
     try:
         found = integrate_dos(dos, grid, result.electrons, TEMPERATURE_K, broadening_eV if corrected else None)
     except NearsightError:
@@ -62,7 +62,7 @@ def error_of_eigenvalues(
     return 1e3 * (found.band_energy_eV + found.entropy_energy_eV - expected) / len(result.atoms)
 
 
-def convergence(result: ElectronicStructure, nscf: ElectronicStructure) -> list[dict]:
+def convergence(result: ElectronicStructure) -> list[dict]:
     """That error for all resolutions, and for all windows at the usual resolution."""
     cases = [(WINDOWS[0], spacing, s) for spacing, s in RESOLUTIONS]
     cases += [(window, LDOS.spacing_eV, LDOS.broadening_eV) for window in WINDOWS[1:]]
@@ -72,7 +72,7 @@ def convergence(result: ElectronicStructure, nscf: ElectronicStructure) -> list[
             "spacing_eV": spacing,
             "broadening_eV": s,
             **{
-                key: error_of_eigenvalues(result, nscf, EnergyGrid.from_window(*window, spacing), s, corrected)
+                key: error_of_eigenvalues(result, EnergyGrid.from_window(*window, spacing), s, corrected)
                 for key, corrected in (("on_meV", True), ("off_meV", False))
             },
         }
@@ -94,11 +94,11 @@ def measure(name: str, folder: Path, pseudopotentials: dict[str, Path]) -> tuple
     row |= asdict(errors_of_terms(cell, result, density, pseudopotentials))
     if name in TERMS_ONLY:
         return row, []
-    ldos, nscf = cell.run_ldos(folder, result, pseudopotentials)
+    ldos = cell.ldos(folder, pseudopotentials)
     for label, corrected in (("on", True), ("off", False)):
-        errors = errors_of_ldos(cell, result, density, ldos, nscf, pseudopotentials, corrected)
+        errors = errors_of_ldos(cell, result, density, ldos, pseudopotentials, corrected)
         row |= {f"ldos_{key}_{label}": value for key, value in asdict(errors).items()}
-    return row, [{"cell": name, **case} for case in convergence(result, nscf)]
+    return row, [{"cell": name, **case} for case in convergence(result)]
 
 
 def number(value: float | None) -> str:

@@ -13,8 +13,7 @@ from nearsight import units
 from nearsight.energies import assemble, density_energies, total_free_energy
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, find_fermi_level
-from nearsight.reference.espresso.collect import read_ldos
-from nearsight.reference.espresso.ldos import run_ldos
+from nearsight.reference.espresso.one_pass import compute_ldos, gaussian
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
 from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.save import read_save_density
@@ -62,18 +61,9 @@ class Cell:
         result = read_electronic_structure(xml_of(folder / "scf"))
         return result, read_save_density(folder / "scf", result.grid)
 
-    def run_ldos(
-        self, folder: Path, result: ElectronicStructure, pseudopotentials: dict[str, Path]
-    ) -> tuple[np.ndarray, ElectronicStructure]:
-        """LDOS in folder/ldos, and the non-SCF run whose eigenvalues it has."""
-        if not (folder / "ldos").exists():
-            run_ldos(
-                self.atoms, result.grid, pseudopotentials, folder / "scf", self.settings, LDOS, LAUNCH, folder / "ldos"
-            )
-        return (
-            read_ldos(folder / "ldos", result.atoms, result.grid, LDOS),
-            read_electronic_structure(folder / "ldos/nscf.xml"),
-        )
+    def ldos(self, folder: Path, pseudopotentials: dict[str, Path]) -> np.ndarray:
+        """LDOS of the SCF in folder/scf."""
+        return compute_ldos(folder / "scf", pseudopotentials, LDOS.grid, LDOS.broadening_eV)
 
 
 def displaced(atoms: Atoms) -> Atoms:
@@ -180,10 +170,10 @@ class LdosErrors:
     level_meV: float
 
 
-def broadened_dos(nscf: ElectronicStructure, grid: EnergyGrid, broadening_eV: float) -> np.ndarray:
-    """DOS of eigenvalues under pp.x's kernel exp(-((ε-e)/s)²)/(s√π), 1/eV."""
-    kernel = np.exp(-(((grid.energies_eV[:, None, None] - nscf.eigenvalues) / broadening_eV) ** 2))
-    return np.einsum("ekb,k->e", kernel, nscf.weights) / (broadening_eV * np.sqrt(np.pi))
+def broadened_dos(result: ElectronicStructure, grid: EnergyGrid, broadening_eV: float) -> np.ndarray:
+    """DOS of eigenvalues under the LDOS's kernel, 1/eV."""
+    spread = gaussian(grid.energies_eV[:, None, None] - result.eigenvalues, broadening_eV)
+    return np.einsum("ekb,k->e", spread, result.weights)
 
 
 def errors_of_ldos(
@@ -191,7 +181,6 @@ def errors_of_ldos(
     result: ElectronicStructure,
     density: np.ndarray,
     ldos: np.ndarray,
-    nscf: ElectronicStructure,
     pseudopotentials: dict[str, Path],
     corrected: bool,
 ) -> LdosErrors:
@@ -206,7 +195,7 @@ def errors_of_ldos(
         pseudopotentials=pseudopotentials, ecutrho_Ry=cell.settings.ecutrho_Ry, **conditions,
     )  # fmt: skip
     assert found.fermi_energy == level
-    same = find_fermi_level(broadened_dos(nscf, grid, LDOS.broadening_eV), grid, result.electrons, **conditions)
+    same = find_fermi_level(broadened_dos(result, grid, LDOS.broadening_eV), grid, result.electrons, **conditions)
     return LdosErrors(
         total_meV=1e3 * (found.total - result.energies["total_free_energy"]) / len(result.atoms),
         density_mape=float(np.mean(np.abs(from_ldos - density) / density)),

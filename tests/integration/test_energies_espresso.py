@@ -103,8 +103,8 @@ def test_total_free_energy_from_the_ldos(scf, pseudopotentials, name):
     cell = DENSE[name]
     folder, result, density = scf(f"{name}-dense", cell)
     check_terms(errors_of_terms(cell, result, density, pseudopotentials))
-    ldos, nscf = cell.run_ldos(folder, result, pseudopotentials)
-    errors = errors_of_ldos(cell, result, density, ldos, nscf, pseudopotentials, corrected=True)
+    ldos = cell.ldos(folder, pseudopotentials)
+    errors = errors_of_ldos(cell, result, density, ldos, pseudopotentials, corrected=True)
     assert abs(errors.total_meV) < 1.0
     assert abs(errors.level_under_the_same_weights_meV) < 1.0
     assert errors.density_mape < 1e-3

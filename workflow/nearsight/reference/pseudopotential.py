@@ -55,14 +55,14 @@ def read_upf(path: str | Path) -> PseudopotentialHeader:
 
     Only the header is read, by its own tags: the input deck inside many files makes them no valid XML.
     """
-    text = _read_text(path)
+    text = read_upf_text(path)
     if match := re.search(r"<PP_HEADER\s", text):
         head = text[match.end() : match.end() + LARGEST_HEADER].partition(">")[0]
         attributes = {key: value.strip() for key, value in re.findall(r'\b(\w+)\s*=\s*"([^"]*)"', head)}
         element, valence = attributes.get("element"), attributes.get("z_valence")
         functional = attributes.get("functional", "")
         end = "</UPF>"
-    elif header := _element(text, "PP_HEADER"):
+    elif header := upf_section(text, "PP_HEADER"):
         lines = header.splitlines()
         element = next((line.split()[0] for line in lines if "Element" in line), None)
         valence = next((line.split()[0] for line in lines if "Z valence" in line), None)
@@ -74,7 +74,7 @@ def read_upf(path: str | Path) -> PseudopotentialHeader:
         raise InputError(f"{path}: PP_HEADER: expected element and z_valence, got none.")
     if end not in text:
         raise InputError(f"{path}: expected a whole UPF file, got none of its end ({end}): truncated. Get it again.")
-    charge = _numbers(valence, path, "PP_HEADER: z_valence")
+    charge = upf_numbers(valence, path, "PP_HEADER: z_valence")
     if charge.size != 1 or not 0 < charge[0] < len(chemical_symbols):
         raise InputError(f"{path}: PP_HEADER: z_valence: expected a number of valence electrons, got {valence[:80]!r}.")
     return PseudopotentialHeader(element, float(charge[0]), functional)
@@ -86,7 +86,7 @@ def read_core_charge(path: str | Path) -> CoreCharge | None:
     Raises InputError where the header promises a core charge and the file holds none, or one of another length.
     """
     read_upf(path)  # is it a whole UPF file?
-    text = _read_text(path)
+    text = read_upf_text(path)
     promised = re.search(r'core_correction\s*=\s*"\s*\.?([tTfF])', text) or re.search(
         r"^\s*\.?([tTfF])\S*\s+Nonlinear Core Correction", text, re.MULTILINE | re.IGNORECASE
     )
@@ -94,12 +94,12 @@ def read_core_charge(path: str | Path) -> CoreCharge | None:
         return None
     columns = {}
     for tag in ("PP_R", "PP_RAB", "PP_NLCC"):
-        column = _element(text, tag)
+        column = upf_section(text, tag)
         if column is None:
             raise InputError(
                 f"{path}: {tag}: expected it, since the header announces a core charge, found none. Get the file again."
             )
-        columns[tag] = _numbers(column, path, tag)
+        columns[tag] = upf_numbers(column, path, tag)
     lengths = {tag: column.size for tag, column in columns.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise InputError(f"{path}: expected PP_R, PP_RAB and PP_NLCC of one length, got {lengths}. Get the file again.")
@@ -108,12 +108,13 @@ def read_core_charge(path: str | Path) -> CoreCharge | None:
     )
 
 
-def _read_text(path: str | Path) -> str:
+def read_upf_text(path: str | Path) -> str:
+    """The text of a UPF file. Raises InputError where it is missing or no regular file of a usual size."""
     advice = "Check `pseudopotentials` in the configuration."
     return read_regular(path, "a pseudopotential (UPF)", advice, LARGEST_UPF).decode("utf-8", errors="replace")
 
 
-def _element(text: str, tag: str) -> str | None:
+def upf_section(text: str, tag: str) -> str | None:
     """What stands between the first <tag ...> and the next </tag>; no pattern, which many open tags would keep busy."""
     start = text.find(f"<{tag}>")
     if start < 0:
@@ -124,7 +125,7 @@ def _element(text: str, tag: str) -> str | None:
     return text[begin + 1 : end] if end >= 0 else None
 
 
-def _numbers(text: str, path: str | Path, name: str) -> np.ndarray:
+def upf_numbers(text: str, path: str | Path, name: str) -> np.ndarray:
     """Finite numbers as Fortran writes them."""
     try:
         values = np.array([float(word) for word in text.upper().replace("D", "E").split()])

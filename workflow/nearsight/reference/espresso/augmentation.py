@@ -17,7 +17,7 @@ from scipy.special import spherical_jn
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.reference.pseudopotential import LARGEST_HEADER, _element, _numbers, _read_text
+from nearsight.reference.pseudopotential import LARGEST_HEADER, read_upf_text, upf_numbers, upf_section
 
 #: Step of the tables, 1/bohr: `dq` of Quantum ESPRESSO.
 TABLE_STEP = 0.01
@@ -99,7 +99,7 @@ def read_augmentation(path: str | Path, largest_wave: float) -> Augmentation | N
 
     Raises InputError where the file is damaged, or ultrasoft in a format that is not read.
     """
-    text = _read_text(path)
+    text = read_upf_text(path)
     header = _attributes(text, "PP_HEADER", path)
     if not any(header.get(name, "f").strip(". ")[:1].lower() == "t" for name in ("is_ultrasoft", "is_paw")):
         return None
@@ -192,10 +192,10 @@ def _attributes(text: str, tag: str, path: str | Path) -> dict[str, str]:
 
 def _section(text: str, tag: str, path: str | Path, count: int) -> tuple[dict[str, str], np.ndarray]:
     """Attributes and `count` numbers of <tag ...>...</tag>."""
-    content = _element(text, tag)
+    content = upf_section(text, tag)
     if content is None:
         raise InputError(f"{path}: {tag}: expected {count} numbers, found none. {ADVICE}")
-    values = _numbers(content, path, tag)
+    values = upf_numbers(content, path, tag)
     if values.size != count:
         raise InputError(f"{path}: {tag}: expected {count} numbers, got {values.size}. {ADVICE}")
     about = {} if f"<{tag}>" in text else _attributes(text, tag, path)
