@@ -100,6 +100,8 @@ def read_augmentation(path: str | Path, largest_wave: float) -> Augmentation | N
     Raises InputError where the file is damaged, or ultrasoft in a format that is not read.
     """
     text = read_upf_text(path)
+    if re.search(r"^\s*NC\s", upf_section(text, "PP_HEADER") or "", re.MULTILINE):
+        return None  # version 1, norm-conserving
     header = _attributes(text, "PP_HEADER", path)
     if not any(header.get(name, "f").strip(". ")[:1].lower() == "t" for name in ("is_ultrasoft", "is_paw")):
         return None
