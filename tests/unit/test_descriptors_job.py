@@ -157,7 +157,7 @@ def test_fewer_ranks_than_promised(script, atoms, tmp_path):
 
 
 def test_unknown_backend(script, atoms, tmp_path):
-    with pytest.raises(InputError, match=r"descriptors\.backend: .*'native'"):
+    with pytest.raises(InputError, match=r"descriptors\.backend: expected a backend .*nativ"):
         script.main(arguments_for(tmp_path, atoms, backend="nativ"))
 
 

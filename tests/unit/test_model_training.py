@@ -11,7 +11,7 @@ from model_files import write_pair
 from nearsight.errors import ConvergenceError, InputError, MissingProgramError
 from nearsight.model.data import ShuffledRows, describe_snapshots, measure_scalings
 from nearsight.model.network import build_network
-from nearsight.model.training import choose_device, measure_loss, train
+from nearsight.model.training import Loss, choose_device, measure_loss, train
 from nearsight.study.sections import Perceptron, Training
 
 SETTINGS = {"network": Perceptron(hidden=[16, 16]), "batch_size": 40, "epochs": 5, "learning_rate": 1e-2}
@@ -126,7 +126,9 @@ def test_early_stopping_keeps_the_best_weights(data):
     assert result.state.best_epoch == int(np.argmin(validation)) + 1 == len(validation) - 3
     network = build_network(SETTINGS["network"], 5, 9)
     network.load_state_dict(result.weights)
-    assert measure_loss(network, data[1], torch.device("cpu")) == pytest.approx(min(validation), rel=1e-12)
+    assert measure_loss(network, Loss(0.0, None, torch.device("cpu")), data[1], torch.device("cpu")) == pytest.approx(
+        min(validation), rel=1e-12
+    )
 
 
 def test_learning_rates(data):
@@ -171,8 +173,8 @@ class FarRows:
         self._rows, self.batches = rows, rows.batches
 
     def epoch(self, number):
-        for x, y in self._rows.epoch(number):
-            yield x * np.float32(1e30), y * np.float32(1e30)
+        for x, y, which in self._rows.epoch(number):
+            yield x * np.float32(1e30), y * np.float32(1e30), which
 
 
 def test_missing_gpu(monkeypatch):

@@ -24,6 +24,7 @@ from nearsight.study.reading import load_study
 SHAPE = (8, 7, 9)
 GRID = EnergyGrid(-4.0, 0.25, 41)
 DESCRIPTORS = {"kind": "neighbours", "radii_A": [2.0, 3.0, 4.0]}
+FINISH = {"projection_loss": 0.1, "refit_last_layer": True, "error_bars": True}
 NETWORK = {"kind": "normed", "width": 16}
 
 
@@ -96,7 +97,7 @@ def test_the_whole_chain(run_script, tmp_path):
         validation_reference=references[2:],
         validation_descriptors=descriptors[2:],
         pseudopotential=pseudopotentials,
-        settings=json.dumps({"network": NETWORK, "epochs": 30, "batch_size": 50, "learning_rate": 0.01}),
+        settings=json.dumps({"network": NETWORK, "epochs": 30, "batch_size": 50, "learning_rate": 0.01, **FINISH}),
         seed=3,
         checkpoint=tmp_path / "checkpoint",
         weights=tmp_path / "model.safetensors",
@@ -106,6 +107,7 @@ def test_the_whole_chain(run_script, tmp_path):
     model = load_bundle(tmp_path / "model.json", tmp_path / "model.safetensors")
     assert isinstance(model.network.trunk.norm, torch.nn.LayerNorm)
     assert model.descriptor().components == 6
+    assert model.error_bars.inverse.shape == (17, 17)
     assert model.electrons_per_element == {"Be": 2.0, "O": 6.0}
 
     # the streamed sums are those of the LDOS, which is never formed, and that is what was learned

@@ -8,6 +8,7 @@ import logging
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from nearsight.datasets import open_dataset
@@ -24,10 +25,20 @@ from nearsight.model.data import (
     describe_snapshots,
     measure_scalings,
     radial_distributions,
-    sample_descriptors,
+    sample_field,
 )
 from nearsight.model.domain import SAMPLES, TrainingDomain, measure_domain
-from nearsight.model.network import build_network
+from nearsight.model.last_layer import (
+    ErrorBars,
+    calibrate_bars,
+    head_of,
+    mean_errors,
+    measure_features,
+    refit_layer,
+)
+from nearsight.model.network import LdosNetwork, build_network
+from nearsight.model.projections import energy_projections, measure_dos, projection_spread
+from nearsight.model.scaling import Scaling
 from nearsight.model.training import train, write_history
 from nearsight.provenance import collect_provenance, hash_settings
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
@@ -74,15 +85,17 @@ def main(arguments: argparse.Namespace) -> None:
             f"{len(arguments.train_descriptors)}."
         )
     network = build_network(settings.network, data.components, data.energy_grid.count, arguments.seed)
-    points = [sum(snapshot.points for snapshot in part) for part in (snapshots[:count], snapshots[count:])]
+    parts = snapshots[:count], snapshots[count:]
+    points = [sum(snapshot.points for snapshot in part) for part in parts]
     row_bytes, tensors = 4 * (data.components + data.energy_grid.count), [p.shape for p in network.parameters()]
     needed = training_bytes(points, row_bytes, tensors, settings.batch_size, MEMORY_BYTES)
     check_memory("train_model", needed, arguments.memory_MB)
-    scalings = measure_scalings(snapshots[:count], data.components, data.energy_grid.count)
-    rows = [
-        ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES)
-        for part in (snapshots[:count], snapshots[count:])
-    ]
+    scalings = measure_scalings(parts[0], data.components, data.energy_grid.count)
+    rows = [ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES) for part in parts]
+    projections = None
+    if settings.projection_loss > 0 or settings.refit_last_layer or settings.error_bars:
+        # of the scaled LDOS
+        projections = [energy_projections(part, data, measure_dos(part)) * scalings[1].scale[:, None] for part in parts]
     logger.info(
         "%d training points (%s), %d validation points, %d components, %d energies; prepared in %.1f s",
         rows[0].points,
@@ -104,11 +117,13 @@ def main(arguments: argparse.Namespace) -> None:
         settings,
         network,
         *rows,
+        projections=projections and in_units_of_spread(projections, parts[0], scalings[1], arguments.seed),
         identity=hash_settings({key: provenance[key] for key in determining}),
         checkpoint=arguments.checkpoint,
         history=arguments.history,
     )
     network.cpu().load_state_dict(result.weights)
+    error_bars = finish_network(settings, network, rows, projections)
     bundle = ModelBundle(
         network=network,
         network_settings=settings.network,
@@ -122,7 +137,8 @@ def main(arguments: argparse.Namespace) -> None:
         electrons_per_element=data.electrons_per_element,
         pseudopotentials=read_pseudopotentials(pseudopotentials_of(arguments), data.electrons_per_element),
         ecutrho_Ry=data.ecutrho_Ry,
-        domain=describe_domain(snapshots[:count], snapshots[count:], data, arguments.seed),
+        domain=describe_domain(*parts, data, arguments.seed),
+        error_bars=error_bars,
         training={
             **mean_energies(snapshots[:count]),
             "epochs": result.state.epoch,
@@ -137,6 +153,28 @@ def main(arguments: argparse.Namespace) -> None:
     save_bundle(bundle, arguments.bundle, arguments.weights)
     arguments.checkpoint.unlink(missing_ok=True)
     logger.info("written: %s, %s", arguments.weights, arguments.bundle)
+
+
+def in_units_of_spread(
+    projections: list[np.ndarray], training: list[Snapshot], scaling: Scaling, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Projections of the scaled LDOS for the loss, of the training and the validation snapshots."""
+    spread = projection_spread(training, projections[0] / scaling.scale[:, None], seed)
+    return projections[0] / spread, projections[1] / spread
+
+
+def finish_network(
+    settings: Training, network: LdosNetwork, rows: list[ShuffledRows], projections: list[np.ndarray] | None
+) -> ErrorBars | None:
+    """Solve for the last layer where the settings say so, and measure how sure the network then is."""
+    if not (settings.refit_last_layer or settings.error_bars):
+        return None
+    moments = [measure_features(network, part, torch.device("cpu")) for part in rows]
+    if settings.refit_last_layer:
+        refit_layer(network, *moments, projections[1][..., 1])
+    if not settings.error_bars:
+        return None
+    return calibrate_bars(*moments, mean_errors(moments[1], head_of(network), projections[1]))
 
 
 def read_pseudopotentials(files: dict[str, Path], valence: dict[str, float]) -> dict[str, str]:
@@ -169,8 +207,8 @@ def describe_domain(
     """What the training set looks like, calibrated on the validation set."""
     cutoff_A = make_descriptor(data.descriptor_settings, data.elements).cutoff_A
     return measure_domain(
-        sample_descriptors(training, SAMPLES, seed),
-        sample_descriptors(validation, SAMPLES, seed),
+        sample_field(training, "descriptors", SAMPLES, seed),
+        sample_field(validation, "descriptors", SAMPLES, seed),
         radial_distributions(training, cutoff_A),
         radial_distributions(validation, cutoff_A),
         cutoff_A,

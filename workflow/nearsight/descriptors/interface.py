@@ -22,6 +22,7 @@ from nearsight.errors import InputError, NearsightError
 from nearsight.grids.regions import Region, check_region, check_shape, split_evenly
 from nearsight.plugins import DESCRIPTORS, find_kind
 from nearsight.structures.checks import check_structure
+from nearsight.study.messages import explain
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -90,8 +91,7 @@ def make_descriptor(settings: Mapping, elements: Sequence[str], **changes: objec
     try:
         section = module.Settings.model_validate(settings)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, ('descriptors', *item['loc'])))}: {item['msg']}" for item in error.errors()]
-        raise InputError("\n".join(lines)) from None
+        raise InputError("\n".join(explain(item, module.Settings, "descriptors") for item in error.errors())) from None
     elements = tuple(sorted(set(elements), key=atomic_numbers.__getitem__))
     if wrong := list(module.limits(section, elements)):
         raise InputError("\n".join(f"descriptors.{key}: {text}" for key, text in wrong))

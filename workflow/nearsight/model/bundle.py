@@ -22,6 +22,7 @@ from nearsight.errors import InputError
 from nearsight.files import read_json, read_regular, sha256_of, write_json, write_whole
 from nearsight.grids.energies import EnergyGrid
 from nearsight.model.domain import TrainingDomain
+from nearsight.model.last_layer import ErrorBars
 from nearsight.model.network import LdosNetwork, build_network, tensor_shapes
 from nearsight.model.scaling import Scaling
 from nearsight.plugins import NETWORKS, find_kind
@@ -34,6 +35,7 @@ FORMAT_VERSION = 4
 #: Tensors of the safetensors file beside the network's own.
 SCALINGS = ("descriptors.mean", "descriptors.scale", "ldos.mean", "ldos.scale")
 DOMAIN_ARRAYS = ("mean", "components", "references", "rdf")
+BARS = "error_bars.inverse"
 DOMAIN_NUMBERS = ("distance", "rdf_cutoff_A", "rdf_distance")
 
 #: What the JSON holds under the bundle's own names.
@@ -73,6 +75,11 @@ class _Domain(Section):
     rdf_distance: Number
 
 
+class _ErrorBars(Section):
+    energy: Number
+    count: Number
+
+
 class _Content(Section):
     """The JSON file, less its format and its own hash."""
 
@@ -87,6 +94,7 @@ class _Content(Section):
     pseudopotentials: dict[str, str]
     ecutrho_Ry: Number
     domain: _Domain
+    error_bars: _ErrorBars | None
     training: dict
     provenance: dict
 
@@ -104,7 +112,8 @@ class ModelBundle:
 
     descriptor_settings: as in the descriptor datasets, without elements; broadening_eV: s of the Gaussian
     exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons; pseudopotentials: element -> text
-    of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like.
+    of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like; error_bars:
+    how sure the network is, where the training measured it.
     """
 
     network: LdosNetwork
@@ -122,6 +131,7 @@ class ModelBundle:
     domain: TrainingDomain
     training: dict
     provenance: dict
+    error_bars: ErrorBars | None = None
 
     def __post_init__(self) -> None:
         """Raise InputError where scalings, network and energy grid differ in size."""
@@ -168,6 +178,9 @@ def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | 
     tensors |= {name: torch.from_numpy(value) for name, value in zip(SCALINGS, values, strict=True)}
     domain, grid = bundle.domain, bundle.energy_grid
     tensors |= {f"domain.{name}": torch.from_numpy(getattr(domain, name)) for name in DOMAIN_ARRAYS}
+    bars = bundle.error_bars
+    if bars is not None:
+        tensors[BARS] = torch.from_numpy(bars.inverse)
     with write_whole(weights_path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata={"format": FORMAT})
     content = _Content(
@@ -186,6 +199,7 @@ def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | 
             bins=len(domain.rdf),
             **{name: getattr(domain, name) for name in DOMAIN_NUMBERS},
         ),
+        error_bars=None if bars is None else _ErrorBars(energy=bars.energy, count=bars.count),
         **{name: getattr(bundle, name) for name in AS_THEY_ARE},
     ).model_dump()
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, **content}
@@ -228,6 +242,7 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
                 **{name: tensors[f"domain.{name}"].numpy() for name in DOMAIN_ARRAYS},
                 **{name: getattr(read.domain, name) for name in DOMAIN_NUMBERS},
             ),
+            error_bars=read.error_bars and ErrorBars(tensors[BARS].numpy(), **read.error_bars.model_dump()),
             **{name: getattr(read, name) for name in AS_THEY_ARE},
         )
         bundle.descriptor()
@@ -257,6 +272,9 @@ def _read_tensors(path: Path, settings: BaseModel, content: _Content, json_path:
         "domain.references": (torch.float32, (domain.references, domain.components)),
         "domain.rdf": (torch.float64, (domain.bins,)),
     }
+    if content.error_bars is not None:
+        width = shapes["head.weight"][1] + 1
+        expected[BARS] = (torch.float64, (width, width))
     needed = sum(dtype.itemsize * prod(shape) for dtype, shape in expected.values())
     if needed > LARGEST_WEIGHTS:
         raise InputError(f"{json_path}: network: expected at most {LARGEST_WEIGHTS} bytes of weights, got {needed}.")

@@ -40,14 +40,21 @@ POSITION_TOLERANCE_A = 1e-6
 NEUTRAL_KEYS = ("backend", "precision")
 
 
+#: Scaled descriptors, scaled LDOS, number of the snapshot.
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """One pair of files, already checked; shape: the grid's; temperature_K: of the electrons."""
+    """One pair of files, already checked; shape: the grid's; temperature_K: of the electrons, whose number follows."""
 
     reference: Path
     descriptors: Path
     shape: tuple[int, int, int]
     temperature_K: float
+    electrons: float
+    volume_A3: float
+    atoms: int
 
     @property
     def points(self) -> int:
@@ -118,7 +125,7 @@ def measure_scalings(snapshots: Sequence[Snapshot], components: int, energies: i
     """Scalings of descriptors and LDOS over all grid points, in one streaming pass."""
     x, y = Moments.empty(components), Moments.empty(energies)
     for snapshot in snapshots:
-        with _Reader(snapshot) as reader:
+        with SnapshotReader(snapshot) as reader:
             for block in blocks_of(snapshot.shape):
                 descriptors, ldos = reader.read(block)
                 _expect_finite(descriptors, snapshot.descriptors, "descriptors")
@@ -128,17 +135,20 @@ def measure_scalings(snapshots: Sequence[Snapshot], components: int, energies: i
     return Scaling.from_moments(x, DESCRIPTOR_SCALE_FLOOR), Scaling.from_moments(y, LDOS_SCALE_FLOOR)
 
 
-def sample_descriptors(snapshots: Sequence[Snapshot], points: int, seed: int) -> np.ndarray:
-    """Descriptors of about `points` random grid points, shape (points, components), float64; few planes are read."""
+def sample_field(snapshots: Sequence[Snapshot], name: str, points: int, seed: int) -> np.ndarray:
+    """`descriptors` or `ldos` of about `points` random grid points, shape (points, features), float64.
+
+    Few planes are read.
+    """
     generator = np.random.default_rng(seed)
     share = max(points // len(snapshots), 1)
     rows = []
     for snapshot in snapshots:
         nx, ny, nz = snapshot.shape
         planes = np.sort(generator.permutation(nx)[:SAMPLED_PLANES])
-        with h5py.File(snapshot.descriptors, "r") as file:
+        with h5py.File(snapshot.descriptors if name == "descriptors" else snapshot.reference, "r") as file:
             for x in planes:
-                plane = file["descriptors"][x].reshape(ny * nz, -1)
+                plane = file[name][x].reshape(ny * nz, -1)
                 rows.append(plane[generator.permutation(ny * nz)[: -(-share // len(planes))]])
     return np.concatenate(rows).astype(np.float64)
 
@@ -161,8 +171,8 @@ def blocks_of(shape: tuple[int, int, int], points: int = BLOCK_POINTS) -> list[t
 class ShuffledRows:
     """Scaled rows of all snapshots in batches, shuffled anew in every epoch (see the module's policy).
 
-    Batches are pairs (descriptors, LDOS), float32, of shape (batch_size, components) and (batch_size, energies);
-    the last one of an epoch may be smaller.
+    Batches are (descriptors, LDOS, snapshot), float32 of shape (batch_size, components) and (batch_size, energies), and
+    each row's number of its snapshot, int32; the last one of an epoch may be smaller.
     """
 
     def __init__(
@@ -174,22 +184,22 @@ class ShuffledRows:
         seed: int,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        self._snapshots = list(snapshots)
+        self.snapshots = list(snapshots)
         self._scalings = (descriptor_scaling, ldos_scaling)
         self._batch_size = batch_size
         self._seed = seed
-        self._row_bytes = 4 * (descriptor_scaling.mean.size + ldos_scaling.mean.size)
-        self.points = sum(snapshot.points for snapshot in self._snapshots)
+        self._row_bytes = 4 * (descriptor_scaling.mean.size + ldos_scaling.mean.size + 1)
+        self.points = sum(snapshot.points for snapshot in self.snapshots)
         self._buffer_points = max(memory_bytes // self._row_bytes, batch_size)
         self.in_memory = self.points <= self._buffer_points
-        self._rows: tuple[np.ndarray, np.ndarray] | None = None
+        self._rows: Rows | None = None
 
     @property
     def batches(self) -> int:
         """Batches of one epoch."""
         return -(-self.points // self._batch_size)
 
-    def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def epoch(self, number: int) -> Iterator[Rows]:
         """The batches of one epoch, every row once, in an order given by the seed and the epoch's number."""
         generator = np.random.default_rng([self._seed, number])
         if self.in_memory:
@@ -197,77 +207,75 @@ class ShuffledRows:
         else:
             yield from self._from_files(generator)
 
-    def in_order(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def in_order(self) -> Iterator[Rows]:
         """All rows once in the order of the files, in blocks: for a validation loss."""
         if self.in_memory:
-            x, y = self._all_rows()
+            rows = self._all_rows()
             for start in range(0, self.points, BLOCK_POINTS):
-                yield x[start : start + BLOCK_POINTS], y[start : start + BLOCK_POINTS]
+                yield tuple(part[start : start + BLOCK_POINTS] for part in rows)
             return
-        for snapshot in self._snapshots:
-            with _Reader(snapshot) as reader:
+        for number, snapshot in enumerate(self.snapshots):
+            with SnapshotReader(snapshot) as reader:
                 for block in blocks_of(snapshot.shape):
-                    yield self._scaled(reader.read(block))
+                    yield self._scaled(reader.read(block), number)
 
-    def _scaled(self, rows: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return self._scalings[0].apply(rows[0]), self._scalings[1].apply(rows[1])
+    def _scaled(self, rows: tuple[np.ndarray, np.ndarray], number: int) -> Rows:
+        x, y = (scaling.apply(part) for scaling, part in zip(self._scalings, rows, strict=True))
+        return x, y, np.full(len(x), number, dtype=np.int32)
 
-    def _all_rows(self) -> tuple[np.ndarray, np.ndarray]:
+    def _all_rows(self) -> Rows:
         if self._rows is None:
-            x = np.empty((self.points, self._scalings[0].mean.size), dtype=np.float32)
-            y = np.empty((self.points, self._scalings[1].mean.size), dtype=np.float32)
+            x, y = (np.empty((self.points, scaling.mean.size), dtype=np.float32) for scaling in self._scalings)
+            which = np.empty(self.points, dtype=np.int32)
             filled = 0
-            for snapshot in self._snapshots:
-                with _Reader(snapshot) as reader:
+            for number, snapshot in enumerate(self.snapshots):
+                with SnapshotReader(snapshot) as reader:
                     for block in blocks_of(snapshot.shape):
-                        descriptors, ldos = self._scaled(reader.read(block))
-                        x[filled : filled + len(descriptors)] = descriptors
-                        y[filled : filled + len(ldos)] = ldos
-                        filled += len(descriptors)
-            self._rows = x, y
+                        read = self._scaled(reader.read(block), number)
+                        for whole, part in zip((x, y, which), read, strict=True):
+                            whole[filled : filled + len(part)] = part
+                        filled += len(read[0])
+            self._rows = x, y, which
         return self._rows
 
-    def _from_memory(self, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        x, y = self._all_rows()
+    def _from_memory(self, generator: np.random.Generator) -> Iterator[Rows]:
+        rows = self._all_rows()
         order = generator.permutation(self.points)
         for start in range(0, self.points, self._batch_size):
-            chosen = order[start : start + self._batch_size]
-            yield x[chosen], y[chosen]
+            yield tuple(part[order[start : start + self._batch_size]] for part in rows)
 
-    def _from_files(self, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _from_files(self, generator: np.random.Generator) -> Iterator[Rows]:
         blocks = [
-            (index, block) for index, snapshot in enumerate(self._snapshots) for block in blocks_of(snapshot.shape)
+            (index, block) for index, snapshot in enumerate(self.snapshots) for block in blocks_of(snapshot.shape)
         ]
         generator.shuffle(blocks)
-        waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        waiting: list[Rows] = []
         held = 0
         with ExitStack() as stack:
-            readers = [stack.enter_context(_Reader(snapshot)) for snapshot in self._snapshots]
+            readers = [stack.enter_context(SnapshotReader(snapshot)) for snapshot in self.snapshots]
             for number, (index, block) in enumerate(blocks, start=1):
-                waiting.append(self._scaled(readers[index].read(block)))
+                waiting.append(self._scaled(readers[index].read(block), index))
                 held += len(waiting[-1][0])
                 last = number == len(blocks)
                 if held < self._buffer_points and not last:
                     continue
-                x, y = (np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
+                rows = [np.concatenate(arrays) for arrays in zip(*waiting, strict=True)]
                 order = generator.permutation(held)
                 usable = held if last else held - held % self._batch_size
                 for start in range(0, usable, self._batch_size):
-                    chosen = order[start : min(start + self._batch_size, usable)]
-                    yield x[chosen], y[chosen]
+                    yield tuple(part[order[start : min(start + self._batch_size, usable)]] for part in rows)
                 # what fills no batch waits for the next buffer
-                rest = order[usable:]
-                waiting, held = [(x[rest], y[rest])], len(rest)
+                waiting, held = [tuple(part[order[usable:]] for part in rows)], held - usable
 
 
-class _Reader:
+class SnapshotReader:
     """Reads blocks of one snapshot's two files."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._files: list[h5py.File] = []
 
-    def __enter__(self) -> "_Reader":
+    def __enter__(self) -> "SnapshotReader":
         self._files = [h5py.File(self._snapshot.descriptors, "r"), h5py.File(self._snapshot.reference, "r")]
         self._fields = (self._files[0]["descriptors"], self._files[1]["ldos"])
         return self
@@ -327,7 +335,9 @@ def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
         if missing := sorted(set(a.symbols) - set(facts["valence"])):
             raise InputError(f"{reference}: valence: expected one for {', '.join(missing)}, found none.")
         temperature = settings.get("electron_temperature_K") or _key(settings, "temperature_K", path=reference)
-    return Snapshot(reference, descriptors, tuple(int(n) for n in shape), float(temperature)), facts
+        electrons = float(sum(facts["valence"][symbol] for symbol in a.symbols))
+        numbers = (float(temperature), electrons, float(a.get_volume()), len(a))
+    return Snapshot(reference, descriptors, tuple(int(n) for n in shape), *numbers), facts
 
 
 def _key(settings: dict, *keys: str, path: Path) -> object:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -77,14 +78,16 @@ def train(
     validation: ShuffledRows,
     *,
     identity: str,
+    projections: tuple[np.ndarray, np.ndarray] | None = None,
     checkpoint: Path | None = None,
     history: Path | None = None,
     after_epoch: Callable[[TrainingState], None] | None = None,
 ) -> TrainingResult:
     """Minimise the mean squared error of the scaled LDOS; return the weights with the lowest validation error.
 
-    network: with its initial weights; it is changed. identity: a hash of all that determines the result; a checkpoint
-    of another identity is not resumed from. checkpoint: written whole after every epoch; a training that finds one goes
+    network: with its initial weights; it is changed. projections: of the training and the validation snapshots, see
+    `Loss`. identity: a hash of all that determines the result; a checkpoint of another identity is not resumed from.
+    checkpoint: written whole after every epoch; a training that finds one goes
     on from there, with the same numbers as an unbroken one (the order of the rows follows from their seed and the
     epoch's number). history: CSV, one row per epoch. after_epoch: called with the state after each checkpoint.
     Raises ConvergenceError where the loss is not finite.
@@ -93,6 +96,7 @@ def train(
     network = network.to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = Schedule(settings, optimiser, training.batches)
+    losses = [Loss(settings.projection_loss, part, device) for part in projections or (None, None)]
     state = TrainingState()
     best = _copy(network)
     if checkpoint is not None and checkpoint.is_file():
@@ -105,8 +109,8 @@ def train(
         started = time.perf_counter()
         state.epoch += 1
         rate = optimiser.param_groups[0]["lr"]
-        train_loss = _train_epoch(network, optimiser, schedule, training, state.epoch, settings, device)
-        validation_loss = measure_loss(network, validation, device)
+        train_loss = _train_epoch(network, losses[0], optimiser, schedule, training, state.epoch, settings, device)
+        validation_loss = measure_loss(network, losses[1], validation, device)
         if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
             raise ConvergenceError(
                 f"training: expected a finite loss, got {train_loss} (training) and {validation_loss} (validation) in "
@@ -167,16 +171,37 @@ class Schedule:
             self._scheduler.step()
 
 
-def measure_loss(network: torch.nn.Module, rows: ShuffledRows, device: torch.device) -> float:
-    """Mean squared error of the scaled LDOS over all rows and energies."""
-    total, count = 0.0, 0
+class Loss:
+    """Mean squared error of the scaled LDOS, and beside it, with `weight`, that of its projections.
+
+    projections: weights of integrals over energy of the scaled LDOS for each snapshot, in units of the integrals'
+    spread over the training points, shape (snapshots, energies, k); None where the LDOS alone counts.
+    """
+
+    def __init__(self, weight: float, projections: np.ndarray | None, device: torch.device) -> None:
+        self._weight = weight
+        self._projections = None
+        if weight > 0 and projections is not None:
+            self._projections = torch.from_numpy(projections).to(device, torch.float32)
+
+    def __call__(self, predicted: torch.Tensor, target: torch.Tensor, snapshots: torch.Tensor) -> torch.Tensor:
+        """The mean over points; snapshots: each row's number of its snapshot."""
+        loss = torch.nn.functional.mse_loss(predicted, target)
+        if self._projections is None:
+            return loss
+        integrals = torch.einsum("be,bek->bk", predicted - target, self._projections[snapshots])
+        return loss + self._weight * integrals.square().mean()
+
+
+def measure_loss(network: torch.nn.Module, loss: Loss, rows: ShuffledRows, device: torch.device) -> float:
+    """The loss over all rows."""
+    network.eval()
+    total = 0.0
     with torch.inference_mode():
-        for x, y in rows.in_order():
-            target = torch.from_numpy(y).to(device)
-            difference = network(torch.from_numpy(x).to(device)) - target
-            total += float(difference.square().sum(dtype=torch.float64))
-            count += target.numel()
-    return total / count
+        for x, y, which in rows.in_order():
+            x, y, which = (torch.from_numpy(part).to(device) for part in (x, y, which))
+            total += float(loss(network(x), y, which)) * len(y)
+    return total / rows.points
 
 
 def write_history(path: Path, state: TrainingState) -> None:
@@ -188,8 +213,9 @@ def write_history(path: Path, state: TrainingState) -> None:
 
 def _train_epoch(
     network: torch.nn.Module,
+    loss_of: Loss,
     optimiser: torch.optim.Optimizer,
-    schedule: "Schedule",
+    schedule: Schedule,
     rows: ShuffledRows,
     epoch: int,
     settings: Training,
@@ -197,9 +223,10 @@ def _train_epoch(
 ) -> float:
     total, count = torch.zeros((), dtype=torch.float64, device=device), 0
     description = f"epoch {epoch}/{settings.epochs}"
-    for x, y in show_progress(rows.epoch(epoch), description, total=rows.batches, unit="batch"):
-        target = torch.from_numpy(y).to(device)
-        loss = torch.nn.functional.mse_loss(network(torch.from_numpy(x).to(device)), target)
+    network.train()
+    for x, y, which in show_progress(rows.epoch(epoch), description, total=rows.batches, unit="batch"):
+        x, y, which = (torch.from_numpy(part).to(device) for part in (x, y, which))
+        loss = loss_of(network(x), y, which)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

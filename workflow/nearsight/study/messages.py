@@ -76,7 +76,7 @@ def _locate(
         inner = models_of(annotation)
         if typing.get_origin(annotation) is dict:
             annotation = typing.get_args(annotation)[1]
-            model = inner[0]
+            model = inner[0] if inner else model
         elif inner and part in inner[0].model_fields:
             model = inner[0]
             field = model.model_fields[part]

@@ -485,6 +485,25 @@ class Training(Section):
         ge=1,
         le=1000000,
     )
+    projection_loss: float = _key(
+        "weight of the loss on what the energy feels beside the LDOS's own: every point's density and share of the "
+        "energy, in units of their spread",
+        "a number",
+        default=0.0,
+        ge=0,
+        le=1000,
+    )
+    refit_last_layer: bool = _key(
+        "whether the last layer is solved for after the training, with the snapshots' DOS weighted as is best for the "
+        "validation snapshots",
+        "true or false",
+        default=False,
+    )
+    error_bars: bool = _key(
+        "whether the model learns from its validation snapshots how sure it is of energies and Fermi levels",
+        "true or false",
+        default=False,
+    )
     device: Literal["cpu", "cuda"] = _key("where the network is trained", "a device", default="cpu")
     threads: int = _key(
         "threads of the training; results may differ by rounding", "a whole number", default=2, ge=1, le=1024

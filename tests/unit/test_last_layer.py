@@ -1,0 +1,220 @@
+"""The loss on projections, the last layer in closed form, and error bars: each against an answer that is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nearsight.grids.energies import EnergyGrid
+from nearsight.ldos import integrate_dos
+from nearsight.model.data import DataDescription, Snapshot
+from nearsight.model.last_layer import (
+    FeatureMoments,
+    calibrate_bars,
+    head_of,
+    mean_errors,
+    measure_features,
+    refit_layer,
+    solve_layer,
+)
+from nearsight.model.network import build_network
+from nearsight.model.projections import energy_projections
+from nearsight.model.training import Loss
+from nearsight.study.sections import Perceptron
+
+GRID = EnergyGrid(-6.0, 0.1, 141)
+WIDTH, ENERGIES = 6, 9
+CPU = torch.device("cpu")
+
+
+def snapshot(temperature_K=300.0, electrons=4.0, points=1000):
+    return Snapshot(Path("r"), Path("d"), (points, 1, 1), temperature_K, electrons, 40.0, 2)
+
+
+DATA = DataDescription(1, GRID, 0.2, 300.0, {}, ["Be"], {"Be": 2.0}, 60.0)
+
+
+def dos(seed):
+    """A smooth spectrum in 1/eV, with the window's lower end empty."""
+    generator = np.random.default_rng(seed)
+    centres, heights = generator.uniform(-2, 6, 12), generator.uniform(0.3, 0.6, 12)
+    return (heights * np.exp(-(((GRID.energies_eV[:, None] - centres) / 1.0) ** 2))).sum(axis=1)
+
+
+# ------------------------------------------------------------------------------------------------ projections
+
+
+@pytest.mark.parametrize("temperature_K", [300.0, 3000.0])
+def test_the_energys_share_is_its_derivative_at_fixed_electrons(temperature_K):
+    """δA = ∫ (ε - μ) f δD dε and the entropy's share, against the difference of two whole calculations."""
+    spectrum, change = dos(1), 1e-5 * dos(2)
+    weights = energy_projections([snapshot(temperature_K)], DATA, spectrum[None])[0]
+    free = []
+    for sign in (1, -1):
+        found = integrate_dos(spectrum + sign * change, GRID, 4.0, temperature_K, 0.2)
+        free.append(found.band_energy_eV + found.entropy_energy_eV)
+    assert change @ weights[:, 1] == pytest.approx((free[0] - free[1]) / 2, rel=1e-5)
+
+
+def test_every_snapshot_has_its_own_level_and_temperature():
+    spectra = np.stack([dos(1), dos(1), dos(2)])
+    snapshots = [snapshot(300.0), snapshot(6000.0), snapshot(300.0, electrons=5.0)]
+    weights = energy_projections(snapshots, DATA, spectra)
+    counted = np.einsum("se,se->s", spectra, weights[..., 0])
+    np.testing.assert_allclose(counted, [4.0, 4.0, 5.0], rtol=1e-8)
+    assert np.abs(weights[0] - weights[1]).max() > 0.1
+
+
+def test_the_loss_adds_the_projections():
+    generator = np.random.default_rng(3)
+    predicted, target = (torch.from_numpy(generator.normal(size=(20, ENERGIES)).astype(np.float32)) for _ in range(2))
+    projections = generator.normal(size=(3, ENERGIES, 2))
+    which = torch.from_numpy(generator.integers(0, 3, 20).astype(np.int32))
+    difference = (predicted - target).numpy().astype(float)
+    plain = Loss(0.0, projections, CPU)(predicted, target, which)
+    assert float(plain) == pytest.approx((difference**2).mean(), rel=1e-6)
+    integrals = np.stack([difference[i] @ projections[int(which[i])] for i in range(20)])
+    weighted = Loss(0.3, projections, CPU)(predicted, target, which)
+    assert float(weighted) == pytest.approx((difference**2).mean() + 0.3 * (integrals**2).mean(), rel=1e-5)
+
+
+# ------------------------------------------------------------------------------------- the layer in closed form
+
+
+class Rows:
+    """Features themselves as descriptors of some snapshots."""
+
+    def __init__(self, x, y, points):
+        self.snapshots = [snapshot(points=n) for n in points]
+        self._rows = x.astype(np.float32), y.astype(np.float32), np.repeat(np.arange(len(points)), points).astype("i4")
+
+    def in_order(self):
+        for start in range(0, len(self._rows[0]), 64):
+            yield tuple(part[start : start + 64] for part in self._rows)
+
+
+def make_rows(seed, layer, snapshots=5, points=300, noise=0.1, offset=0.0):
+    """y = h W, with noise at every point and an offset of every snapshot that no feature tells of."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(snapshots * points, WIDTH)) + np.repeat(
+        generator.normal(size=(snapshots, WIDTH)), points, 0
+    )
+    y = np.c_[x, np.ones(len(x))] @ layer + noise * generator.normal(size=(len(x), ENERGIES))
+    y += np.repeat(offset * generator.normal(size=(snapshots, ENERGIES)), points, axis=0)
+    return Rows(x, y, [points] * snapshots)
+
+
+LAYER = np.random.default_rng(0).normal(size=(WIDTH + 1, ENERGIES))
+
+
+@pytest.fixture
+def network():
+    """A network whose trunk does nothing."""
+    result = build_network(Perceptron(hidden=[WIDTH]), WIDTH, ENERGIES, seed=1)
+    result.trunk = torch.nn.Identity()
+    return result
+
+
+def test_moments_give_the_loss_and_the_means(network):
+    rows = make_rows(1, LAYER)
+    moments = measure_features(network, rows, CPU)
+    x, y, which = rows._rows
+    extended = np.c_[x, np.ones(len(x))].astype(float)
+    assert moments.loss(LAYER) == pytest.approx(((extended @ LAYER - y) ** 2).mean(), rel=1e-6)
+    np.testing.assert_allclose(moments.features[2], extended[which == 2].mean(axis=0), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(moments.targets[2], y[which == 2].mean(axis=0), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e4])
+def test_an_exact_layer_is_found(network, weight):
+    moments = measure_features(network, make_rows(2, LAYER, noise=0.0), CPU)
+    np.testing.assert_allclose(solve_layer(moments, weight), LAYER, atol=1e-5)
+
+
+def test_the_means_become_exact_where_their_weight_grows(network):
+    moments = measure_features(network, make_rows(3, LAYER, noise=0.5, offset=0.05), CPU)
+    errors = [np.abs(mean_errors(moments, solve_layer(moments, w), identity(5))).max() for w in (0.0, 1e2, 1e6)]
+    assert errors[2] < 1e-4 < errors[1] < errors[0]
+    losses = [moments.loss(solve_layer(moments, w)) for w in (0.0, 1e2, 1e6)]
+    assert losses == sorted(losses)  # at the expense of the points
+
+
+def identity(snapshots):
+    return np.broadcast_to(np.eye(ENERGIES), (snapshots, ENERGIES, ENERGIES))
+
+
+def test_validation_chooses(network):
+    """A trained layer that is off is replaced; the exact one stays."""
+    training, validation = (measure_features(network, make_rows(seed, LAYER), CPU) for seed in (4, 5))
+    shares = np.ones((5, ENERGIES))
+    tried = refit_layer(network, training, validation, shares)
+    assert "trained" not in tried  # its loss is out of the question
+    np.testing.assert_allclose(head_of(network), LAYER, atol=0.05)
+    with torch.no_grad():
+        network.head.weight.copy_(torch.from_numpy(LAYER[:-1].T))
+        network.head.bias.copy_(torch.from_numpy(LAYER[-1]))
+    noisy = measure_features(network, make_rows(6, LAYER, snapshots=2, points=40, offset=0.3), CPU)
+    tried = refit_layer(network, noisy, validation, shares)
+    assert min(tried, key=tried.get) == "trained"
+    np.testing.assert_allclose(head_of(network), LAYER, rtol=1e-6)
+
+
+# --------------------------------------------------------------------------------------------------- error bars
+
+
+def moments_of_means(features):
+    features = np.c_[features, np.ones(len(features))]
+    gram = np.diag([*np.ones(WIDTH), 0.0]) + features.T @ features / len(features)
+    return FeatureMoments(gram, np.zeros((WIDTH + 1, ENERGIES)), 0.0, features, np.zeros((len(features), ENERGIES)))
+
+
+def test_bars_cover_what_they_say():
+    """Errors drawn from the posterior itself, of structures near and far from the training set."""
+    generator = np.random.default_rng(7)
+    training = moments_of_means(generator.normal(size=(12, WIDTH)))
+    precision = training.features.T @ training.features + 1e-2 * training.gram
+
+    def draw(count, spread):
+        """Mean features, and errors of density and energy with ε = 0.02, 0.1."""
+        features = spread * generator.normal(size=(count, WIDTH))
+        extended = np.c_[features, np.ones(count)]
+        deviations = np.sqrt(np.einsum("si,ij,sj->s", extended, np.linalg.inv(precision), extended))
+        return features, deviations[:, None] * [0.02, 0.1] * generator.normal(size=(count, 2))
+
+    features, errors = draw(40, 1.5)
+    bars = calibrate_bars(training, moments_of_means(features), errors)
+    assert bars.energy == pytest.approx(0.1, rel=0.3)
+    assert bars.count == pytest.approx(0.02, rel=0.3)
+    for spread in (0.5, 4.0):
+        features, errors = draw(2000, spread)
+        said = np.array([bars.deviations(row, 1.0, 1.0) for row in features])
+        for column, name in ((1, 0), (0, 1)):
+            ratio = np.abs(errors[:, column]) / said[:, name]
+            assert (ratio < 1).mean() == pytest.approx(0.683, abs=0.12)
+            assert (ratio < 2).mean() == pytest.approx(0.954, abs=0.06)
+    near, far = bars.deviations(np.zeros(WIDTH), 1.0, 1.0), bars.deviations(np.full(WIDTH, 9.0), 1.0, 1.0)
+    assert far[0] > 3 * near[0]
+
+
+def test_bars_are_extensive():
+    """Twice the cell has twice the bar of the energy, and the same of the Fermi level."""
+    generator = np.random.default_rng(8)
+    training = moments_of_means(generator.normal(size=(5, WIDTH)))
+    bars = calibrate_bars(training, training, generator.normal(size=(5, 2)))
+    once, twice = bars.deviations(np.ones(WIDTH), 50.0, 8.0), bars.deviations(np.ones(WIDTH), 100.0, 16.0)
+    assert twice[0] == pytest.approx(2 * once[0])
+    assert twice[1] == pytest.approx(once[1])
+
+
+def test_few_validation_snapshots_widen_the_bars():
+    training = moments_of_means(np.random.default_rng(9).normal(size=(6, WIDTH)))
+    one = FeatureMoments(training.gram, training.cross, 0.0, training.features[:1], training.targets[:1])
+    many = FeatureMoments(
+        training.gram, training.cross, 0.0, *(np.repeat(x[:1], 50, 0) for x in (one.features, one.targets))
+    )
+    error = np.array([[0.1, 0.2]])
+    assert (
+        calibrate_bars(training, one, error).energy
+        > 1.5 * calibrate_bars(training, many, np.repeat(error, 50, 0)).energy
+    )

@@ -1,0 +1,191 @@
+"""The linear last layer in closed form, and how sure it is.
+
+With features h (a 1 appended) and the scaled LDOS y at n points, the layer W minimises
+
+    (1/n) Σ_r |h_r W - y_r|² + (κ/S) Σ_s |h̄_s W - ȳ_s|²,
+
+where the second sum runs over the S snapshots and their means, that is their DOS: a network that is right at every
+point on average may still be wrong by a little everywhere, and the energy feels that. κ belongs to the validation.
+
+The error of a mean over a structure is taken from the posterior of W given the snapshots' means, ε² h̄ Λ⁻¹ h̄ with
+Λ = Σ_s h̄_s h̄_sᵀ + τ Σ_r h_r h_rᵀ/n: structures whose mean features are like those of the training have small errors,
+others have large ones. ε² and τ are those that make the errors of the validation snapshots most likely.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import scipy.stats
+import torch
+
+from nearsight.errors import InputError
+from nearsight.model.data import ShuffledRows
+from nearsight.model.network import LdosNetwork
+
+logger = logging.getLogger("nearsight")
+
+#: Weights κ of the snapshots' means that are tried.
+MEAN_WEIGHTS = (0.0, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5)
+
+#: A layer is out of the choice where its mean squared error of the scaled LDOS is larger than the least by this factor.
+LARGEST_LOSS = 1.02
+
+#: Ridge, relative to the mean square of a feature: below what float32 features resolve.
+RIDGE = 1e-8
+
+#: Weights τ of the points beside the snapshots' means that are tried.
+POINT_WEIGHTS = tuple(10.0**power for power in range(-8, 1))
+
+
+@dataclass(frozen=True)
+class FeatureMoments:
+    """Means over points of snapshots, with features of `width` and E energies, all float64.
+
+    gram: h hᵀ, shape (width + 1, width + 1); cross: h yᵀ, shape (width + 1, E); squares: |y|²; features, targets: means
+    of h and y per snapshot, shapes (S, width + 1) and (S, E).
+    """
+
+    gram: np.ndarray
+    cross: np.ndarray
+    squares: float
+    features: np.ndarray
+    targets: np.ndarray
+
+    def loss(self, layer: np.ndarray) -> float:
+        """Mean squared error of the scaled LDOS of a layer, shape (width + 1, E), per point and energy."""
+        total = np.sum(layer * (self.gram @ layer)) - 2 * np.sum(layer * self.cross) + self.squares
+        return float(total) / layer.shape[1]
+
+
+def measure_features(network: LdosNetwork, rows: ShuffledRows, device: torch.device) -> FeatureMoments:
+    """Moments of a network's features over all rows; memory: that of a block."""
+    width, energies = network.head.in_features, network.outputs
+    gram = torch.zeros(width + 1, width + 1, dtype=torch.float64, device=device)
+    cross = torch.zeros(width + 1, energies, dtype=torch.float64, device=device)
+    squares = torch.zeros((), dtype=torch.float64, device=device)
+    features = torch.zeros(len(rows.snapshots), width + 1, dtype=torch.float64, device=device)
+    targets = torch.zeros(len(rows.snapshots), energies, dtype=torch.float64, device=device)
+    network.eval()
+    with torch.inference_mode():
+        for x, y, which in rows.in_order():
+            hidden = network.trunk(torch.from_numpy(x).to(device)).double()
+            hidden = torch.nn.functional.pad(hidden, (0, 1), value=1.0)
+            target, index = torch.from_numpy(y).to(device).double(), torch.from_numpy(which).to(device)
+            gram += hidden.T @ hidden
+            cross += hidden.T @ target
+            squares += target.square().sum()
+            features.index_add_(0, index, hidden)
+            targets.index_add_(0, index, target)
+    points = np.array([snapshot.points for snapshot in rows.snapshots], dtype=float)[:, None]
+    n = points.sum()
+    return FeatureMoments(
+        gram.cpu().numpy() / n,
+        cross.cpu().numpy() / n,
+        float(squares) / n,
+        features.cpu().numpy() / points,
+        targets.cpu().numpy() / points,
+    )
+
+
+def solve_layer(moments: FeatureMoments, mean_weight: float) -> np.ndarray:
+    """The layer of least squares, shape (width + 1, E), with the weight κ of the snapshots' means."""
+    share = mean_weight / len(moments.features)
+    matrix = moments.gram + share * moments.features.T @ moments.features
+    right = moments.cross + share * moments.features.T @ moments.targets
+    ridge = RIDGE * np.trace(moments.gram) / len(matrix)
+    return scipy.linalg.solve(matrix + ridge * np.eye(len(matrix)), right, assume_a="pos")
+
+
+def mean_errors(moments: FeatureMoments, layer: np.ndarray, projections: np.ndarray) -> np.ndarray:
+    """Errors of the snapshots' mean projections, shape (S, k); projections: of the scaled LDOS, shape (S, E, k)."""
+    return np.einsum("se,sek->sk", moments.features @ layer - moments.targets, projections)
+
+
+def refit_layer(
+    network: LdosNetwork, training: FeatureMoments, validation: FeatureMoments, shares: np.ndarray
+) -> dict[str, float]:
+    """Put the layer into the network that is best on the validation snapshots; says what was tried, in meV/Å³.
+
+    shares: weights of the energy's share in the scaled LDOS of the validation snapshots, shape (S, E), eV/Å³. The
+    trained layer stays where none is better.
+    """
+    layers = {"trained": head_of(network)} | {f"{k:g}": solve_layer(training, k) for k in MEAN_WEIGHTS}
+    losses = {name: validation.loss(layer) for name, layer in layers.items()}
+    limit = LARGEST_LOSS * min(losses.values())
+    errors = {
+        name: 1e3 * float(np.sqrt(np.mean(mean_errors(validation, layer, shares[..., None]) ** 2)))
+        for name, layer in layers.items()
+        if losses[name] <= limit
+    }
+    best = min(errors, key=errors.__getitem__)
+    logger.info(
+        "last layer: weight of the means -> error of the validation snapshots' energy in meV/Å³: %s; taken: %s",
+        ", ".join(f"{name}: {error:.4f}" for name, error in errors.items()), best,
+    )  # fmt: skip
+    with torch.no_grad():
+        layer = torch.from_numpy(layers[best]).to(network.head.weight)
+        network.head.weight.copy_(layer[:-1].T)
+        network.head.bias.copy_(layer[-1])
+    return errors
+
+
+def head_of(network: LdosNetwork) -> np.ndarray:
+    """The network's last layer, shape (width + 1, E), float64."""
+    head = network.head
+    return torch.cat([head.weight.detach().T, head.bias.detach()[None]]).double().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class ErrorBars:
+    """Standard deviations of a predicted energy and Fermi level, from the mean features alone.
+
+    inverse: Λ⁻¹, shape (width + 1, width + 1); energy, count: ε of the energy's share in eV/Å³ and of the density of
+    electrons in 1/Å³.
+    """
+
+    inverse: np.ndarray
+    energy: float
+    count: float
+
+    def __post_init__(self) -> None:
+        """Raise InputError unless the matrix is square and finite."""
+        if self.inverse.ndim != 2 or len(set(self.inverse.shape)) != 1 or not np.isfinite(self.inverse).all():
+            raise InputError(f"error bars: expected a square matrix of finite numbers, got {self.inverse.shape}.")
+
+    def leverage(self, features: np.ndarray) -> float:
+        """h̄ Λ⁻¹ h̄ of mean features, shape (width,): 1 or less within the training set, large far from it."""
+        extended = np.append(features, 1.0)
+        return max(float(extended @ self.inverse @ extended), 0.0)
+
+    def deviations(self, features: np.ndarray, volume_A3: float, states_per_eV: float) -> tuple[float, float]:
+        """Standard deviations of the free energy and the Fermi level, eV, of a structure.
+
+        features: means over its grid points, shape (width,); states_per_eV: dN/dμ of the structure.
+        """
+        scale = float(np.sqrt(self.leverage(features))) * volume_A3
+        return self.energy * scale, self.count * scale / states_per_eV
+
+
+def calibrate_bars(training: FeatureMoments, validation: FeatureMoments, errors: np.ndarray) -> ErrorBars:
+    """Error bars that make the validation snapshots' errors, shape (S, 2) as of `energy_projections`, most likely.
+
+    Of few snapshots a spread is known badly: Student's quantile makes up for it, so that 68 % are within one bar.
+    """
+    if len(errors) == 0 or not np.isfinite(errors).all():
+        raise InputError(f"error bars: expected finite errors of validation snapshots, got {errors}.")
+    best: tuple[float, np.ndarray, np.ndarray] | None = None
+    for weight in POINT_WEIGHTS:
+        matrix = training.features.T @ training.features + weight * training.gram
+        ridge = RIDGE * weight * np.trace(training.gram) / len(matrix)
+        inverse = scipy.linalg.inv(matrix + ridge * np.eye(len(matrix)))
+        leverages = np.einsum("si,ij,sj->s", validation.features, inverse, validation.features)
+        variances = np.maximum((errors**2 / leverages[:, None]).mean(axis=0), np.finfo(float).tiny)
+        unlikeliness = np.log(leverages).sum() + len(errors) / 2 * np.log(variances).sum()
+        if best is None or unlikeliness < best[0]:
+            best = unlikeliness, inverse, variances
+    _, inverse, variances = best
+    student = scipy.stats.t.ppf(scipy.stats.norm.cdf(1.0), len(errors))
+    count, energy = student * np.sqrt(variances)
+    return ErrorBars(inverse, float(energy), float(count))
