@@ -88,7 +88,7 @@ def write_pair(folder, name, seed, *, shape=(4, 3, 5), reference=None, descripto
     paths = folder / f"{name} reference.h5", folder / f"{name} descriptors.h5"
     write_dataset(
         paths[0],
-        {**variables_of_atoms(atoms), "ldos": ldos, "energy": energies},
+        {**variables_of_atoms(atoms), "ldos": ldos, "energy": energies, "band_energy": 1.0, "total_free_energy": -2.0},
         {**REFERENCE_SETTINGS, **(reference or {})},
         {"stage": "reference"},
     )

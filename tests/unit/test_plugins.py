@@ -13,6 +13,7 @@ from model_files import UPF
 from nearsight.datasets import open_dataset, variables_of_atoms, write_dataset
 from nearsight.errors import ConfigError, InputError
 from nearsight.grids.energies import EnergyGrid
+from nearsight.grids.regions import Region
 from nearsight.inference.plan import PredictionSettings, make_plan
 from nearsight.inference.predict import prepare_predictor
 from nearsight.ldos import fermi_weights
@@ -65,7 +66,8 @@ def write_reference(path, atoms, features):
         "temperature_K": 1000.0,
         "valence": {"Be": 2.0, "O": 6.0},
     }
-    write_dataset(path, {**variables_of_atoms(atoms), "ldos": ldos, "energy": GRID.energies_eV}, settings, {})
+    variables = {"ldos": ldos, "energy": GRID.energies_eV, "band_energy": 1.0, "total_free_energy": -2.0}
+    write_dataset(path, {**variables_of_atoms(atoms), **variables}, settings, {})
     return ldos
 
 
@@ -116,7 +118,7 @@ def test_the_whole_chain(run_script, tmp_path):
     projection = weights.count[:, None]
     for precision, tolerance in (("float64", 1e-9), ("float32", 1e-4), ("bfloat16", 0.1)):
         predictor = prepare_predictor(model, atoms, SHAPE, precision=precision, threads=2)
-        tile = predictor.predict(tuple((0, n) for n in SHAPE), projection, keep_ldos=True)
+        tile = predictor.predict(Region.whole(SHAPE), projection, keep_ldos=True)
         direct = model.predict_ldos(features.reshape(-1, 6)).reshape(*SHAPE, -1).astype(float)
         voxel = atoms.get_volume() / np.prod(SHAPE)
         scale = np.abs(direct).max()
