@@ -340,5 +340,5 @@ rule collect_reference:
     shell:
         "python {input.module:q} --structure {input.structure:q} --scf {input.scratch:q} --scf-text {input.text:q}"
         " --settings {params.settings:q} --ldos {params.ldos:q} --temperature-K {params.temperature_K:q}"
-        " {params.cubes:q} {params.pseudopotentials:q} --work-MB {resources.work_MB} --output {output:q}"
+        " {params.cubes:q} {params.pseudopotentials:q} --work-MB {resources.work_MB:q} --output {output:q}"
         " --memory-MB {resources.mem_mb} --log {log:q}"
