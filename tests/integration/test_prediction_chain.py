@@ -1,5 +1,6 @@
 """Plan, tiles and gathering through the jobs' own command lines, with a small random network."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,13 +14,14 @@ import pytest
 from ase.build import bulk
 from model_files import make_random_model
 
-from nearsight.datasets import open_dataset
+from nearsight.datasets import open_dataset, settings_of
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.inference.predict import StructurePredictor
 from nearsight.inference.store import open_store
 from nearsight.model.bundle import save_bundle
+from nearsight.model.last_layer import ErrorBars
 from nearsight.structures.builders import GRID_SHAPE, build_supercell
 from nearsight.structures.io import write_structure
 
@@ -43,7 +45,10 @@ def study(cells, tmp_path_factory):
         write_structure(folder / f"{name}.extxyz", atoms)
     shape = tuple(int(n) for n in cells["cell"].info[GRID_SHAPE])
     features = bispectrum(cells["cell"], shape, **DESCRIPTORS)
-    save_bundle(make_random_model(features, DESCRIPTORS), folder / "model.json", folder / "model.safetensors")
+    model = make_random_model(features, DESCRIPTORS)
+    width = model.network.head.in_features + 1
+    model = dataclasses.replace(model, error_bars=ErrorBars(np.eye(width), 1e-3, 1e-4))
+    save_bundle(model, folder / "model.json", folder / "model.safetensors")
     return folder
 
 
@@ -89,6 +94,11 @@ def test_a_repeated_cell_gives_n_times_its_energy(study, tmp_path):
     assert two["entropy_energy_eV"] == pytest.approx(2 * one["entropy_energy_eV"], abs=1e-7)
     assert two["fermi_energy_eV"] == pytest.approx(one["fermi_energy_eV"], abs=1e-6)
     np.testing.assert_allclose(repeated, np.tile(density, (1, 2, 1)), rtol=1e-8)
+    for bar in ("energy_deviation_eV_per_atom", "fermi_level_deviation_eV"):
+        assert two[bar] == pytest.approx(one[bar], rel=1e-6)
+        assert one[bar] > 0
+        with open_dataset(tmp_path / "one" / "prediction.h5") as dataset:
+            assert settings_of(dataset)[bar] == one[bar]
 
 
 @pytest.mark.parametrize(("precision", "rtol", "energy"), [("float64", 1e-12, 1e-9), ("float32", 1e-6, 1e-6)])

@@ -14,6 +14,7 @@ from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.grids.energies import EnergyGrid
 from nearsight.model.bundle import DOMAIN_ARRAYS, ModelBundle, load_bundle, save_bundle
+from nearsight.model.last_layer import ErrorBars
 from nearsight.model.network import build_network
 from nearsight.model.networks.perceptron import ACTIVATIONS
 from nearsight.model.scaling import Scaling
@@ -90,6 +91,17 @@ def test_what_is_saved_comes_back(tmp_path, activation):
         assert getattr(loaded, name) == getattr(bundle, name)
     assert loaded.electrons_per_element == {"Be": 2.0}
     assert loaded.provenance == {"stage": "training"}
+
+
+def test_error_bars_come_back(tmp_path):
+    bars = ErrorBars(np.random.default_rng(4).random((7, 7)), 0.02, 0.001)
+    save_bundle(make_bundle(error_bars=bars), tmp_path / "m.json", tmp_path / "m.safetensors")
+    loaded = load_bundle(tmp_path / "m.json", tmp_path / "m.safetensors").error_bars
+    np.testing.assert_array_equal(loaded.inverse, bars.inverse)
+    assert (loaded.energy, loaded.count) == (bars.energy, bars.count)
+    alter(tmp_path / "m.json", lambda content: content.update(error_bars=None))
+    with pytest.raises(InputError, match=r"missing or unknown: error_bars\.inverse"):
+        load_bundle(tmp_path / "m.json", tmp_path / "m.safetensors")
 
 
 def test_prediction_is_scaling_network_scaling(files):

@@ -129,6 +129,7 @@ def test_the_whole_chain(run_script, tmp_path):
 
     plan = make_plan(model, atoms, SHAPE, PredictionSettings(), model_sha256="", structure_sha256="")
     assert plan.electrons == 16.0
+    assert plan.energy_deviation_eV_per_atom > 0
 
 
 def test_a_study_file_names_them(repository, tmp_path):

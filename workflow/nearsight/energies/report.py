@@ -59,7 +59,8 @@ def write_energies(
         on_rank_0(comm, lambda: check_memory("compute_energies", needed, memory_MB, comm.size))
         options = {"pseudopotentials": pseudopotentials, "ecutrho_Ry": ecutrho_Ry, "single": single}
         options["comm"] = comm
-        further = {}
+        # how sure the model is, where it knows
+        further = {key: value for key, value in settings.items() if "_deviation_" in key}
         if "ldos" in dataset:
             energies = energies_of_ldos(dataset, conditions, options)
             terms = asdict(density_energies(atoms, density, **options))

@@ -15,7 +15,7 @@ from nearsight.files import sha256_of, write_json, write_whole
 from nearsight.grids.regions import split_compactly
 from nearsight.grids.tiles import LARGEST_TILE
 from nearsight.inference.batch import TAYLOR_FIELDS
-from nearsight.inference.plan import PredictionPlan
+from nearsight.inference.plan import DEVIATIONS, PredictionPlan
 from nearsight.ldos import DosObservables, EnergyGrid, check_window, fermi_weights, integrate_dos
 from nearsight.provenance import collect_provenance
 
@@ -116,6 +116,8 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
             "entropy_energy": found.entropy_energy_eV,
             **variables_of_atoms(atoms),
         }
+        deviations = {name: getattr(plan, name) for name in DEVIATIONS if getattr(plan, name) is not None}
+        settings |= deviations
         provenance = collect_provenance("inference", settings, {"plan": plan_file})
         counted = 0.0
         with create_field_file(output, {"density": plan.shape}, variables, settings, provenance) as targets:
@@ -138,6 +140,7 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
             "band_energy_eV_per_atom": found.band_energy_eV / len(atoms),
             "entropy_energy_eV_per_atom": found.entropy_energy_eV / len(atoms),
             "first_fermi_level_eV": plan.fermi_level_eV,
+            **deviations,
             "provenance": provenance,
         },
     )

@@ -20,7 +20,7 @@ from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.grids.tiles import LARGEST_TILE, THREAD_POINTS, choose_tile_points, plan_batches
 from nearsight.inference.fitness import check_fitness, judge_fitness
 from nearsight.inference.predict import StructurePredictor, prepare_predictor
-from nearsight.ldos import check_window, find_fermi_level
+from nearsight.ldos import check_window, fermi_weights, find_fermi_level
 from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import ModelBundle
 
@@ -62,6 +62,10 @@ class PredictionSettings:
         return cls(**settings, **others)
 
 
+#: Standard deviations of a plan, which its prediction carries on.
+DEVIATIONS = ("energy_deviation_eV_per_atom", "fermi_level_deviation_eV")
+
+
 @dataclass(frozen=True)
 class PredictionPlan:
     """Everything that the batches of one prediction share.
@@ -70,7 +74,8 @@ class PredictionPlan:
     temperature_K: of the electrons; electrons: of the structure; prepass_stride: 1 if μ0 is that of the whole grid;
     backend, precision: as in PredictionSettings; descriptor_score, rdf_score: how far the structure is from the
     training set (1: as far as the validation set); model_sha256 and structure_sha256: of the files
-    that the plan was made from.
+    that the plan was made from; *_deviation*: standard deviations of the free energy and the Fermi level, where the
+    model knows how sure it is.
     """
 
     shape: tuple[int, int, int]
@@ -87,6 +92,8 @@ class PredictionPlan:
     rdf_score: float
     model_sha256: str
     structure_sha256: str
+    energy_deviation_eV_per_atom: float | None = None
+    fermi_level_deviation_eV: float | None = None
 
     def to_json(self) -> dict:
         """The plan as plain JSON."""
@@ -161,10 +168,18 @@ def make_plan(
     check_fitness(fitness, accept_unfit=settings.accept_unfit)
     if not model.descriptor(settings.backend).whole_grid:  # else it has computed all of it already
         log_time(predictor, shape)
-    dos = predictor.predict_dos(tile_points, progress)
+    dos, features = predictor.predict_spectrum(tile_points, progress)
     conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}
     level = find_fermi_level(dos, model.energy_grid, electrons, **conditions)
     check_window(dos, model.energy_grid, electrons, level, **conditions)
+    deviations = {}
+    if model.error_bars is not None:
+        slope = fermi_weights(model.energy_grid, level, **conditions).count_slope
+        energy, fermi_level = model.error_bars.deviations(features, atoms.get_volume(), float(dos @ slope))
+        deviations = {
+            "energy_deviation_eV_per_atom": energy / len(atoms),
+            "fermi_level_deviation_eV": fermi_level,
+        }
     return PredictionPlan(
         shape=shape,
         batches=batches,
@@ -180,6 +195,7 @@ def make_plan(
         rdf_score=fitness.rdf_score,
         model_sha256=model_sha256,
         structure_sha256=structure_sha256,
+        **deviations,
     )
 
 

@@ -40,7 +40,8 @@ class TilePrediction:
     """What is known of a region: its share of the DOS in 1/eV, shape (energies,), and its fields, all in float64.
 
     fields: shape (*lengths of region, k), integrals of the LDOS over energy with k weight vectors; ldos: shape
-    (*lengths of region, energies) in 1/(eV Å³), float32, where it was asked for.
+    (*lengths of region, energies) in 1/(eV Å³), float32, where it was asked for; features: the network's, summed over
+    the region, shape (width,), unless the tile was read from a file.
     """
 
     region: Region
@@ -48,6 +49,7 @@ class TilePrediction:
     fields: np.ndarray
     ldos: np.ndarray | None = None
     seconds: StageSeconds = field(default_factory=StageSeconds)
+    features: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,17 @@ class StructurePredictor:
                 total += chunk_total
                 seconds.add(chunk_seconds)
         voxel = self.atoms.get_volume() / np.prod(self.shape)
-        return TilePrediction(region, self.network.dos(total, region.points, voxel), fields, ldos, seconds)
+        return TilePrediction(region, self.network.dos(total, region.points, voxel), fields, ldos, seconds, total)
 
-    def predict_dos(self, tile_points: int, progress: Callable[[Iterable], Iterable] = iter) -> np.ndarray:
-        """DOS of the whole grid in 1/eV, shape (energies,)."""
+    def predict_spectrum(
+        self, tile_points: int, progress: Callable[[Iterable], Iterable] = iter
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """DOS of the whole grid in 1/eV, shape (energies,), and mean of the network's features, shape (width,)."""
         no_fields = np.zeros((self.network.energies, 0))
         tiles = split_compactly(Region.whole(self.shape), tile_points)
-        return np.sum([self.predict(tile, no_fields).dos for tile in progress(tiles)], axis=0)
+        parts = [self.predict(tile, no_fields) for tile in progress(tiles)]
+        features = np.sum([part.features for part in parts], axis=0) / np.prod(self.shape)
+        return np.sum([part.dos for part in parts], axis=0), features
 
 
 @contextmanager
