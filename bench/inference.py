@@ -131,12 +131,15 @@ def start(k: int, folder: Path, arguments: argparse.Namespace) -> None:
 
 
 def plan(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
-    """Fitness and pre-pass."""
+    """Extrapolation and pre-pass."""
     from nearsight.files import sha256_of, write_json
-    from nearsight.inference.plan import PredictionSettings, make_plan
+    from nearsight.inference.plan import make_plan
+    from nearsight.study.sections import Inference
 
     files, model, atoms, shape = load(folder, arguments)
-    settings = PredictionSettings(threads=arguments.threads, memory_GiB=arguments.memory_GiB, accept_unfit=True)
+    settings = Inference(
+        batches=1, threads=arguments.threads, memory_GiB=arguments.memory_GiB, accept_extrapolation=True
+    )
     made = make_plan(
         model,
         atoms,

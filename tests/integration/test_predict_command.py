@@ -366,7 +366,7 @@ def test_first_level_that_is_too_far_is_replaced(model, structure, predicted, tm
     assert theirs == pytest.approx(ours, abs=1e-6)
 
 
-def test_unfit_structure_is_refused(model, atoms, tmp_path, capsys):
+def test_extrapolated_structure_is_refused(model, atoms, tmp_path, capsys):
     path = tmp_path / "large.extxyz"
     ase.io.write(path, bulk("Be", a=2.27 * 1.6, c=3.57 * 1.6))
     assert main(["predict", str(model), str(path), "--out", str(tmp_path / "out")]) == 1
@@ -431,7 +431,7 @@ def test_calculator_computes_anew(model, atoms):
         ({"threads": True}, "threads: expected a whole number"),
         ({"temperature_K": float("nan")}, "temperature_K: expected a number from 1 to"),
         ({"temperature_K": "300"}, "temperature_K: expected a number"),
-        ({"accept_unfit": True}, "expected the parameters model, temperature_K.*got accept_unfit"),
+        ({"accept_extrapolation": True}, "expected the parameters model, temperature_K.*got accept_extrapolation"),
     ],
 )
 def test_parameters_of_the_calculator(model, parameters, message):

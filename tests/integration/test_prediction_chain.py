@@ -61,7 +61,7 @@ def options_of(study, structure):
 
 
 def make_plan(study, structure, plan, *further, batches=1, precision="float32"):
-    settings = json.dumps({"batches": batches, "precision": precision, "accept_unfit": True})
+    settings = json.dumps({"batches": batches, "precision": precision, "accept_extrapolation": True})
     options = [*options_of(study, structure), "--settings", settings, "--output", str(plan), *further]
     plan_tiles.main(plan_tiles.parse_arguments(options))
 

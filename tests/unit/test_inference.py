@@ -18,11 +18,12 @@ from nearsight.grids.regions import Region, split_compactly
 from nearsight.grids.tiles import choose_tile_points, plan_batches
 from nearsight.inference.gather import check_electrons, expand, solve_level
 from nearsight.inference.network import MICRO_BATCH, fold_network
-from nearsight.inference.plan import PredictionPlan, PredictionSettings, choose_stride, make_plan
+from nearsight.inference.plan import PredictionPlan, choose_stride, make_plan
 from nearsight.inference.predict import atoms_near, prepare_predictor
 from nearsight.ldos import dos_from_ldos, fermi_weights, find_fermi_level, integrate_dos
 from nearsight.model.networks.perceptron import ACTIVATIONS
 from nearsight.model.scaling import Scaling
+from nearsight.study.sections import Inference
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
 SETTINGS, SHAPE = {"twojmax": 4, "cutoff_A": 4.0}, (10, 9, 12)
@@ -211,7 +212,7 @@ def plan_of(model, atoms, **changes):
         model,
         atoms,
         SHAPE,
-        PredictionSettings(largest_stride=1, accept_unfit=True, **changes),
+        Inference(**{"batches": 1, "largest_stride": 1, "accept_extrapolation": True} | changes),
         model_sha256="m",
         structure_sha256="s",
     )

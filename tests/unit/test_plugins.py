@@ -14,13 +14,14 @@ from nearsight.datasets import open_dataset, variables_of_atoms, write_dataset
 from nearsight.errors import ConfigError, InputError
 from nearsight.grids.energies import EnergyGrid
 from nearsight.grids.regions import Region
-from nearsight.inference.plan import PredictionSettings, make_plan
+from nearsight.inference.plan import make_plan
 from nearsight.inference.predict import prepare_predictor
 from nearsight.ldos import fermi_weights
 from nearsight.model.bundle import load_bundle
 from nearsight.plugins import NETWORKS, find_kind
 from nearsight.structures.io import write_structure
 from nearsight.study.reading import load_study
+from nearsight.study.sections import Inference
 
 SHAPE = (8, 7, 9)
 GRID = EnergyGrid(-4.0, 0.25, 41)
@@ -127,7 +128,7 @@ def test_the_whole_chain(run_script, tmp_path):
         np.testing.assert_allclose(tile.dos, direct.sum((0, 1, 2)) * voxel, rtol=1e-3 + tolerance, atol=1e-3)
     assert np.abs(direct - ldos).mean() < 0.1 * ldos.mean()
 
-    plan = make_plan(model, atoms, SHAPE, PredictionSettings(), model_sha256="", structure_sha256="")
+    plan = make_plan(model, atoms, SHAPE, Inference(batches=1), model_sha256="", structure_sha256="")
     assert plan.electrons == 16.0
     assert plan.energy_deviation_eV_per_atom > 0
 

@@ -10,11 +10,11 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 
 from nearsight.errors import InputError
-from nearsight.inference.plan import PredictionSettings
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
 from nearsight.options import GRID, TEMPERATURE, THREADS
 from nearsight.structures.builders import GRID_SHAPE
+from nearsight.study.sections import Inference
 
 
 def _parameter(name: str) -> property:
@@ -92,7 +92,7 @@ class Calculator(AseCalculator):
                 ModelFiles.find(self.model),
                 self.atoms,
                 Path(folder),
-                PredictionSettings(threads=self.threads, accept_unfit=self.accept_extrapolation),
+                Inference(batches=1, threads=self.threads, accept_extrapolation=self.accept_extrapolation),
                 alone(),
                 shape=self.shape,
                 temperature_K=self.temperature_K,

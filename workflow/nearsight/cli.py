@@ -17,6 +17,7 @@ from nearsight.files import read_regular, write_text
 from nearsight.options import add_options
 from nearsight.study.documents import describe_study, study_schema
 from nearsight.study.reading import load_study
+from nearsight.study.sections import Inference
 
 #: Command -> what it does in a line, and more of it.
 COMMANDS = {
@@ -235,7 +236,6 @@ def refuse_inputs(output: Path, inputs: Sequence[Path]) -> None:
 def predict_file(arguments: argparse.Namespace) -> None:
     """Predict the structure of a file; every rank of an MPI job runs this."""
     # imported here: the other commands must not wait for torch
-    from nearsight.inference.plan import PredictionSettings
     from nearsight.inference.run import ModelFiles, predict_structure
     from nearsight.jobs import show_progress
     from nearsight.mpi import on_rank_0, world
@@ -248,14 +248,15 @@ def predict_file(arguments: argparse.Namespace) -> None:
         ModelFiles.find(arguments.model),
         atoms,
         arguments.out,
-        PredictionSettings(
-            backend=arguments.backend,
+        Inference(
+            batches=1,
             precision=arguments.precision,
             memory_GiB=arguments.memory_GiB,
             threads=arguments.threads,
-            accept_unfit=arguments.accept_extrapolation,
+            accept_extrapolation=arguments.accept_extrapolation,
         ),
         comm,
+        backend=arguments.backend,
         shape=arguments.grid,
         temperature_K=arguments.temperature_K,
         ldos=arguments.ldos,

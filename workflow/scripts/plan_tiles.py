@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from nearsight.files import sha256_of, write_json
-from nearsight.inference.plan import PredictionSettings, make_plan
-from nearsight.jobs import make_parser, parse_settings, run_job, show_progress
+from nearsight.inference.plan import make_plan
+from nearsight.jobs import make_parser, run_job, show_progress
 from nearsight.model.bundle import load_bundle
 from nearsight.structures.gridded import read_gridded_structure
+from nearsight.study.sections import Inference
 
 logger = logging.getLogger("nearsight")
 
@@ -20,7 +21,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
     parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
     parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
-    parser.add_argument("--settings", type=parse_settings, required=True, help="JSON: the section `inference`")
+    parser.add_argument("--settings", type=Inference.from_json, required=True, help="JSON: the section `inference`")
     parser.add_argument("--temperature-K", type=float, help="of the electrons (default: the model's)")
     parser.add_argument("--threads", type=int, default=1, help="threads of this job and of each batch's process")
     parser.add_argument("--keep-ldos", action="store_true", help="store the LDOS too (small cells only)")
@@ -38,11 +39,8 @@ def main(arguments: argparse.Namespace) -> None:
         model,
         atoms,
         shape,
-        PredictionSettings.from_dict(
-            arguments.settings,
-            threads=arguments.threads,
-            keep_ldos=arguments.keep_ldos,
-        ),
+        arguments.settings.model_copy(update={"threads": arguments.threads}),
+        keep_ldos=arguments.keep_ldos,
         model_sha256=sha256_of(arguments.weights),
         structure_sha256=sha256_of(arguments.structure),
         memory_MB=arguments.memory_MB,

@@ -18,11 +18,12 @@ from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.grids.tiles import LARGEST_TILE, THREAD_POINTS, choose_tile_points, plan_batches
-from nearsight.inference.fitness import check_fitness, judge_fitness
+from nearsight.inference.extrapolation import check_extrapolation, measure_extrapolation
 from nearsight.inference.predict import StructurePredictor, prepare_predictor
 from nearsight.ldos import check_window, fermi_weights, find_fermi_level
 from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import ModelBundle
+from nearsight.study.sections import Inference
 
 logger = logging.getLogger("nearsight")
 
@@ -32,34 +33,6 @@ LARGEST_STRIDE = 3
 
 #: Points that the pre-pass takes at least, where the grid has them: it costs seconds then, and saves little with fewer.
 FEWEST_POINTS = 20_000
-
-
-@dataclass(frozen=True)
-class PredictionSettings:
-    """How a prediction is computed.
-
-    backend: of the descriptors, the one of the training if None; precision: float64, float32 or bfloat16; batches:
-    jobs, one file each; memory_GiB: of one job; threads: of one process; keep_ldos: whether batches store the LDOS
-    (small cells); largest_stride: of the pre-pass; accept_unfit: whether a structure that is far from the training set
-    is predicted all the same.
-    """
-
-    backend: str | None = None
-    precision: str = "float32"
-    batches: int = 1
-    memory_GiB: float = 4.0
-    threads: int = 1
-    keep_ldos: bool = False
-    largest_stride: int = LARGEST_STRIDE
-    accept_unfit: bool = False
-
-    @classmethod
-    def from_dict(cls, settings: dict, **others: object) -> "PredictionSettings":
-        """Settings from a configuration's section and further ones. Raises InputError on an unknown key."""
-        known = {key.name for key in fields(cls)} - set(others)
-        if unknown := sorted(set(settings) - known):
-            raise InputError(f"inference: expected the keys {', '.join(sorted(known))}, got also {', '.join(unknown)}.")
-        return cls(**settings, **others)
 
 
 #: Standard deviations of a plan, which its prediction carries on.
@@ -72,10 +45,10 @@ class PredictionPlan:
 
     shape: the grid's; batches: one region each; tile_points: grid points of one tile; fermi_level_eV: μ0;
     temperature_K: of the electrons; electrons: of the structure; prepass_stride: 1 if μ0 is that of the whole grid;
-    backend, precision: as in PredictionSettings; descriptor_score, rdf_score: how far the structure is from the
-    training set (1: as far as the validation set); model_sha256 and structure_sha256: of the files
-    that the plan was made from; *_deviation*: standard deviations of the free energy and the Fermi level, where the
-    model knows how sure it is.
+    backend: of the descriptors, the training's if None; precision: of the network; descriptor_score, rdf_score: how far
+    the structure is from the training set (1: as far as the validation set); model_sha256 and structure_sha256: of the
+    files that the plan was made from; *_deviation*: standard deviations of the free energy and the Fermi level, where
+    the model knows how sure it is.
     """
 
     shape: tuple[int, int, int]
@@ -140,8 +113,10 @@ def make_plan(
     model: ModelBundle,
     atoms: Atoms,
     shape: tuple[int, int, int],
-    settings: PredictionSettings,
+    settings: Inference,
     *,
+    backend: str | None = None,
+    keep_ldos: bool = False,
     model_sha256: str,
     structure_sha256: str,
     memory_MB: float | None = None,
@@ -149,24 +124,25 @@ def make_plan(
 ) -> PredictionPlan:
     """Check that model, structure and memory fit together, run the pre-pass and cut the grid.
 
+    backend: of the descriptors, the training's if None; keep_ldos: whether batches store the LDOS (small cells);
     memory_MB: what the job was given; the tiles follow from the settings' memory_GiB. Raises InputError where the
     structure is too far from the training set and `settings` do not accept that.
     """
     stride = choose_stride(shape, settings.largest_stride)
     coarse = tuple(-(-n // stride) for n in shape)
     predictor = prepare_predictor(
-        model, atoms, coarse, backend=settings.backend, precision=settings.precision, threads=settings.threads
+        model, atoms, coarse, backend=backend, precision=settings.precision, threads=settings.threads
     )
     electrons = count_valence_electrons(atoms, model)
     sizes = (model.network.inputs, model.energy_grid.count, len(atoms))
-    tile_points = choose_tile_points(settings.memory_GiB, settings.threads, *sizes, keep_ldos=settings.keep_ldos)
+    tile_points = choose_tile_points(settings.memory_GiB, settings.threads, *sizes, keep_ldos=keep_ldos)
     prepass_tile = min(tile_points, prod(coarse))
     needed = inference_bytes(prepass_tile, *sizes, THREAD_POINTS, threads=settings.threads, keep_ldos=False)
     check_memory("plan_tiles", needed, memory_MB)
     batches = plan_batches(shape, settings.batches)
-    fitness = judge_fitness(model, atoms, shape, settings.backend)
-    check_fitness(fitness, accept_unfit=settings.accept_unfit)
-    if not model.descriptor(settings.backend).whole_grid:  # else it has computed all of it already
+    extrapolation = measure_extrapolation(model, atoms, shape, backend)
+    check_extrapolation(extrapolation, accept=settings.accept_extrapolation)
+    if not model.descriptor(backend).whole_grid:  # else it has computed all of it already
         log_time(predictor, shape)
     dos, features = predictor.predict_spectrum(tile_points, progress)
     conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}
@@ -188,11 +164,11 @@ def make_plan(
         temperature_K=model.temperature_K,
         electrons=electrons,
         prepass_stride=stride,
-        backend=settings.backend,
+        backend=backend,
         precision=settings.precision,
-        keep_ldos=settings.keep_ldos,
-        descriptor_score=fitness.descriptor_score,
-        rdf_score=fitness.rdf_score,
+        keep_ldos=keep_ldos,
+        descriptor_score=extrapolation.descriptor_score,
+        rdf_score=extrapolation.rdf_score,
         model_sha256=model_sha256,
         structure_sha256=structure_sha256,
         **deviations,
@@ -200,7 +176,7 @@ def make_plan(
 
 
 def log_time(predictor: StructurePredictor, shape: tuple[int, int, int]) -> None:
-    """Log what a prediction takes of time, from that of one chunk of its pre-pass on one thread."""
+    """Log what a prediction takes of time, from that of a small part of its pre-pass on one thread."""
     part = split_compactly(Region.whole(predictor.shape), THREAD_POINTS)[0]
     started = time.perf_counter()
     predictor.predict(part, np.zeros((predictor.network.energies, 0)))

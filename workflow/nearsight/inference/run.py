@@ -7,7 +7,7 @@ energies. All ranks of an MPI job take part.
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.folder import Request, check_disk, check_folder, claim_folder, sha256_of_structure
 from nearsight.inference.gather import LevelTooFar, gather_batches
-from nearsight.inference.plan import PredictionPlan, PredictionSettings, make_plan
+from nearsight.inference.plan import PredictionPlan, make_plan
 from nearsight.inference.predict import prepare_predictor
 from nearsight.memory import check_memory, energies_bytes
 from nearsight.model.bundle import ModelBundle, load_bundle
@@ -36,6 +36,7 @@ from nearsight.provenance import collect_provenance
 from nearsight.structures.builders import GRID_SHAPE, grid_of
 from nearsight.structures.checks import check_structure, turn_right_handed
 from nearsight.structures.io import structure_text
+from nearsight.study.sections import Inference
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -79,9 +80,10 @@ def predict_structure(
     files: ModelFiles,
     atoms: Atoms,
     folder: Path,
-    settings: PredictionSettings,
+    settings: Inference,
     comm: "Comm",
     *,
+    backend: str | None = None,
     shape: tuple[int, int, int] | None = None,
     temperature_K: float | None = None,
     ldos: Region | str | None = None,
@@ -108,7 +110,7 @@ def predict_structure(
         FourierGrid(np.asarray(atoms.cell), shape, model.ecutrho_Ry)
         request = Request(sha256_of_structure(atoms), sha256_of(files.weights))
         check_folder(folder, request, [files.bundle, files.weights, *inputs], overwrite=overwrite)
-        for warning in model.descriptor(settings.backend).warnings(atoms, shape):
+        for warning in model.descriptor(backend).warnings(atoms, shape):
             logger.warning("structure: %s", warning)
         check_costs(atoms, shape, folder, 0 if region is None else 4 * region.points * model.energy_grid.count, comm)
         placed = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
@@ -119,6 +121,7 @@ def predict_structure(
             atoms,
             shape,
             settings,
+            backend=backend,
             model_sha256=request.model_sha256,
             structure_sha256=hashlib.sha256(text.encode()).hexdigest(),
             progress=lambda tiles: progress(tiles, "pre-pass"),
@@ -205,7 +208,7 @@ def write_ldos(
     model: ModelBundle,
     atoms: Atoms,
     plan: PredictionPlan,
-    settings: PredictionSettings,
+    settings: Inference,
     region: Region,
     output: Path,
     progress: Callable[[Iterable, str], Iterable],
@@ -214,7 +217,7 @@ def write_ldos(
     predictor = prepare_predictor(
         model, atoms, plan.shape, backend=plan.backend, precision=plan.precision, threads=settings.threads
     )
-    record = {"region": region, "grid_shape": plan.shape, **asdict(settings)}
+    record = {"region": region, "grid_shape": plan.shape, "backend": plan.backend, "precision": plan.precision}
     variables = {"energy": model.energy_grid.energies_eV, **variables_of_atoms(atoms)}
     no_fields = np.zeros((model.energy_grid.count, 0))
     fields = {"ldos": (*region.shape, model.energy_grid.count)}

@@ -68,7 +68,7 @@ class TrainingDomain:
 
 
 @dataclass(frozen=True)
-class Fitness:
+class Extrapolation:
     """Scores of a structure; both 1 where it is as far from the training set as the validation snapshots are."""
 
     descriptor_score: float

@@ -8,7 +8,7 @@ from model_files import make_random_model
 
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
-from nearsight.inference.fitness import check_fitness, judge_fitness
+from nearsight.inference.extrapolation import check_extrapolation, measure_extrapolation
 from nearsight.inference.predict import prepare_predictor
 from nearsight.model.domain import REFUSAL_SCORE, WARNING_SCORE, measure_domain
 from nearsight.structures.builders import hcp_orthorhombic
@@ -45,17 +45,17 @@ def model():
 
 @pytest.mark.parametrize("seed", [0, 3, 7, 8])
 def test_training_snapshots_and_others_like_them_pass(model, seed):
-    fitness = judge_fitness(model, snapshot(seed), SHAPE, "native")
-    assert fitness.score < WARNING_SCORE
-    check_fitness(fitness, accept_unfit=False)
+    extrapolation = measure_extrapolation(model, snapshot(seed), SHAPE, "native")
+    assert extrapolation.score < WARNING_SCORE
+    check_extrapolation(extrapolation, accept=False)
 
 
 def test_half_the_density_is_refused(model):
-    fitness = judge_fitness(model, snapshot(0, 1.896 / 2), SHAPE, "native")
-    assert fitness.score > REFUSAL_SCORE
+    extrapolation = measure_extrapolation(model, snapshot(0, 1.896 / 2), SHAPE, "native")
+    assert extrapolation.score > REFUSAL_SCORE
     with pytest.raises(InputError, match="expected one like the model's training set"):
-        check_fitness(fitness, accept_unfit=False)
-    check_fitness(fitness, accept_unfit=True)
+        check_extrapolation(extrapolation, accept=False)
+    check_extrapolation(extrapolation, accept=True)
 
 
 @pytest.mark.parametrize("distance_A", [0.5, 1.0])
@@ -67,7 +67,7 @@ def test_atoms_too_close_are_flagged(model, distance_A):
     except InputError as error:
         assert "overlap" in str(error)
     else:
-        assert judge_fitness(model, atoms, SHAPE, "native").score > WARNING_SCORE
+        assert measure_extrapolation(model, atoms, SHAPE, "native").score > WARNING_SCORE
 
 
 def test_another_element_is_refused(model):
@@ -81,6 +81,6 @@ def test_the_backend_is_the_one_that_was_asked_for(model):
     """rmin0 is LAMMPS's alone."""
     odd = {**SETTINGS, "rmin0": 0.1, "backend": "lammps"}
     other = make_random_model(bispectrum(snapshot(0), SHAPE, **odd), odd)
-    assert judge_fitness(other, snapshot(0), SHAPE, None).descriptor_score >= 0
+    assert measure_extrapolation(other, snapshot(0), SHAPE, None).descriptor_score >= 0
     with pytest.raises(InputError, match=r"descriptors\.rmin0"):
-        judge_fitness(other, snapshot(0), SHAPE, "native")
+        measure_extrapolation(other, snapshot(0), SHAPE, "native")

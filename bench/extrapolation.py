@@ -1,4 +1,4 @@
-"""Does the fitness score rank structures as the error against Quantum ESPRESSO does?
+"""Does the extrapolation score rank structures as the error against Quantum ESPRESSO does?
 
 Predicts structures ever farther from a study's training set, computes each with pw.x at the study's settings, and
 compares the score with the error of the total free energy per atom. What pw.x leaves is kept: run it again to go on.
@@ -16,7 +16,6 @@ from scipy.stats import spearmanr
 from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.grids.plane_waves import fft_shape
-from nearsight.inference.plan import PredictionSettings
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
 from nearsight.reference.espresso.outputs import read_electronic_structure, xml_of
@@ -24,6 +23,7 @@ from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.scf import run_scf
 from nearsight.structures.io import read_structure
 from nearsight.study.reading import load_study
+from nearsight.study.sections import Inference
 
 #: Thermal displacements grow with the square root of the temperature.
 HOT_K = 900.0
@@ -36,7 +36,7 @@ def main() -> None:
     """Predict, compute, print the table and the rank correlation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("config/quickstart.yaml"), help="a study that was run")
-    parser.add_argument("--work", type=Path, default=Path("bench/work/fitness"), help="folder for what is computed")
+    parser.add_argument("--work", type=Path, default=Path("bench/work/extrapolation"), help="folder of runs")
     parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the table")
     arguments = parser.parse_args()
     study = load_study(arguments.study)
@@ -52,7 +52,7 @@ def main() -> None:
             ModelFiles.find(results / "model"),
             atoms,
             folder,
-            PredictionSettings(accept_unfit=True),
+            Inference(batches=1, accept_extrapolation=True),
             alone(),
             shape=grid,
         )
@@ -65,7 +65,7 @@ def main() -> None:
     correlation = spearmanr([row[4] for row in rows], [abs(row[5]) for row in rows]).statistic
     print(f"Spearman's rank correlation of score and |error|: {correlation:.2f}")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    with open(arguments.output / "fitness.csv", "w", newline="", encoding="utf-8") as file:
+    with open(arguments.output / "extrapolation.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["structure", "atoms", "descriptor_score", "rdf_score", "score", "error_meV_per_atom"])
         writer.writerows((*row[:2], *(f"{value:.4g}" for value in row[2:])) for row in rows)
