@@ -431,7 +431,7 @@ def test_calculator_computes_anew(model, atoms):
         ({"threads": True}, "threads: expected a whole number"),
         ({"temperature_K": float("nan")}, "temperature_K: expected a number from 1 to"),
         ({"temperature_K": "300"}, "temperature_K: expected a number"),
-        ({"accept_extrapolation": True}, "expected the parameters model, temperature_K.*got accept_extrapolation"),
+        ({"accept_unfit": True}, "expected the parameters model, temperature_K.*got accept_unfit"),
     ],
 )
 def test_parameters_of_the_calculator(model, parameters, message):

@@ -207,12 +207,13 @@ def test_what_is_not_finite_is_refused(model, atoms):
         predictor(replace(broken, ldos_scaling=scaling), atoms, "float32").predict(WHOLE, np.zeros((61, 0)))
 
 
-def plan_of(model, atoms, **changes):
+def plan_of(model, atoms, backend=None, **changes):
     return make_plan(
         model,
         atoms,
         SHAPE,
         Inference(**{"batches": 1, "largest_stride": 1, "accept_extrapolation": True} | changes),
+        backend=backend,
         model_sha256="m",
         structure_sha256="s",
     )
@@ -245,7 +246,7 @@ def test_unknown_elements_are_refused(model, atoms):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"precision": "float16"}, "inference.precision"), ({"backend": "gpu"}, "backend"), ({"memory_GiB": 0.1}, "GiB")],
+    [({"backend": "gpu"}, "backend"), ({"memory_GiB": 0.1}, "GiB")],
 )
 def test_bad_settings_are_refused(model, atoms, change, message):
     with pytest.raises(InputError, match=message):

@@ -17,7 +17,7 @@ from nearsight.grids.regions import Region
 from nearsight.jobs import make_parser, run_job
 from nearsight.ldos import EnergyGrid, dos_from_ldos, integrate_dos
 from nearsight.memory import check_memory, evaluation_bytes
-from nearsight.model.bundle import load_bundle
+from nearsight.model.bundle import ModelBundle, load_bundle
 
 logger = logging.getLogger("nearsight")
 
@@ -72,13 +72,13 @@ def main(arguments: argparse.Namespace) -> None:
             "dft": float(reference["band_energy"]),
             "reference_ldos": from_ldos.band_energy_eV,
             "prediction": float(prediction["band_energy"]),
-            "mean_energy": model.training["mean_band_energy_eV_per_atom"] * len(atoms),
+            "mean_energy": mean_energy(model, "band_energy", arguments.model) * len(atoms),
         }
         free = {
             "dft": float(reference["total_free_energy"]),
             "reference_ldos": read_json(arguments.reference_energies)["energies_eV"]["total"],
             "prediction": read_json(arguments.energies)["energies_eV"]["total"],
-            "mean_energy": model.training["mean_total_free_energy_eV_per_atom"] * len(atoms),
+            "mean_energy": mean_energy(model, "total_free_energy", arguments.model) * len(atoms),
         }
         level = {
             "dft": float(reference["fermi_energy"]),
@@ -130,6 +130,16 @@ def join_ldos(batches: list[xr.Dataset], shape: tuple[int, ...]) -> np.ndarray:
     for batch in batches:
         ldos[Region(*settings_of(batch)["region"]).slices()] = batch["ldos"].values
     return ldos
+
+
+def mean_energy(model: ModelBundle, name: str, path: Path) -> float:
+    """The training set's mean energy in eV per atom. Raises InputError where the bundle does not tell."""
+    try:
+        return model.training[f"mean_{name}_eV_per_atom"]
+    except KeyError:
+        raise InputError(
+            f"{path}: training.mean_{name}_eV_per_atom: expected it, found none. Train on snapshots with energies."
+        ) from None
 
 
 def check_same_structure(prediction: xr.Dataset, reference: xr.Dataset, arguments: argparse.Namespace) -> None:

@@ -192,13 +192,14 @@ def read_pseudopotentials(files: dict[str, Path], valence: dict[str, float]) -> 
 
 
 def mean_energies(snapshots: list[Snapshot]) -> dict[str, float]:
-    """The training set's mean energies in eV per atom: what a trivial predictor says of any structure."""
-    energies = {"band_energy": [], "total_free_energy": []}
+    """The training set's mean energies in eV per atom, where it has them: what a trivial predictor says."""
+    found: dict[str, list[float]] = {"band_energy": [], "total_free_energy": []}
     for snapshot in snapshots:
         with open_dataset(snapshot.reference) as reference:
-            for name, values in energies.items():
-                values.append(float(reference[name]) / reference.sizes["atom"])
-    return {f"mean_{name}_eV_per_atom": sum(values) / len(values) for name, values in energies.items()}
+            for name in found:
+                if name in reference:
+                    found[name].append(float(reference[name]) / reference.sizes["atom"])
+    return {f"mean_{name}_eV_per_atom": sum(values) / len(values) for name, values in found.items() if values}
 
 
 def describe_domain(
