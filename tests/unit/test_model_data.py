@@ -51,6 +51,12 @@ def test_snapshots_of_several_temperatures(tmp_path):
         ({"reference": {"ldos": {"broadening_eV": 0.2}}}, r"ldos\.broadening_eV: expected 0\.5 as in .*, got 0\.2"),
         ({"reference": {"valence": {"Be": 4.0}}}, r"valence\.Be: expected 2\.0 as in the snapshots before, got 4\.0"),
         ({"reference": {"ldos": {}}}, r"settings\.ldos\.broadening_eV: expected it"),
+        (
+            {"reference": {"ldos": {"broadening_eV": None}}},
+            r"ldos\.broadening_eV: expected a positive number, got None",
+        ),
+        ({"reference": {"temperature_K": "hot"}}, r"temperature_K: expected a positive number, got 'hot'"),
+        ({"reference": {"dft": {"ecutrho_Ry": 0}}}, r"ecutrho_Ry: expected a positive number, got 0"),
         ({"energies": ENERGIES_eV + 0.25}, r"energies: expected 9 from -1\.0 to 1\.0 eV as in .*, got 9 from -0\.75"),
         ({"energies": ENERGIES_eV[:-1]}, r"energies: expected 9 from .*, got 8 from"),
         ({"twin_shape": (4, 3, 6)}, r"grid: expected \(4, 3, 5\) as in .*, got \(4, 3, 6\)"),

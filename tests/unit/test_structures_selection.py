@@ -72,3 +72,23 @@ def test_autocorrelation_of_a_vibration():
     assert velocity_autocorrelation(velocities, 0) == pytest.approx(1)
     assert velocity_autocorrelation(velocities, 5) == pytest.approx(0, abs=1e-2)
     assert velocity_autocorrelation(velocities, 10) == pytest.approx(-1, abs=1e-2)
+
+
+@pytest.mark.parametrize("time", [None, "soon", float("nan"), True, 2.0])
+def test_frames_without_a_time(time):
+    frames = noise(10)
+    if time is None:
+        del frames[3].info["time_fs"]
+    else:
+        frames[3].info["time_fs"] = time
+    with pytest.raises(InputError, match=r"trajectory: frame 3: expected (its time in fs|a time after 6\.0 fs)"):
+        select_frames(frames, 2, 0.0)
+
+
+def test_frames_of_other_atoms():
+    for other in (Atoms("Be3", cell=[9] * 3, pbc=True), Atoms("Be3Al", cell=[9] * 3, pbc=True)):
+        frames = noise(10)
+        other.info["time_fs"] = frames[3].info["time_fs"]
+        frames[3] = other
+        with pytest.raises(InputError, match="frame 3: expected the atoms of the first frame"):
+            select_frames(frames, 2, 0.0)

@@ -58,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
         os.kill(os.getpid(), signal.SIGINT)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         discard_output()
+    except OSError as error:  # what the machine refuses and nobody has explained, such as a folder that cannot be read
+        print(f"{error.filename or 'nearsight'}: {error.strerror or error}", file=sys.stderr)
+        return stop_all_ranks()
     return 0
 
 

@@ -9,7 +9,7 @@ from nearsight.grids.plane_waves import fft_shape
 from nearsight.jobs import make_parser, run_job
 from nearsight.structures.builders import GRID_SHAPE
 from nearsight.structures.io import read_frames, write_structure
-from nearsight.structures.selection import select_frames
+from nearsight.structures.selection import select_frames, times_of
 
 logger = logging.getLogger("nearsight")
 
@@ -32,7 +32,8 @@ def main(arguments: argparse.Namespace) -> None:
     frames = read_frames(arguments.trajectory)
     step = arguments.time_step_fs
     if step is not None and len(frames) > 1:
-        found = frames[1].info["time_fs"] - frames[0].info["time_fs"]
+        first, second, *_ = times_of(frames)
+        found = second - first
         if abs(found - step) > 1e-6 * step:
             raise InputError(f"{arguments.trajectory}: expected frames {step} fs apart, got {found} fs.")
     selection = select_frames(frames, len(arguments.outputs), arguments.equilibration_fs)
@@ -49,7 +50,7 @@ def main(arguments: argparse.Namespace) -> None:
             frame.info["selection_spacing_fs"] = selection.spacing_fs
             frame.info["selection_velocity_autocorrelation"] = selection.autocorrelation
         write_structure(path, frame)
-        logger.info("%s: frame at %.1f fs, %.0f K", path, frame.info["time_fs"], frame.info["temperature_K"])
+        logger.info("%s: frame at %.1f fs, %.0f K", path, frame.info["time_fs"], frame.get_temperature())
 
 
 if __name__ == "__main__":

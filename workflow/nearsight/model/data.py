@@ -322,8 +322,8 @@ def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
         facts = {
             "components": int(theirs["descriptors"].shape[-1]),
             "energies": [round(float(e), 9) for e in ours["energy"].values],
-            "ldos.broadening_eV": _key(settings, "ldos", "broadening_eV", path=reference),
-            "ecutrho_Ry": _key(settings, "dft", "ecutrho_Ry", path=reference),
+            "ldos.broadening_eV": _positive(settings, "ldos", "broadening_eV", path=reference),
+            "ecutrho_Ry": _positive(settings, "dft", "ecutrho_Ry", path=reference),
             "valence": _key(settings, "valence", path=reference),
             "elements": list(_key(described, "elements", path=descriptors)),
             "descriptors": {k: v for k, v in described.items() if k != "elements"},
@@ -334,9 +334,10 @@ def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
             )
         if missing := sorted(set(a.symbols) - set(facts["valence"])):
             raise InputError(f"{reference}: valence: expected one for {', '.join(missing)}, found none.")
-        temperature = settings.get("electron_temperature_K") or _key(settings, "temperature_K", path=reference)
+        key = "electron_temperature_K" if settings.get("electron_temperature_K") is not None else "temperature_K"
+        temperature = _positive(settings, key, path=reference)
         electrons = float(sum(facts["valence"][symbol] for symbol in a.symbols))
-        numbers = (float(temperature), electrons, float(a.get_volume()), len(a))
+        numbers = (temperature, electrons, float(a.get_volume()), len(a))
     return Snapshot(reference, descriptors, tuple(int(n) for n in shape), *numbers), facts
 
 
@@ -347,6 +348,16 @@ def _key(settings: dict, *keys: str, path: Path) -> object:
             raise InputError(f"{path}: settings.{'.'.join(keys)}: expected it in the dataset's settings, found none.")
         value = value[key]
     return value
+
+
+def _positive(settings: dict, *keys: str, path: Path) -> float:
+    value = _key(settings, *keys, path=path)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InputError(
+            f"{path}: settings.{'.'.join(keys)}: expected a positive number, got {value!r}. Models are trained on an "
+            "LDOS of known broadening, temperature and cutoff: compute the reference with them."
+        )
+    return float(value)
 
 
 def _expect_equal(first: dict, second: dict, one: Snapshot, other: Snapshot) -> None:

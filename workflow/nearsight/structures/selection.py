@@ -35,9 +35,10 @@ def select_frames(frames: list[Atoms], count: int, equilibration_fs: float) -> S
     it comes back after a period of vibration). Where no spacing fulfils it, the one with the smallest correlation is
     taken and the log warns: the number of snapshots is fixed before the dynamics is known.
 
-    frames: equally spaced, with `time_fs` in info and momenta. Raises InputError where too few frames are left.
+    frames: equally spaced, with `time_fs` in info and momenta. Raises InputError where too few frames are left, or they
+    are no trajectory.
     """
-    times = np.array([frame.info["time_fs"] for frame in frames], dtype=float)
+    times = np.array(times_of(frames))
     start = int(np.searchsorted(times, equilibration_fs - 1e-6))
     rest = len(frames) - start
     if count < 1 or rest < count:
@@ -67,6 +68,27 @@ def select_frames(frames: list[Atoms], count: int, equilibration_fs: float) -> S
             DECORRELATED,
         )
     return Selection([last - chosen * i for i in reversed(range(count))], spacing_fs, autocorrelation)
+
+
+def times_of(frames: list[Atoms]) -> list[float]:
+    """The times of a trajectory's frames in fs.
+
+    Raises InputError where a frame has none, comes before the one before it, or has other atoms.
+    """
+    times = []
+    for number, frame in enumerate(frames):
+        time = frame.info.get("time_fs")
+        if isinstance(time, bool) or not isinstance(time, int | float | np.number) or not np.isfinite(time):
+            raise InputError(
+                f"trajectory: frame {number}: expected its time in fs in the comment line, as in time_fs=2.0, got "
+                f"{time!r}. In ASE: atoms.info['time_fs'] = 2.0."
+            )
+        if times and not time > times[-1]:
+            raise InputError(f"trajectory: frame {number}: expected a time after {times[-1]} fs, got {time} fs.")
+        if len(frame) != len(frames[0]) or (frame.numbers != frames[0].numbers).any():
+            raise InputError(f"trajectory: frame {number}: expected the atoms of the first frame, got others.")
+        times.append(float(time))
+    return times
 
 
 def velocity_autocorrelation(velocities: np.ndarray, lag: int) -> float:
