@@ -2,8 +2,10 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,14 @@ if module := os.environ.get("NEARSIGHT_NATIVE_MODULE"):
     native = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(native)
     sys.modules["nearsight.descriptors.bispectrum._native"] = nearsight.descriptors.bispectrum._native = native
+
+
+# A shell lets its background jobs ignore SIGINT and SIGQUIT, and programs that are started inherit it: tests do not
+# depend on who started them.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 #: Folders whose tests share what takes minutes to make. They come first, so that no process is left alone with them.

@@ -41,7 +41,7 @@ class Workflow:
             env={**os.environ, **(environment or {})},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,
         )
         output = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, output

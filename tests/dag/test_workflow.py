@@ -73,7 +73,7 @@ def test_dry_run_needs_snakemake_and_the_schema_library_only(workflow, tmp_path)
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(packages)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "train_model" in done.stdout + done.stderr

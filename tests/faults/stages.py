@@ -101,7 +101,7 @@ def read_jobs(folder: Path, snakefile: Path, *targets: str) -> list[Job]:
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(snakefile), "--configfile", "study.yaml",
          "--dry-run", "--printshellcmds", "--forceall", "--nocolor"],
-        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=1200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = []
@@ -147,7 +147,7 @@ def stop_while_writing(
 
 def _held_while_writing(process: subprocess.Popen, is_writing: Callable[[], object]) -> bool:
     """Stop the process (SIGSTOP) when it writes, and look again so that it is true; False where it ends before."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 900
     while process.poll() is None:
         assert time.monotonic() < deadline, "the job neither writes nor ends"
         if not is_writing():
@@ -188,7 +188,7 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 120.0) -> None:
     """Return when the condition holds; fail after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():

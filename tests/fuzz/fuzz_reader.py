@@ -1,10 +1,10 @@
-"""Fuzz one reader in this process: python fuzz_reader.py NAME SECONDS SEED FOLDER.
+"""Fuzz one reader in this process: python fuzz_reader.py NAME AMOUNT SEED FOLDER.
 
-Whole files are cut, flipped, spliced and given absurd numbers: for a quarter of the time as Hypothesis chooses, which
-shows the smallest failing file, then as Atheris (libFuzzer) does, guided by the branches that Nearsight and ASE take.
-What is no NearsightError ends the process, and so do a hang, more than a gigabyte of memory, a started program and a
-file opened outside of FOLDER. FOLDER/counts.json holds the number of files tried, refused and taken. The same SEED
-tries the same files in the same order.
+Whole files are cut, flipped, spliced and given absurd numbers: for a quarter of AMOUNT ("600 seconds" or "4000 files")
+as Hypothesis chooses, which shows the smallest failing file, then as Atheris (libFuzzer) does, guided by the branches
+that Nearsight and ASE take. What is no NearsightError ends the process, and so do a hang, more than a gigabyte of
+memory, a started program and a file opened outside of FOLDER. FOLDER/counts.json holds the number of files tried,
+refused and taken. The same SEED tries the same files in the same order.
 """
 
 import itertools
@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
-NAME, SECONDS, SEED, FOLDER = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]).resolve()
+NAME, SEED, FOLDER = sys.argv[1], int(sys.argv[3]), Path(sys.argv[4]).resolve()
+AMOUNT, UNIT = int(sys.argv[2].split()[0]), sys.argv[2].split()[1]
 ROOT = Path(__file__).resolve().parents[2]
 set_hypothesis_home_dir(FOLDER)
 # plain source files alone: Atheris says that it instruments what the finder of an editable install loads, and does not
@@ -34,8 +35,9 @@ with atheris.instrument_imports(include=["nearsight", "ase"]):
 
 from nearsight.errors import NearsightError  # noqa: E402
 
-#: Seconds after which one file counts as a hang, and bytes of memory beside what the process has when it starts.
-HANG_SECONDS = 20
+#: Seconds after which one file counts as a hang (where files are counted, the machine may be busy), and bytes of memory
+#: beside what the process has when it starts.
+HANG_SECONDS = 20 if UNIT == "seconds" else 300
 MEMORY_BYTES = 1 << 30
 
 #: What a stranger would put into a file.
@@ -173,7 +175,7 @@ def main() -> None:
     sys.addaudithook(on_audit)
     search = settings(database=None, deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
     for number in itertools.count(SEED):
-        if time.monotonic() - started > SECONDS / 4:
+        if (time.monotonic() - started if UNIT == "seconds" else counts["tried"]) > AMOUNT / 4:
             break
         seed(number)(search(given(drawn())(attack)))()
     write_counts()
@@ -183,7 +185,7 @@ def main() -> None:
     for number in range(60):
         (corpus / f"seed-{number}").write_bytes(generator.randbytes(generator.choice([16, 64, 256, 1024])))
     options = [
-        f"-max_total_time={SECONDS - SECONDS // 4}",
+        f"-{'max_total_time' if UNIT == 'seconds' else 'runs'}={AMOUNT - AMOUNT // 4}",
         f"-timeout={HANG_SECONDS}",
         f"-seed={SEED}",
         "-rss_limit_mb=0",

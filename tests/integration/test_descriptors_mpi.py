@@ -14,7 +14,7 @@ from ase import Atoms
 
 pytestmark = pytest.mark.mpi
 
-SECONDS = 90
+SECONDS = 900
 
 
 def find_mpiexec():

@@ -17,7 +17,7 @@ from nearsight.files import read_json
 
 pytestmark = pytest.mark.mpi
 
-SECONDS = 120
+SECONDS = 900
 
 #: A prediction of two elements, one without a core charge, in a triclinic cell. No number of ranks above 1 divides the
 #: grid. Each rank keeps account of the planes that it reads.

@@ -326,8 +326,6 @@ def test_interrupted_prediction_says_so(large, tmp_path):
         [*command, "--out", folder],
         stderr=subprocess.PIPE,
         text=True,
-        # a shell lets its background jobs ignore it
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(folder.glob(".batch-0.tiles/tile-*")):
         assert process.poll() is None, process.stderr.read()

@@ -100,19 +100,19 @@ def test_a_job_that_is_told_to_stop_cleans_up(tmp_path):
         "def main(arguments):\n"
         "    with write_whole('output.json') as path:\n"
         "        path.write_text('half')\n"
-        "        time.sleep(60)\n"
+        "        time.sleep(600)\n"
         "parser = make_parser('')\n"
         "run_job(main, parser.parse_args())\n"
     )
     package = Path(files.__file__).resolve().parents[1]
     environment = {**os.environ, "PYTHONPATH": str(package)}
     job = subprocess.Popen([sys.executable, str(script), "--log", "job.log"], cwd=tmp_path, env=environment)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not any(path.stat().st_size for path in tmp_path.glob(".output.part-*")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     job.send_signal(signal.SIGTERM)
-    assert job.wait(60) == 143
+    assert job.wait(600) == 143
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job.log", "job.py"]
     assert "stopped from outside" in (tmp_path / "job.log").read_text()
 
@@ -131,7 +131,7 @@ def test_a_job_that_is_told_where_python_drops_exceptions_stops_too(tmp_path):
         "    with write_whole('output.json') as path:\n"
         "        path.write_text('half')\n"
         "        Told()\n"
-        "        time.sleep(60)\n"
+        "        time.sleep(600)\n"
         "run_job(main, make_parser('').parse_args())\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(files.__file__).resolve().parents[1])}
@@ -140,3 +140,33 @@ def test_a_job_that_is_told_where_python_drops_exceptions_stops_too(tmp_path):
     assert "stopped from outside" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["job.py"]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    """As root, a rename would put a file in the place of /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, message in (
+        ("pipe", "expected the name of a file to write, got a device or a pipe"),
+        (".", "Name a file, not a folder"),
+        ("file/inside", "a file lies where it would be"),
+        ("file/inside/more", "a file lies where it would be"),
+        ("x" * 300, "Choose a shorter name"),
+    ):
+        with pytest.raises(StorageError, match=message):
+            write_text(tmp_path / name, "x")
+    with pytest.raises(StorageError, match="expected a folder where files can be made"):
+        write_text("/proc/none/x", "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop", "pipe"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_no_message_tells_to_delete_what_may_be_the_users_own(repository):
+    """A damaged file may have come from anywhere; only a training's own checkpoint is known to be Nearsight's."""
+    advice = [
+        path.name
+        for path in (repository / "workflow/nearsight").rglob("*.py")
+        if "delete" in path.read_text(encoding="utf-8").lower().replace("deleted", "")
+    ]
+    assert advice == ["training.py"]

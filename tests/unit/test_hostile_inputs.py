@@ -24,10 +24,10 @@ CUBE = "\n\n  1 0 0 0\n  {0} 0.1 0 0\n  {0} 0 0.1 0\n  {0} 0 0 0.1\n  4 4.0 0 0 
 
 @pytest.fixture(autouse=True)
 def at_once():
-    """Every test of this module ends within seconds."""
-    started = time.monotonic()
+    """Every test of this module takes seconds of the processor, not of the clock of a busy machine."""
+    started = time.process_time()
     yield
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.fixture

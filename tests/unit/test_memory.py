@@ -233,7 +233,7 @@ def test_a_job_is_refused_before_it_computes(tmp_path, repository):
     options = ["--structure", tmp_path / "x.extxyz", "--settings", "{}", "--backend", "lammps", "--output", "x.h5"]
     done = subprocess.run(
         [sys.executable, str(script), *map(str, options), "--memory-MB", "2000"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=60,
+        capture_output=True, text=True, cwd=tmp_path, timeout=600,
     )  # fmt: skip
     assert done.returncode == 1
     assert "compute_descriptors: expected to need about 2184000000.20 GB" in done.stderr

@@ -76,8 +76,9 @@ def open_streams() -> bool:
     closed = sys.stdout is None
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     return closed
 
 
@@ -143,7 +144,10 @@ def check_config(arguments: argparse.Namespace) -> None:
 
 def describe_config(arguments: argparse.Namespace) -> None:
     """Generate the two files that follow from the models in nearsight/study/sections.py."""
-    write_text(arguments.folder / "README.md", describe_study())
+    readme, text = arguments.folder / "README.md", describe_study()
+    if readme.is_file() and readme.read_bytes().splitlines()[:1] != text.encode().splitlines()[:1]:
+        raise InputError(f"{readme}: expected none, or one of the configuration, got another. Name another --folder.")
+    write_text(readme, text)
     write_text(arguments.folder / "schema.json", study_schema())
 
 

@@ -29,6 +29,11 @@ ADVICE = {
     errno.EACCES: "Run in a folder that you may write, or have its permissions changed (chmod u+w)",
     errno.EPERM: "Run in a folder that you may write, or have its permissions changed (chmod u+w)",
     errno.EIO: "The disk or its server failed: ask its administrator",
+    errno.EISDIR: "Name a file, not a folder",
+    errno.ENOTDIR: "Name a folder that can be: a file lies where it would be",
+    errno.EEXIST: "Name a folder that can be: a file lies where it would be",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.ELOOP: "A link leads to itself: remove it",
     errno.ESTALE: "The file server lost the file, or another job removed it",
 }
 
@@ -42,16 +47,23 @@ def write_whole(target: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the target's suffix, because writers choose a format by it. On any error the
     temporary file is removed and the target stays as it was; what a killed job left is removed by the next one.
-    Raises StorageError where the machine refuses to write.
+    Raises StorageError where the machine refuses to write, or the target is a device: renaming would remove it.
     """
     target = Path(target)
     with explain_storage(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(target, "part", target.suffix)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "", str(target))
+        if target.exists() and not target.is_file():
+            raise StorageError(f"{target}: expected the name of a file to write, got a device or a pipe.")
         temporary = target.with_name(f".{target.stem}.part-{os.getpid()}{target.suffix}")
-        # made anew and exclusively: a link that somebody put in this place would be followed
-        temporary.unlink(missing_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(target, "part", target.suffix)
+            # made anew and exclusively: a link that somebody put in this place would be followed
+            temporary.unlink(missing_ok=True)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileNotFoundError as error:
+            raise StorageError(f"{target}: expected a folder where files can be made. Name another one.") from error
         mode = stat.S_IMODE(os.fstat(handle).st_mode)
         os.close(handle)
         try:
@@ -189,7 +201,10 @@ def read_json(source: str | Path) -> dict:
         content = json.loads(content, parse_constant=_refuse_constant, parse_float=_finite_float)
     # RecursionError: nested a thousand times; ValueError: damaged, no UTF-8, or a number of thousands of digits
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{source}: expected a whole JSON file, got {error}. Delete it and run again.") from None
+        raise InputError(
+            f"{source}: expected a whole JSON file, got {error}. "
+            "Get a whole copy, or move it away and run the rule that makes it."
+        ) from None
     if not isinstance(content, dict):
         raise InputError(f"{source}: expected a JSON object, got a {type(content).__name__}.")
     return content

@@ -47,7 +47,7 @@ def open_file(path: str | Path) -> h5py.File:
     if not start.startswith(SIGNATURE) or start[-1] < OLDEST_SUPERBLOCK:
         raise InputError(
             f"{path}: expected a whole HDF5 dataset in the format of 1.10, got another file, or one of before 1.8. "
-            "Delete it and run again."
+            "Get a whole copy, or move it away and run the rule that makes it."
         )
     with named_damage(path):
         return h5py.File(path, "r")
@@ -102,7 +102,7 @@ def check_end(path: str | Path, status: int, messages: str) -> None:
     end = f"the end of its reader by {signal.Signals(-status).name}" if status < 0 else f"{messages[-500:]} ({status})"
     raise InputError(
         f"{path}: expected a whole HDF5 dataset, got {end}. The file is damaged or was made to do harm. "
-        "Delete it and run again."
+        "Get a whole copy, or move it away and run the rule that makes it."
     )
 
 
@@ -148,7 +148,8 @@ def named_damage(path: str | Path) -> Iterator[None]:
 def damaged(path: str | Path, error: Exception) -> InputError:
     """The error of a file that the HDF5 library finds to be damaged."""
     return InputError(
-        f"{path}: expected a whole HDF5 dataset, got {type(error).__name__}: {error}. Delete it and run again."
+        f"{path}: expected a whole HDF5 dataset, got {type(error).__name__}: {error}. "
+        "Get a whole copy, or move it away and run the rule that makes it."
     )
 
 
@@ -173,7 +174,7 @@ def _check_variable(variable: object, name: str, path: str | Path) -> None:
     if not needed <= stored <= size or chunk_bytes > size:
         raise InputError(
             f"{path}: {name}: expected the {needed} bytes of an array of shape {variable.shape}, got {stored} in a "
-            f"file of {size}. Delete it and run again."
+            f"file of {size}. Get a whole copy, or move it away and run the rule that makes it."
         )
     if variable.chunks:
         _check_chunks(variable, name, path, chunk_bytes, size)
@@ -192,7 +193,7 @@ def _check_chunks(variable: h5py.Dataset, name: str, path: str | Path, chunk_byt
     if bad:
         raise InputError(
             f"{path}: {name}: expected chunks of {chunk_bytes} bytes inside of the file, got {len(bad)} others. "
-            "Delete it and run again."
+            "Get a whole copy, or move it away and run the rule that makes it."
         )
 
 
@@ -207,7 +208,10 @@ def _read_object(file: h5py.File, name: str, path: str | Path) -> str:
     value = file.attrs[name]
     text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
     if not isinstance(json.loads(text), dict):
-        raise InputError(f"{path}: {name}: expected a JSON object, got {text[:80]}. Delete it and run again.")
+        raise InputError(
+            f"{path}: {name}: expected a JSON object, got {text[:80]}. "
+            "Get a whole copy, or move it away and run the rule that makes it."
+        )
     return text
 
 

@@ -78,7 +78,7 @@ def check_electrons(counted: float, electrons: float, source: str) -> None:
     if not abs(counted - electrons) <= ELECTRON_TOLERANCE * electrons:
         raise InputError(
             f"{source}: expected a density of {electrons:.6f} electrons, got {counted:.6f}. A batch is missing or was "
-            f"made by another model; delete the batches and run again."
+            f"made by another model; remove the batches and run again."
         )
 
 
@@ -166,7 +166,7 @@ def check_batches(batches: list[xr.Dataset], paths: list[Path], plan: Prediction
         if settings["plan_sha256"] != plan_sha256 or [tuple(pair) for pair in settings["region"]] != list(region):
             raise InputError(
                 f"{path}: expected the batch of the plan with the grid points {region}, got one of another plan. "
-                "Delete it and run again."
+                "Get a whole copy, or move it away and run the rule that makes it."
             )
 
 

@@ -87,7 +87,8 @@ class PredictionPlan:
             plan.check()
         except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
             raise InputError(
-                f"{path}: expected a plan made by plan_tiles, got {error}. Delete it and run again."
+                f"{path}: expected a plan made by plan_tiles, got {error}. "
+                "Get a whole copy, or move it away and run the rule that makes it."
             ) from None
         return plan
 

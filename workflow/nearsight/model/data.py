@@ -292,7 +292,7 @@ class SnapshotReader:
         except OSError as error:
             raise InputError(
                 f"{self._snapshot.descriptors} or {self._snapshot.reference}: expected whole HDF5 files, got {error}. "
-                "Delete the damaged one and run again."
+                "Move the damaged one away and run again."
             ) from error
         return tuple(part.reshape(-1, part.shape[-1]) for part in rows)
 
@@ -387,4 +387,7 @@ def _expect_equal(first: dict, second: dict, one: Snapshot, other: Snapshot) -> 
 
 def _expect_finite(rows: np.ndarray, path: Path, name: str) -> None:
     if not np.isfinite(rows).all():
-        raise InputError(f"{path}: {name}: expected finite numbers, got NaN or infinity. Delete it and run again.")
+        raise InputError(
+            f"{path}: {name}: expected finite numbers, got NaN or infinity. "
+            "Get a whole copy, or move it away and run the rule that makes it."
+        )

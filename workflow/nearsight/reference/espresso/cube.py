@@ -42,7 +42,10 @@ def read_cube(path: str | Path) -> Cube:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        raise InputError(f"{path}: expected a cube file, got binary data. Delete it and run again.") from None
+        raise InputError(
+            f"{path}: expected a cube file, got binary data. "
+            "Get a whole copy, or move it away and run the rule that makes it."
+        ) from None
     lines = text.split("\n", 6)
     try:
         count = int(lines[2].split()[0])
@@ -69,14 +72,15 @@ def read_cube(path: str | Path) -> Cube:
         )
     except (ValueError, IndexError, OverflowError) as error:
         raise InputError(
-            f"{path}: expected the header of a cube file, got {error}. Delete it and run the rule that makes it again."
+            f"{path}: expected the header of a cube file, got {error}. "
+            "Get a whole copy, or move it away and run the rule that makes it."
         ) from None
     values = _numbers(rest, path)
     expected = prod(shape)
     if values.size != expected:
         raise InputError(
             f"{path}: expected {expected} values ({' x '.join(map(str, shape))}), got {values.size}: "
-            "the file is truncated or damaged. Delete it and run the rule that makes it again."
+            "the file is truncated or damaged. Get a whole copy, or move it away and run the rule that makes it."
         )
     if not units.are_finite(values):
         raise InputError(
@@ -94,4 +98,6 @@ def _numbers(text: str, path: str | Path) -> np.ndarray:
     try:
         return np.array(_BARE_EXPONENT.sub(r"\1E\2", text).split(), dtype=float)
     except ValueError as error:
-        raise InputError(f"{path}: expected numbers, got {error}. Delete it and run again.") from None
+        raise InputError(
+            f"{path}: expected numbers, got {error}. Get a whole copy, or move it away and run the rule that makes it."
+        ) from None
