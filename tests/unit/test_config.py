@@ -307,6 +307,7 @@ KPOINTS = {"quickstart": [12, 6, 6], "laptop": [8, 4, 6], "paper": [8, 4, 6], "b
 def test_shipped_studies(repository, name, monkeypatch):
     monkeypatch.chdir(repository)
     study = load_study(f"config/{name}.yaml")
+    assert cli.main(["check-config", f"config/{name}.yaml"]) == 0
     assert study.study == name
     assert (study.dft.kpoints, study.dft.kpoints_shift) == (KPOINTS[name], [1, 1, 1])
 

@@ -17,7 +17,7 @@ from nearsight.files import read_regular, write_text
 from nearsight.options import add_options
 from nearsight.study.documents import describe_study, study_schema
 from nearsight.study.reading import load_study
-from nearsight.study.sections import Inference
+from nearsight.study.sections import DftMdTrajectory, Inference
 
 #: Command -> what it does in a line, and more of it.
 COMMANDS = {
@@ -133,8 +133,8 @@ def check_config(arguments: argparse.Namespace) -> None:
     """Raise ConfigError for the first study that is wrong; say what the others compute."""
     for path in arguments.studies:
         study = load_study(path)
-        length = study.md.time_step_fs * study.md.steps_per_segment
-        total = sum(trajectory.segments for trajectory in study.trajectories.values()) * length
+        dft_md = [one for one in study.trajectories.values() if isinstance(one, DftMdTrajectory)]
+        total = sum(one.segments * study.md.time_step_fs * study.md.steps_per_segment for one in dft_md)
         counts = ", ".join(f"{len(study.snapshots(role))} {role}" for role in ("train", "validation", "test"))
         say(
             f"{path}: study {study.study}: {total:g} fs of DFT-MD, snapshots: {counts}; larger structures: "
