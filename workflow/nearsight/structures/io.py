@@ -132,11 +132,15 @@ def _unpacked(handle: BinaryIO, suffix: str) -> tuple[BinaryIO, int]:
     """A file's content, unpacked where its suffix says that it is packed, and its bytes."""
     if suffix not in UNPACKERS:
         return handle, os.fstat(handle.fileno()).st_size
-    with bounded_memory(MEMORY_BYTES + 3 * LARGEST_UNPACKED):
-        content = UNPACKERS[suffix](handle).read(LARGEST_UNPACKED + 1)
-    if len(content) > LARGEST_UNPACKED:
-        raise InputError(f"expected at most {LARGEST_UNPACKED >> 20} MiB when unpacked, got more. Unpack it first.")
-    return io.BytesIO(content), len(content)
+    content = io.BytesIO()
+    with bounded_memory(MEMORY_BYTES + 2 * LARGEST_UNPACKED):
+        packed = UNPACKERS[suffix](handle)
+        while part := packed.read(1 << 20):  # a larger number might be reserved at once
+            if content.write(part) and content.tell() > LARGEST_UNPACKED:
+                raise InputError(f"expected at most {LARGEST_UNPACKED >> 20} MiB when unpacked. Unpack it first.")
+    size = content.tell()
+    content.seek(0)
+    return content, size
 
 
 def _count_frames(text: TextIO, file_format: str) -> int:
