@@ -22,7 +22,7 @@ from nearsight.errors import InputError
 from nearsight.inference import run as prediction
 from nearsight.model.bundle import save_bundle
 from nearsight.options import OPTIONS, Number
-from nearsight.structures import large
+from nearsight.structures import lammps
 
 NUMBERS = (
     *("0", "1", "2", "3", "7", "-1", "-3", "1000", "10000", "99999999999999999999", "1" * 5000, "1e400", "1e-320"),
@@ -137,7 +137,7 @@ def stand_ins(sandbox, monkeypatch):
         raise InputError("all checks passed")
 
     monkeypatch.setattr(prediction, "make_plan", stop)
-    monkeypatch.setattr(large, "run_lammps_md", lambda atoms, *_, **__: atoms)
+    monkeypatch.setattr(lammps, "run_lammps_md", lambda atoms, *_, **__: atoms)
     monkeypatch.setattr(memory, "limit_bytes", lambda *_: (memory.structure_bytes(2000), "the test"))
 
 

@@ -55,6 +55,8 @@ def _read_binary(path: Path) -> tuple[bool, int, np.ndarray, np.ndarray]:
     content = read_regular(path, "the density in Fortran's binary format", ADVICE, LARGEST_DENSITY)
     header, _, miller, values, *_ = fortran_records(content)  # the second: reciprocal lattice vectors
     gamma_only, count, spins = np.frombuffer(header, np.int32).tolist()
+    if count < 0:
+        raise ValueError(f"{count} coefficients")
     miller = np.frombuffer(miller, np.int32).reshape(count, 3).astype(np.int64)
     return bool(gamma_only), spins, miller, np.frombuffer(values, np.complex128)
 
