@@ -23,7 +23,7 @@ PROCESS_BYTES = 160 << 20
 LAMMPS_PROCESS_BYTES = 190 << 20
 ENERGIES_PROCESS_BYTES = 400 << 20
 TRAINING_PROCESS_BYTES = 450 << 20
-INFERENCE_PROCESS_BYTES = 320 << 20
+INFERENCE_PROCESS_BYTES = 400 << 20
 
 #: What torch and the kernel keep for a thread, as measured.
 INFERENCE_THREAD_BYTES = 70 << 20
@@ -136,7 +136,7 @@ def one_pass_bytes(points: int, energies: int, atoms: int, bands: int, work_byte
 
 def evaluation_bytes(points: int, energies: int) -> float:
     """Memory of evaluate_prediction: the LDOS of prediction and reference in float32, differences in float64."""
-    return PROCESS_BYTES + points * (24 * energies + 32)
+    return INFERENCE_PROCESS_BYTES + points * (24 * energies + 32)
 
 
 def dft_bytes(
