@@ -218,3 +218,14 @@ def test_few_validation_snapshots_widen_the_bars():
         calibrate_bars(training, one, error).energy
         > 1.5 * calibrate_bars(training, many, np.repeat(error, 50, 0)).energy
     )
+
+
+def test_one_validation_snapshot_gives_all_structures_like_bars():
+    """It says how large errors are, not how they grow: no number out of a badly conditioned matrix."""
+    generator = np.random.default_rng(10)
+    training = moments_of_means(generator.normal(size=(5, WIDTH)))
+    one = FeatureMoments(training.gram, training.cross, 0.0, training.features[:1], training.targets[:1])
+    bars = calibrate_bars(training, one, np.array([[0.1, 0.2]]))
+    said = [bars.deviations(row[:-1], 1.0, 1.0)[0] for row in training.features]
+    assert max(said) < 2 * min(said)
+    assert bars.leverage(training.features[0, :-1]) < 1

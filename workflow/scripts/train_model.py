@@ -87,7 +87,7 @@ def main(arguments: argparse.Namespace) -> None:
     network = build_network(settings.network, data.components, data.energy_grid.count, arguments.seed)
     parts = snapshots[:count], snapshots[count:]
     points = [sum(snapshot.points for snapshot in part) for part in parts]
-    row_bytes, tensors = 4 * (data.components + data.energy_grid.count), [p.shape for p in network.parameters()]
+    row_bytes, tensors = 4 * (data.components + data.energy_grid.count + 1), [p.shape for p in network.parameters()]
     needed = training_bytes(points, row_bytes, tensors, settings.batch_size, MEMORY_BYTES)
     check_memory("train_model", needed, arguments.memory_MB)
     scalings = measure_scalings(parts[0], data.components, data.energy_grid.count)

@@ -9,7 +9,8 @@ point on average may still be wrong by a little everywhere, and the energy feels
 
 The error of a mean over a structure is taken from the posterior of W given the snapshots' means, ε² h̄ Λ⁻¹ h̄ with
 Λ = Σ_s h̄_s h̄_sᵀ + τ Σ_r h_r h_rᵀ/n: structures whose mean features are like those of the training have small errors,
-others have large ones. ε² and τ are those that make the errors of the validation snapshots most likely.
+others have large ones. ε² and τ are those that make the errors of the validation snapshots most likely; one snapshot
+alone says nothing of τ, and all structures then have nearly the same bars.
 """
 
 import logging
@@ -35,8 +36,10 @@ LARGEST_LOSS = 1.02
 #: Ridge, relative to the mean square of a feature: below what float32 features resolve.
 RIDGE = 1e-8
 
-#: Weights τ of the points beside the snapshots' means that are tried.
-POINT_WEIGHTS = tuple(10.0**power for power in range(-8, 1))
+#: Weights τ of the points beside the snapshots' means that are tried, from bars that are nearly the same for all
+#: structures to ones that differ most; a smaller τ has to make the errors more likely by LIKELIER, in units of ln.
+POINT_WEIGHTS = tuple(10.0**-power for power in range(9))
+LIKELIER = 0.5
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ def calibrate_bars(training: FeatureMoments, validation: FeatureMoments, errors:
         leverages = np.einsum("si,ij,sj->s", validation.features, inverse, validation.features)
         variances = np.maximum((errors**2 / leverages[:, None]).mean(axis=0), np.finfo(float).tiny)
         unlikeliness = np.log(leverages).sum() + len(errors) / 2 * np.log(variances).sum()
-        if best is None or unlikeliness < best[0]:
+        if best is None or unlikeliness < best[0] - LIKELIER:
             best = unlikeliness, inverse, variances
     _, inverse, variances = best
     student = scipy.stats.t.ppf(scipy.stats.norm.cdf(1.0), len(errors))
