@@ -143,7 +143,15 @@ def test_prediction_and_its_evaluation(tmp_path, repository, record_property):
         check(script, 1e6 * predicted, 1e6 * used, record_property)
 
     files = ("--model", "model.json", "--weights", "model.safetensors", "--structure", "x.extxyz")
-    run("plan_tiles", *files, "--settings", '{"accept_extrapolation": true}', "--keep-ldos", "--output", "plan.json")
+    run(
+        "plan_tiles",
+        *files,
+        "--settings",
+        '{"accept_extrapolation": true, "batches": 1}',
+        "--keep-ldos",
+        "--output",
+        "plan.json",
+    )
     run("predict_tiles", *files, "--plan", "plan.json", "--batch", 0, "--output", "b.h5")
     outputs = ("--output", "p.h5", "--dos", "dos.csv", "--observables", "o.json")
     run("gather_prediction", "--plan", "plan.json", "--batches", "b.h5", *outputs)
