@@ -1,5 +1,7 @@
 """What a changed key of the study file runs again, and that it runs no more than that."""
 
+import shutil
+
 import pytest
 
 PREDICTION = {
@@ -87,8 +89,6 @@ def test_every_job_leaves_log_and_benchmark(finished):
 
 
 def test_lost_segment_is_repeated_alone(finished, copy_with_stubs, tmp_path):
-    import shutil
-
     shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
     workflow = type(finished)(tmp_path / "copy")
     results = workflow.folder / "results/quickstart/md"
@@ -96,3 +96,20 @@ def test_lost_segment_is_repeated_alone(finished, copy_with_stubs, tmp_path):
     (results / "a.extxyz").unlink()
     jobs = workflow.jobs("results/quickstart/md/a.extxyz")
     assert jobs == {"run_dft_md": 1, "collect_dft_md": 1}
+
+
+def test_results_in_a_repository_that_was_cloned_anew(finished, tmp_path):
+    """Sources are newer than results there, and Snakemake's records are missing: --touch (docs/reliability.md)."""
+    shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
+    workflow = type(finished)(tmp_path / "copy")
+    for folder in ("config", "workflow/scripts"):
+        for path in (workflow.folder / folder).rglob("*"):
+            path.touch()
+    # its records have the checksums of small files: nothing to be done
+    assert "Nothing to be done" in workflow.run("--cores", "1")
+    shutil.rmtree(workflow.folder / ".snakemake")
+    assert workflow.jobs()["train_model"] == 1
+    before = {path: path.stat().st_size for path in (workflow.folder / "results").rglob("*.h5")}
+    workflow.run("--touch", "--cores", "1")
+    assert "Nothing to be done" in workflow.run("--cores", "1")
+    assert {path: path.stat().st_size for path in before} == before
