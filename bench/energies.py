@@ -97,15 +97,12 @@ def repeat_of(atoms: Atoms, count: int) -> tuple[int, int, int]:
 
 def measure(count: int, single: bool, folder: Path) -> dict:
     """One row: runs in a process of its own."""
-    import torchpme  # noqa: F401  (so that no term's time has the start of torch in it)
-    import vesin  # noqa: F401
-
     seconds: dict[str, float] = {}
 
     def timed(name: str, function):
-        def call(*arguments):
+        def call(*arguments, **options):
             start = time.process_time()
-            result = function(*arguments)
+            result = function(*arguments, **options)
             seconds[name] = time.process_time() - start
             return result
 

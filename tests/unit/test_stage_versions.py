@@ -20,9 +20,9 @@ import nearsight.model.networks.perceptron
 import nearsight.model.training
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.energies import FourierGrid
-from nearsight.energies.core_charge import structure_factor
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
+from nearsight.energies.structure_factor import structure_factor
 from nearsight.energies.xc import xc_terms
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.ldos import EnergyGrid, fermi_weights
@@ -116,7 +116,7 @@ GOLDEN = {
             *(7.70318126678, 1.38362586498, 12.2282075882, 1.22529494762),
         ],
     ),
-    "energies": (energies, 1, [1.13020422434, -33.8256232821, -31.6136114096, -82.6485743643]),
+    "energies": (energies, 2, [1.13020422434, -33.8256232821, -31.6136114096, -82.6485743643]),
     "inference": (inference, 3, [0.383204817028, 0.0102903531642, -0.00370795743914]),
 }
 

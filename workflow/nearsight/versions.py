@@ -11,6 +11,6 @@ STAGES = {
     "descriptors": 3,
     "training": 3,
     "inference": 3,
-    "energies": 1,
+    "energies": 2,
     "figures": 1,
 }

@@ -6,18 +6,23 @@ density is never in memory beside its coefficients, and a real field of coeffici
 Over several MPI ranks each has some planes of x of a field and, of the coefficients, whole columns along x for some
 indices along y. Between the transforms along y and x mpi4py-fft exchanges one for the other. The numbers of ranks and
 of planes need not divide each other.
+
+A field and its coefficients need not have one grid: a density that was sampled on a coarser grid is continued to a
+finer one by its coefficients, and a few long waves are taken from a fine field in the same way.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import fsum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 
 from nearsight import units
+from nearsight.energies.disk import DiskArray
 from nearsight.errors import InputError
 from nearsight.grids.real import RealGrid
 
@@ -28,6 +33,12 @@ if TYPE_CHECKING:
 #: what a grid may lack of the 2 m + 1 points along an axis (and two points more, since m is a bound).
 LARGEST_LACK = 0.1
 
+#: Columns along x that are transformed at a time.
+BLOCK_BYTES = 32 << 20
+
+#: A field or its coefficients: planes by array[i], columns by array[:, a:b].
+Array = np.ndarray | DiskArray
+
 
 @dataclass(frozen=True)
 class FourierGrid(RealGrid):
@@ -35,7 +46,8 @@ class FourierGrid(RealGrid):
 
     cell, shape: as in `RealGrid`; ecutrho_Ry: cutoff of the density in Ry as QE takes it;
     single: store fields in single precision (all reductions stay in double precision); comm: the MPI ranks that share
-    the grid, at most as many as it has planes of x and of y (None: this process alone).
+    the grid, at most as many as it has planes of x and of y (None: this process alone); scratch: a folder for fields
+    and coefficients, which are then on disk, some planes and columns of them in memory (None: all in memory).
 
     Coefficients n(G) are those of n(r) = Σ_G n(G) exp(iG·r), an array of shape (nx, own y, nz//2 + 1): the half space
     m_z ≥ 0 of a real field, zero outside the sphere, and of it the indices `own_y` along y, all of them on one rank.
@@ -44,6 +56,7 @@ class FourierGrid(RealGrid):
     ecutrho_Ry: float
     single: bool = False
     comm: "Comm | None" = None
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +75,13 @@ class FourierGrid(RealGrid):
                 f"{self.comm.size}."
             )
 
+    @classmethod
+    def of_sphere(cls, cell: np.ndarray, largest_G: float, finer: int = 1) -> "FourierGrid":
+        """A grid of this process alone for all G up to `largest_G` (1/Å), `finer` times as fine as it must be."""
+        bounds = (largest_G * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int)
+        shape = tuple(scipy.fft.next_fast_len(finer * (2 * int(m) + 1), real=True) for m in bounds)
+        return cls(cell, shape, (largest_G * units.BOHR_A) ** 2)
+
     @property
     def largest_G(self) -> float:
         """Radius of the sphere of plane waves, 1/Å."""
@@ -75,27 +95,45 @@ class FourierGrid(RealGrid):
     @cached_property
     def own_x(self) -> range:
         """Planes of x of a real field that this rank has."""
-        return range(self.shape[0]) if self.alone else _range(self._pencils[0], axis=0)
+        return self.own_planes(self.shape[0])
+
+    def own_planes(self, nx: int) -> range:
+        """Those of a field with nx planes."""
+        return range(nx) if self.alone else _range(self._pencils(nx, 1)[0], axis=0)
 
     @cached_property
     def own_y(self) -> range:
         """Indices along y of coefficients that this rank has."""
-        return range(self.shape[1]) if self.alone else _range(self._pencils[1], axis=1)
+        return range(self.shape[1]) if self.alone else _range(self._pencils(self.shape[0], 1)[1], axis=1)
 
     @property
     def alone(self) -> bool:
         """Whether this process has the whole grid."""
         return self.comm is None or self.comm.size == 1
 
-    @cached_property
-    def _pencils(self) -> tuple:
-        """mpi4py-fft's parts of the coefficients: planes of x, and columns along x."""
+    def zeros(self, *shape: int, dtype: np.dtype | None = None) -> Array:
+        """A new field, in memory or on disk; dtype: of real fields if None."""
+        dtype = self.real if dtype is None else dtype
+        return np.zeros(shape, dtype) if self.scratch is None else DiskArray(shape, dtype, self.scratch)
+
+    @property
+    def complex(self) -> np.dtype:
+        """Type of stored coefficients."""
+        return np.result_type(self.real, np.complex64)
+
+    def _pencils(self, nx: int, depth: int) -> tuple:
+        """mpi4py-fft's parts of nx planes of `depth` indices along z: planes of x, and columns along x."""
         from mpi4py import MPI
         from mpi4py_fft.pencil import Pencil
 
-        nx, ny, nz = self.shape
-        planes = Pencil([self.comm, MPI.COMM_SELF, MPI.COMM_SELF], (nx, ny, nz // 2 + 1), axis=1)
+        planes = Pencil([self.comm, MPI.COMM_SELF, MPI.COMM_SELF], (nx, self.shape[1], depth), axis=1)
         return planes, planes.pencil(0)
+
+    def _blocks(self, nx: int) -> list[slice]:
+        """This rank's indices along y in parts of some columns along x."""
+        count, size = len(self.own_y), nx * (self.shape[2] // 2 + 1) * np.dtype(np.complex128).itemsize
+        step = max(BLOCK_BYTES // size, 1)
+        return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
     def sum(self, value: float) -> float:
         """A number summed over all ranks, the same on each."""
@@ -123,70 +161,112 @@ class FourierGrid(RealGrid):
         inner = (2 * np.abs(my) < ny)[:, None] & (2 * mz < nz)
         return (squared <= self.largest_G**2) & inner & bool(2 * abs(mx[i]) < nx)
 
-    def coefficients(self, field: np.ndarray) -> np.ndarray:
+    def coefficients(self, field: Array) -> Array:
         """Coefficients of a real field of shape (nx, ny, nz), cut at the sphere; O(N log N).
 
         field: anything with a shape that gives planes by field[i], an open dataset too; each rank reads its own planes,
-        once and in order.
+        once and in order. It may be on a coarser or finer grid of this cell: waves that this grid lacks are cut, and
+        those that the field's own grid lacks are zero.
         """
-        if tuple(field.shape) != self.shape:
-            raise InputError(f"field: expected the shape {self.shape} of the grid, got {tuple(field.shape)}.")
-        return self.coefficients_of_planes(field[i] for i in self.own_x)
+        if len(field.shape) != 3 or min(field.shape) < 1:
+            raise InputError(f"field: expected a grid of three dimensions, got the shape {tuple(field.shape)}.")
+        if self.comm is not None and self.comm.size > field.shape[0]:
+            raise InputError(f"field: expected a plane for each of {self.comm.size} MPI ranks, got {field.shape[0]}.")
+        return self.coefficients_of_planes((field[i] for i in self.own_planes(field.shape[0])), field.shape[0])
 
-    def coefficients_of_planes(self, planes: Iterable[np.ndarray]) -> np.ndarray:
-        """The same of a field of which each rank gives its own planes, shape (ny, nz)."""
+    def coefficients_of_planes(self, planes: Iterable[np.ndarray], count: int | None = None) -> Array:
+        """The same of a field of which each rank gives its own planes, shape (ny, nz); count: of all planes."""
         nx, ny, nz = self.shape
-        result = np.empty((len(self.own_x), ny, nz // 2 + 1), dtype=np.result_type(self.real, np.complex64))
-        for row, plane in zip(result, planes, strict=True):
-            row[:] = scipy.fft.fft(
-                scipy.fft.rfft(np.asarray(plane, np.float64), norm="forward"), axis=0, norm="forward"
-            )
-        result = scipy.fft.fft(self._columns(result), axis=0, norm="forward", overwrite_x=True)
+        count = nx if count is None else count
+        half = nz // 2 + 1
+        work = self.zeros(len(self.own_planes(count)), ny, half, dtype=self.complex)
+        for i, plane in enumerate(planes):
+            rows = scipy.fft.rfft(np.asarray(plane, np.float64), norm="forward")
+            columns = scipy.fft.fft(_resize_half(rows, plane.shape[1], nz), axis=0, norm="forward")
+            work[i] = _resize(columns, ny, axis=0)
+        work = self._exchange(work, count, forward=True)
+        result = work if count == nx else self.zeros(nx, len(self.own_y), half, dtype=self.complex)
+        for part in self._blocks(max(nx, count)):
+            result[:, part] = _resize(scipy.fft.fft(work[:, part], axis=0, norm="forward"), nx, axis=0)
         for i in range(nx):
             result[i] *= self.inside(i, np.square(self.plane_of_G(i)).sum(axis=0))
         return result
 
-    def planes(self, coefficients: np.ndarray, axis: int | None = None) -> Iterator[np.ndarray]:
-        """This rank's planes (ny, nz) of the real field of coefficients, or of its derivative along a Cartesian axis.
+    def planes(
+        self, coefficients: Array, axis: int | None = None, shape: tuple[int, int, int] | None = None
+    ) -> Iterator[np.ndarray]:
+        """This rank's planes of the real field of coefficients, or of its derivative along a Cartesian axis.
 
-        They are float64, in the order of `own_x`.
+        shape: of the grid of that field (None: this one). The planes, shape (ny, nz), are float64, in the order of
+        `own_planes`.
         """
-        nx, _, nz = self.shape
-        work = coefficients.copy()
-        if axis is not None:
-            for i in range(nx):
-                work[i] *= 1j * self.plane_of_G(i)[axis]
-        work = self._planes(scipy.fft.ifft(work, axis=0, norm="forward", overwrite_x=True))
-        for plane in work:
-            half = scipy.fft.ifft(plane.astype(np.complex128), axis=0, norm="forward", overwrite_x=True)
+        count, ny, nz = self.shape if shape is None else shape
+        mx, my, mz = self.miller
+        slopes = 2 * np.pi * np.linalg.inv(self.cell).T[:, axis] if axis is not None else None
+        work = self.zeros(count, len(self.own_y), len(mz), dtype=self.complex)
+        for part in self._blocks(max(count, self.shape[0])):
+            columns = coefficients[:, part]
+            if slopes is not None:
+                G = np.add.outer(np.add.outer(mx * slopes[0], my[part] * slopes[1]), mz * slopes[2])
+                columns = columns * (1j * G)
+            work[:, part] = scipy.fft.ifft(_resize(columns, count, axis=0), axis=0, norm="forward")
+        work = self._exchange(work, count, forward=False)
+        for i in range(len(work)):
+            columns = scipy.fft.ifft(_resize(work[i].astype(np.complex128), ny, axis=0), axis=0, norm="forward")
+            half = _resize_half(columns, self.shape[2], nz)
             yield scipy.fft.irfft(half, n=nz, norm="forward", overwrite_x=True)
 
-    def field(self, coefficients: np.ndarray) -> np.ndarray:
+    def field(self, coefficients: Array) -> np.ndarray:
         """This rank's planes of the real field of coefficients, shape (own x, ny, nz), float64."""
         return np.stack(list(self.planes(coefficients)))
 
-    def _columns(self, planes: np.ndarray) -> np.ndarray:
-        """Give planes of x away and get whole columns along x."""
-        return planes if self.alone else self._exchange(planes, forward=True)
+    def restrict(self, coefficients: Array, smaller: "FourierGrid") -> np.ndarray:
+        """The coefficients of the waves of a smaller grid of this cell, which every rank gets whole."""
+        result = np.zeros((*smaller.shape[:2], smaller.shape[2] // 2 + 1), np.complex128)
+        depth, near = result.shape[2], [i for i, m in enumerate(self.miller[1]) if 2 * abs(m) < smaller.shape[1]]
+        columns = self.miller[1][near].astype(int)
+        for m in smaller.miller[0].astype(int):
+            if 2 * abs(m) < smaller.shape[0]:
+                result[m, columns] = coefficients[int(m) % self.shape[0]][near, :depth]
+        for i in range(smaller.shape[0]):
+            result[i] *= smaller.inside(i, np.square(smaller.plane_of_G(i)).sum(axis=0))
+        return result if self.alone else self.comm.allreduce(result)
 
-    def _planes(self, columns: np.ndarray) -> np.ndarray:
-        """Give columns along x away and get whole planes of x."""
-        return columns if self.alone else self._exchange(columns, forward=False)
+    def _exchange(self, array: Array, count: int, forward: bool) -> Array:
+        """Give planes of x away and get whole columns along x, or, backward, the reverse; `count` planes in all.
 
-    def _exchange(self, array: np.ndarray, forward: bool) -> np.ndarray:
-        planes, columns = self._pencils
-        transfer = planes.transfer(columns, array.dtype)
-        result = np.empty((columns if forward else planes).subshape, array.dtype)
-        (transfer.forward if forward else transfer.backward)(np.ascontiguousarray(array), result)
-        transfer.destroy()
+        On disk some indices along z at a time.
+        """
+        if self.alone:
+            return array
+        depth = array.shape[2]
+        step = depth
+        if self.scratch is not None:
+            step = max(BLOCK_BYTES * depth // max(array[0].nbytes * len(array), 1), 1)
+        order = slice(None, None, 1 if forward else -1)
+        result = self.zeros(*self._pencils(count, depth)[order][1].subshape, dtype=array.dtype)
+        for start in range(0, depth, step):
+            z = slice(start, min(start + step, depth))
+            pencils = self._pencils(count, z.stop - z.start)
+            given, taken = (np.empty(pencil.subshape, array.dtype) for pencil in pencils[order])
+            for i in range(len(given)):
+                given[i] = array[i][:, z]
+            transfer = pencils[0].transfer(pencils[1], array.dtype)
+            (transfer.forward if forward else transfer.backward)(given, taken)
+            transfer.destroy()
+            for i in range(len(taken)):
+                plane = result[i]
+                plane[:, z] = taken[i]
+                result[i] = plane
         return result
 
-    def sum_over_G(self, coefficients: Iterable[np.ndarray], kernel: Callable[[np.ndarray], np.ndarray]) -> float:
+    def sum_over_G(self, coefficients: Array, kernel: Callable[[np.ndarray], np.ndarray]) -> float:
         """Σ_G |n(G)|² k(|G|²) over the whole space, without G = 0; kernel: function of |G|² in 1/Å²."""
         # all with m_z > 0 stand for -G too
         double = np.where(self.miller[2] > 0, 2.0, 1.0)
         parts = []
-        for i, plane in enumerate(coefficients):
+        for i in range(len(coefficients)):
+            plane = coefficients[i]
             if not plane.any():
                 continue  # outside the sphere
             squared = np.square(self.plane_of_G(i)).sum(axis=0)
@@ -198,3 +278,32 @@ class FourierGrid(RealGrid):
 def _range(pencil, axis: int) -> range:
     """This rank's indices along a distributed axis."""
     return range(pencil.substart[axis], pencil.substart[axis] + pencil.subshape[axis])
+
+
+def _resize(values: np.ndarray, count: int, axis: int) -> np.ndarray:
+    """The waves of values that `count` Miller indices along an axis can have, all others zero."""
+    if values.shape[axis] == count:
+        return values
+    shape = list(values.shape)
+    shape[axis] = count
+    result = np.zeros(shape, values.dtype)
+    for part in _common(values.shape[axis], count):
+        index = (slice(None),) * axis + (part,)
+        result[index] = values[index]
+    return result
+
+
+def _resize_half(values: np.ndarray, before: int, after: int) -> np.ndarray:
+    """The same along the last axis of a half space, of fields with so many points before and after."""
+    if before == after:
+        return values
+    result = np.zeros((*values.shape[:-1], after // 2 + 1), values.dtype)
+    common = (min(before, after) - 1) // 2 + 1
+    result[..., :common] = values[..., :common]
+    return result
+
+
+def _common(first: int, second: int) -> tuple[slice, ...]:
+    """Indices of the waves that both numbers of points know by sign: not the Nyquist index."""
+    largest = (min(first, second) - 1) // 2
+    return (slice(0, largest + 1), *((slice(-largest, None),) if largest else ()))

@@ -1,109 +1,129 @@
-"""Energy of the ions in a neutralising background, by particle-mesh Ewald summation.
+"""Energy of the ions in a neutralising background, by particle-mesh Ewald summation."""
 
-vesin and torch-pme are imported where they are used: both load torch, which takes seconds and 200 MB, and of all ranks
-of a job one alone sums the ions.
-"""
-
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import fsum
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
+from scipy.spatial import cKDTree
 from scipy.special import erfc
 
 from nearsight import units
+from nearsight.energies.fourier import Array, FourierGrid
+from nearsight.energies.structure_factor import structure_factor
 from nearsight.errors import InputError
+from nearsight.mpi import on_first_ranks
 
-#: Cutoffs of the sum in real space to choose from. A longer one has wider Gaussians and a coarser mesh, but more pairs.
-CUTOFFS_A = (8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.0)
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
 
-#: Cutoff in widths σ of the Gaussians: erfc(6.5/√2) leaves 8e-11 of a pair's energy out.
+#: Cutoff of the sum in real space, where pairs and mesh take about the same time.
+CUTOFF_A = 5.0
+
+#: Cutoff in widths σ of the Gaussians, and largest wave vector in 1/σ: erfc(6.5/√2) leaves 8e-11 of a pair's energy
+#: out, the waves beyond less than 1e-8 eV/atom.
 CUTOFF_PER_SMEARING = 6.5
+LARGEST_G_SMEARING = 6.5
 
-#: Largest step of the mesh for the sum in reciprocal space, in widths; leaves 4e-8 Ry/atom of BeO with NODES points.
-STEP_PER_SMEARING = 0.12
+#: Atoms whose pairs are summed at a time.
+BATCH = 1 << 14
 
-#: Points of Lagrange's interpolation along each axis, the most that torch-pme has.
-NODES = 7
-
-#: Pairs of atoms whose energies are added at a time.
-BATCH = 1 << 20
-
-#: Memory of a pair of atoms and of a point of the mesh, as measured.
-PAIR_BYTES = 45
-POINT_BYTES = 75
+#: Memory of an atom with its images and its share of the mesh, of two sets of coefficients, as measured.
+ATOM_BYTES = 400
+POINT_BYTES = 24
 
 
-def ion_energy(atoms: Atoms, charges: Mapping[str, float], cutoff_A: float | None = None) -> float:
+def ion_energy(
+    atoms: Atoms,
+    charges: Mapping[str, float],
+    cutoff_A: float = CUTOFF_A,
+    comm: "Comm | None" = None,
+    scratch: Path | None = None,
+) -> float:
     """Electrostatic energy of periodic point charges in a uniform background that neutralises them, in eV.
 
     E = (e²/2) Σ_ij Σ_L Z_i Z_j/|r_i - r_j - L| in Ewald's limit, background included: the term -π (Σ Z)² σ²/Ω, σ the
     Gaussians' width, stands for what the G = 0 term leaves.
 
-    charges: element -> charge Z of the ion in e; cutoff_A: of the sum in real space (None: the one that takes the
-    least memory). Any cell, also triclinic ones smaller than the cutoff. Cost: O(N log N), on one MPI rank.
+    charges: element -> charge Z of the ion in e; cutoff_A: of the sum in real space, any; comm: MPI ranks that share
+    the work, all of which get the result; scratch: a folder for the mesh (None: in memory). Any cell, also triclinic
+    ones smaller than the cutoff. Cost: O(N log N).
     """
+    q, smearing = charges_of(atoms, charges), cutoff_A / CUTOFF_PER_SMEARING
+    grid = mesh_of(atoms, cutoff_A)
+
+    def energy(comm: "Comm | None") -> float:
+        mesh = replace(grid, comm=comm, scratch=scratch)
+        waves = mesh.sum_over_G(
+            ion_coefficients(atoms, charges, mesh), lambda squared: np.exp(-0.5 * smearing**2 * squared) / squared
+        )
+        pairs = mesh.sum(fsum(energies_of_pairs(atoms, q, smearing, cutoff_A, comm)))
+        # what the Gaussians have of themselves, and with the background
+        own = float(q @ q) / (np.sqrt(2 * np.pi) * smearing) + np.pi * q.sum() ** 2 * smearing**2 / mesh.volume
+        return units.COULOMB_eV_A * (2 * np.pi * mesh.volume * waves + pairs - own)
+
+    return on_first_ranks(comm, min(grid.shape[:2]), energy)
+
+
+def mesh_of(atoms: Atoms, cutoff_A: float = CUTOFF_A) -> FourierGrid:
+    """The mesh on which the ions are Gaussians."""
+    return FourierGrid.of_sphere(np.asarray(atoms.cell), LARGEST_G_SMEARING * CUTOFF_PER_SMEARING / cutoff_A)
+
+
+def charges_of(atoms: Atoms, charges: Mapping[str, float]) -> np.ndarray:
+    """Charge of every ion, shape (atoms,), e. Raises InputError for an element without one."""
     missing = sorted(set(atoms.symbols) - set(charges))
     if missing:
         raise InputError(
             f"charges: expected one for {missing[0]}, got those of {', '.join(sorted(charges)) or 'none'}."
         )
-    if cutoff_A is None:
-        cutoff_A = min(CUTOFFS_A, key=lambda cutoff: memory_bytes(atoms, cutoff))
-    smearing = cutoff_A / CUTOFF_PER_SMEARING
-    q = np.array([float(charges[symbol]) for symbol in atoms.symbols])
-    positions, cell = atoms.get_positions(wrap=True), np.array(atoms.cell, dtype=np.float64)
-    energy = energy_of_pairs(positions, cell, q, smearing, cutoff_A) + energy_of_mesh(positions, cell, q, smearing)
-    return energy * units.COULOMB_eV_A
+    return np.array([float(charges[symbol]) for symbol in atoms.symbols])
 
 
-def energy_of_pairs(positions: np.ndarray, cell: np.ndarray, q: np.ndarray, smearing: float, cutoff_A: float) -> float:
-    """Σ_pairs q_i q_j erfc(r/(√2 σ))/r within the cutoff, in e²/Å."""
-    from vesin import NeighborList
-
-    neighbors = NeighborList(cutoff=cutoff_A, full_list=False, sorted=False)
-    pairs, distances = neighbors.compute(positions, cell, periodic=True, quantities="Pd", copy=False)
-    parts = []
-    for start in range(0, len(distances), BATCH):
-        i, j = pairs[start : start + BATCH].T
-        r = distances[start : start + BATCH]
-        parts.append(float(np.sum(q[i] * q[j] * erfc(r / (np.sqrt(2) * smearing)) / r)))
-    return fsum(parts)
+def ion_coefficients(atoms: Atoms, charges: Mapping[str, float], grid: FourierGrid) -> Array:
+    """n_ion(G) = (1/Ω) Σ_a Z_a exp(-iG·r_a) in 1/Å³, positive like the density of the electrons that neutralise it."""
+    return structure_factor(atoms.get_scaled_positions(), grid, charges_of(atoms, charges) / grid.volume)
 
 
-def energy_of_mesh(positions: np.ndarray, cell: np.ndarray, q: np.ndarray, smearing: float) -> float:
-    """The rest: reciprocal space, without the Gaussians' own energy, with the background; in e²/Å."""
-    import torch
-    from torchpme import CoulombPotential, PMECalculator
-
-    calculator = PMECalculator(
-        CoulombPotential(smearing=smearing), mesh_spacing=2 * STEP_PER_SMEARING * smearing, interpolation_nodes=NODES
-    ).to(torch.float64)
-    charges = torch.from_numpy(q)
-    with torch.no_grad():
-        potential = calculator(
-            charges=charges[:, None],
-            cell=torch.from_numpy(cell),
-            positions=torch.from_numpy(positions),
-            neighbor_indices=torch.empty((0, 2), dtype=torch.int64),
-            neighbor_distances=torch.empty(0, dtype=torch.float64),
-        )
-    return float(charges @ potential[:, 0])
-
-
-def memory_bytes(atoms: Atoms, cutoff_A: float) -> float:
-    """Memory of `ion_energy` at its peak: of the pairs of atoms, or after them of the points of the mesh."""
-    pairs = len(atoms) ** 2 / atoms.get_volume() * (2 / 3) * np.pi * cutoff_A**3
-    return max(PAIR_BYTES * pairs, POINT_BYTES * float(np.prod(mesh_shape(atoms, cutoff_A))))
+def energies_of_pairs(
+    atoms: Atoms, q: np.ndarray, smearing: float, cutoff_A: float, comm: "Comm | None"
+) -> Iterator[float]:
+    """This rank's parts of Σ_pairs q_i q_j erfc(r/(√2 σ))/r within the cutoff, in e²/Å; some atoms at a time."""
+    positions, cell = atoms.get_positions(wrap=True), np.asarray(atoms.cell)
+    places, source = with_images(positions, cell, cutoff_A)
+    tree = cKDTree(places)
+    # neighbours in space are neighbours in a batch
+    order = np.argsort(positions[:, 0])
+    batches = range(0, len(order), BATCH)
+    for start in batches if comm is None else batches[comm.rank :: comm.size]:
+        batch = order[start : start + BATCH]
+        pairs = cKDTree(positions[batch]).sparse_distance_matrix(tree, cutoff_A, output_type="ndarray")
+        pairs = pairs[pairs["v"] > 0]  # not an atom and itself
+        r = pairs["v"]
+        products = q[batch[pairs["i"]]] * q[source[pairs["j"]]]
+        yield 0.5 * float(np.sum(products * erfc(r / (np.sqrt(2) * smearing)) / r))
 
 
-def least_memory_bytes(atoms: Atoms) -> float:
-    """Memory of `ion_energy` with the cutoff that takes the least."""
-    return min(memory_bytes(atoms, cutoff) for cutoff in CUTOFFS_A)
+def with_images(positions: np.ndarray, cell: np.ndarray, cutoff_A: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of all atoms and periodic images within the cutoff of the cell, and which atom each is."""
+    scaled = positions @ np.linalg.inv(cell)
+    # the cutoff in distances between opposite faces
+    reach = cutoff_A * np.linalg.norm(np.linalg.inv(cell), axis=0)
+    counts = np.ceil(reach).astype(int)
+    places, sources = [positions], [np.arange(len(positions))]
+    for shift in itertools.product(*(range(-n, n + 1) for n in counts)):
+        if any(shift):
+            moved = scaled + shift
+            near = np.flatnonzero(((moved > -reach - 1e-9) & (moved < 1 + reach + 1e-9)).all(axis=1))
+            places.append(positions[near] + np.array(shift) @ cell)
+            sources.append(near)
+    return np.concatenate(places), np.concatenate(sources)
 
 
-def mesh_shape(atoms: Atoms, cutoff_A: float) -> tuple[int, int, int]:
-    """Points of the mesh as torch-pme takes them: L/h + 1 along each axis, rounded up to a power of two."""
-    steps = atoms.cell.lengths() / (STEP_PER_SMEARING * cutoff_A / CUTOFF_PER_SMEARING) + 1
-    nx, ny, nz = (int(n) for n in 2 ** np.ceil(np.log2(steps)))
-    return nx, ny, nz
+def memory_bytes(atoms: Atoms, *, on_disk: bool = False) -> float:
+    """Memory of `ion_energy` at its peak; on_disk: with a scratch folder for the mesh."""
+    return ATOM_BYTES * len(atoms) + (0 if on_disk else POINT_BYTES * mesh_of(atoms).points)

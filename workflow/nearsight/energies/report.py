@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from nearsight.datasets import atoms_of, open_dataset, require, settings_of
-from nearsight.energies.ion import least_memory_bytes as memory_of_ions
+from nearsight.energies.ion import memory_bytes as memory_of_ions
 from nearsight.energies.screening import LONG_WAVE_A
 from nearsight.energies.total import FreeEnergy, density_energies, total_free_energy
 from nearsight.files import write_json

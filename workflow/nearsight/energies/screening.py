@@ -1,50 +1,128 @@
-"""Charge that a density leaves unscreened over long waves: no local model sees it, and no small cell teaches it."""
+"""Charge that a density leaves unscreened over long waves: no local model sees it, and no small cell teaches it.
+
+A metal's electrons follow every long wave of their ions, n(G) = n_ion(G) [1 - G²/(G² + k²)], n_ion the density that
+would neutralise the ions (N. W. Ashcroft, N. D. Mermin, Solid State Physics, chapter 17). Where a predicted density
+has something else, it is put right.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
-from nearsight.energies.fourier import FourierGrid
+from nearsight import units
+from nearsight.energies.fourier import Array, FourierGrid
 from nearsight.energies.hartree import hartree_energy
+from nearsight.energies.ion import ion_coefficients
 
 #: Waves longer than this count, Å: about twice a descriptor's cutoff, and far more than the atoms' own clouds.
 LONG_WAVE_A = 10.0
 
-#: Phases exp(-iG·r) in memory at a time.
-PHASES = 1 << 20
+#: How much finer than its waves the mesh for the ions' sum is; leaves 1e-9 of it (`structure_factor`).
+FINER = 4
+
+#: Largest root mean square of the ions' long waves, in parts of their mean density: beyond (surfaces, voids) the
+#: response is not linear, nor that of one mean density.
+LARGEST_WAVES = 0.2
+
+#: Least density of states at the Fermi level, in parts of the free electrons': below there may be a gap.
+LEAST_STATES = 0.1
+
+
+def long_waves(cell: np.ndarray, wave_A: float = LONG_WAVE_A) -> FourierGrid:
+    """The grid of all waves longer than `wave_A`; in small cells of none but the mean."""
+    return FourierGrid.of_sphere(cell, 2 * np.pi / wave_A)
+
+
+def long_ion_waves(atoms: Atoms, charges: Mapping[str, float], grid: FourierGrid) -> np.ndarray:
+    """n_ion(G) on a grid of few waves, in 1/Å³; O(N) in the number of atoms, where their direct sum takes O(N²)."""
+    finer = FourierGrid.of_sphere(grid.cell, grid.largest_G, FINER)
+    return finer.restrict(ion_coefficients(atoms, charges, finer), grid)
 
 
 def unscreened_energy(
-    valence: np.ndarray, grid: FourierGrid, atoms: Atoms, charges: dict[str, float], wave_A: float = LONG_WAVE_A
+    valence: Array, grid: FourierGrid, atoms: Atoms, charges: Mapping[str, float], wave_A: float = LONG_WAVE_A
 ) -> float:
     """Electrostatic energy, in eV, of the net charge of ions and electrons in waves longer than `wave_A`.
 
-    E = (e²/2) 4π Ω Σ_{0<|G|<2π/λ} |n(G) - S(G)/Ω|²/G², S(G) = Σ_a Z_a exp(-iG·r_a): the Hartree energy of that charge.
+    E = (e²/2) 4π Ω Σ_{0<|G|<2π/λ} |n(G) - n_ion(G)|²/G²: the Hartree energy of that charge.
 
     A metal's electrons screen such charge all but completely. What a predicted density has of it is an error, which
     the Hartree energy contains, whose share per atom does not fall with the size of the cell, and which no
     local quantity shows. An insulator's polarisation may have some by right.
 
     valence: n(G) in 1/Å³ from `FourierGrid.coefficients`; charges: element -> valence. Every rank of the grid calls
-    this and gets the result. Cost: O(N²), but of a small part of all G: 22 s for 131,072 atoms, 6 % of all terms; ranks
-    share it.
+    this and gets the result.
     """
-    # G·a = 2π m along the first axis bounds m
-    near = np.abs(grid.miller[0]) <= np.linalg.norm(grid.cell[0]) / wave_A
-    valences = np.array([charges[symbol] for symbol in atoms.symbols])
+    few = long_waves(grid.cell, wave_A)
+    return hartree_energy(grid.restrict(valence, few) - long_ion_waves(atoms, charges, few), few)
 
-    def net_charge(i: int) -> np.ndarray:
-        """n(G) - S(G)/Ω of plane i in long waves, zero in others."""
-        plane = np.zeros(valence[i].shape, dtype=np.complex128)
-        if near[i]:
-            vectors = grid.plane_of_G(i)
-            squared = np.square(vectors).sum(axis=0)
-            chosen = (squared > 0) & (squared < (2 * np.pi / wave_A) ** 2)
-            waves = vectors[:, chosen].T
-            step = max(PHASES // max(len(waves), 1), 1)
-            for start in range(0, len(atoms), step):
-                block = slice(start, start + step)
-                plane[chosen] -= np.exp(-1j * (waves @ atoms.positions[block].T)) @ valences[block] / grid.volume
-            plane[chosen] += valence[i][chosen]
-        return plane
 
-    return hartree_energy((net_charge(i) for i in range(grid.shape[0])), grid)
+@dataclass(frozen=True)
+class Screening:
+    """What was done to a density's long waves.
+
+    wave_vector_A: k in 1/Å, None where nothing was done, for the reason `why_not`; unscreened_eV_per_atom_before,
+    _after: `unscreened_energy`; moved: root mean square of the change, in parts of the mean density.
+    """
+
+    wave_vector_A: float | None
+    why_not: str | None
+    unscreened_eV_per_atom_before: float
+    unscreened_eV_per_atom_after: float
+    moved: float
+
+
+def thomas_fermi_wave_vector(density: float) -> float:
+    """k_TF = √(4 k_F/(π a_0)) in 1/Å of free electrons, density in 1/Å³; k_F = (3π² n)^(1/3)."""
+    return float(np.sqrt(4 * np.cbrt(3 * np.pi**2 * density) / (np.pi * units.BOHR_A)))
+
+
+def free_electron_states(electrons: float, volume: float) -> float:
+    """Density of states of free electrons at their Fermi level, 3 N/(2 E_F) in 1/eV; volume in Å³."""
+    k_F = np.cbrt(3 * np.pi**2 * electrons / volume)
+    return 1.5 * electrons / (units.HARTREE_eV * 0.5 * (k_F * units.BOHR_A) ** 2)
+
+
+def screen(
+    density: np.ndarray,
+    atoms: Atoms,
+    charges: Mapping[str, float],
+    states_per_eV: float,
+    wave_vector_A: float | None = None,
+) -> tuple[np.ndarray, FourierGrid, Screening]:
+    """What has to be added to a density so that its long waves are those of a metal's response to the ions.
+
+    density: shape (nx, ny, nz), 1/Å³, or anything with a shape that gives planes by density[i]; charges: element ->
+    valence; states_per_eV: density of states at the Fermi level, by which a metal is known; wave_vector_A: k of the
+    response in 1/Å (None: Thomas and Fermi's of the mean density). Returns coefficients of the change, their grid, and
+    what was done; the change of the density is `grid.planes(change, shape=density.shape)`.
+    """
+    grid = long_waves(np.asarray(atoms.cell))
+    ions = long_ion_waves(atoms, charges, grid)
+    found = grid.coefficients(density)
+    mean = float(ions[0, 0, 0].real)
+    k = thomas_fermi_wave_vector(mean) if wave_vector_A is None else wave_vector_A
+    waves = root_mean_square(ions, grid) / mean
+    share = states_per_eV / free_electron_states(mean * grid.volume, grid.volume)
+    why_not = None
+    if grid.points == 1 or not waves > 0:
+        why_not = f"no wave is longer than {LONG_WAVE_A:g} Å"
+    elif share < LEAST_STATES:
+        why_not = f"no metal: {share:.2g} of the free electrons' states at the Fermi level"
+    elif waves > LARGEST_WAVES:
+        why_not = f"the ions' long waves have {waves:.2g} of their mean density: a surface or a void"
+    change = np.zeros_like(found)
+    if why_not is None:
+        for i in range(grid.shape[0]):
+            squared = np.square(grid.plane_of_G(i)).sum(axis=0)
+            change[i] = (ions[i] * k**2 / (squared + k**2) - found[i]) * (grid.inside(i, squared) & (squared > 0))
+    before, after = (hartree_energy(n - ions, grid) / len(atoms) for n in (found, found + change))
+    moved = root_mean_square(change, grid) / mean
+    return change, grid, Screening(None if why_not else k, why_not, before, after, moved)
+
+
+def root_mean_square(coefficients: np.ndarray, grid: FourierGrid) -> float:
+    """Of a field without its mean."""
+    return float(np.sqrt(grid.sum_over_G(coefficients, np.ones_like)))

@@ -18,7 +18,7 @@ from nearsight.energies.screening import unscreened_energy
 from nearsight.energies.xc import XcTerms, xc_terms
 from nearsight.errors import InputError
 from nearsight.ldos import EnergyGrid, integrate_dos
-from nearsight.mpi import on_first_ranks, on_rank_0
+from nearsight.mpi import on_first_ranks
 from nearsight.reference.pseudopotential import read_core_charge, read_headers
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ ELECTRONS_TOLERANCE = 1e-4
 NEGATIVE_TOLERANCE = 1e-4
 
 #: Quantum ESPRESSO's names of the functionals in UPF files -> ours.
-FUNCTIONAL_NAMES = {"PBE": "PBE", "SLA PW PBX PBC": "PBE", "SLA PW PBE PBE": "PBE", "SLA PW NOGX NOGC": "LDA"}
+FUNCTIONAL_NAMES = {"PBE": "PBE", "SLA PW PBX PBC": "PBE", "SLA PW PBE PBE": "PBE", "SLA PW NOGX NOGC": "PW92"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def total_free_energy(
     core charge and functional count; ecutrho_Ry: density cutoff of the DFT that is followed; broadening_eV: width s
     of the DOS's Gaussian exp(-(ε/s)²), which the integrals then correct for (None: no correction); single: store
     fields in single precision; comm: MPI ranks that share the grid, any number of them, all of which call this and get
-    the result (None: this process alone). Each reads its own planes of the density; the ions' sum is rank 0's.
+    the result (None: this process alone). Each reads its own planes of the density.
 
     Raises InputError where the density is not of this grid, negative or of another number of electrons, the DOS not
     finite, the energies not ascending, the temperature not above 0 K, or a pseudopotential or core charge missing.
@@ -133,12 +133,13 @@ def density_energies(
         if total is None:
             total = valence
         else:
-            total += valence
+            for i in range(grid.shape[0]):
+                total[i] += valence[i]
         return hartree_energy(valence, grid), unscreened, xc_terms(valence, total, grid, functional)
 
     # the fields are gone when the mesh of the ions comes
     hartree, unscreened, xc = on_first_ranks(comm, min(density.shape[:2], default=1), energies)
-    ion = on_rank_0(comm, lambda: ion_energy(atoms, charges))
+    ion = ion_energy(atoms, charges, comm=comm)
     return DensityEnergies(hartree=hartree, xc=xc.energy, xc_potential=xc.potential, ion=ion, unscreened=unscreened)
 
 

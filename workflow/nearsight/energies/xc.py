@@ -1,8 +1,10 @@
-"""Exchange and correlation: LDA (Perdew, Wang 1992) and PBE, on valence plus core charge.
+"""Exchange and correlation on valence plus core charge: LDA and the relatives of PBE, without spin.
 
-J. P. Perdew, Y. Wang, Phys. Rev. B 45, 13244 (1992); J. P. Perdew, K. Burke, M. Ernzerhof, Phys. Rev. Lett. 77, 3865
-(1996). The parameters hold in Hartree atomic units, so that the two functions of densities take and return these;
-libxc (LDA_X + LDA_C_PW_MOD, GGA_X_PBE + GGA_C_PBE) has the same digits.
+LDA: Slater's exchange with J. P. Perdew, A. Zunger, Phys. Rev. B 23, 5048 (1981), or J. P. Perdew, Y. Wang, Phys. Rev.
+B 45, 13244 (1992). PBE: J. P. Perdew, K. Burke, M. Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996); revPBE: Y. Zhang,
+W. Yang, 80, 890 (1998); RPBE: B. Hammer et al., Phys. Rev. B 59, 7413 (1999); PBEsol: J. P. Perdew et al., Phys. Rev.
+Lett. 100, 136406 (2008); WC: Z. Wu, R. E. Cohen, Phys. Rev. B 73, 235116 (2006). The parameters hold in Hartree atomic
+units, so that functions of densities take and return these; libxc has the same digits.
 """
 
 from collections.abc import Callable
@@ -12,12 +14,15 @@ from math import fsum
 import numpy as np
 
 from nearsight import units
-from nearsight.energies.fourier import FourierGrid
+from nearsight.energies.fourier import Array, FourierGrid
 
 KAPPA = 0.804
 MU = 0.2195149727645171
 BETA = 0.06672455060314922
 GAMMA = (1 - np.log(2)) / np.pi**2
+
+#: Coefficient of s² in the slowly varying gas.
+MU_GAS = 10 / 81
 
 #: As in Quantum ESPRESSO, in atomic units: no energy below the first density, no gradient correction below the second
 #: nor below the square of a gradient.
@@ -25,8 +30,50 @@ SMALLEST_DENSITY = 1e-10
 SMALLEST_DENSITY_OF_GRADIENTS = 1e-6
 SMALLEST_GRADIENT_SQUARED = 1e-10
 
-#: Energy per volume, its derivative by the density, and by the square of the gradient: Hartree atomic units.
-Functional = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+@dataclass(frozen=True)
+class Functional:
+    """A functional of the density and its gradient.
+
+    correlation: ε_c(n) of the homogeneous gas and its derivative; enhancement: F(s²) of the exchange and its derivative
+    (None: no gradients, LDA); beta: of PBE's gradient correction of the correlation.
+    """
+
+    correlation: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    enhancement: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+    beta: float = BETA
+
+    def __call__(self, n: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Energy per volume e(n, σ), ∂e/∂n and ∂e/∂σ, σ = |∇n|², in Hartree atomic units.
+
+        e = n [ε_x(n) F(s²) + ε_c(n) + H(n, t²)], s² = σ/(2 k_F n)², t² = σ/(2 k_s n)², k_s² = 4 k_F/π.
+        """
+        inside = n > SMALLEST_DENSITY
+        with_gradient = (n > SMALLEST_DENSITY_OF_GRADIENTS) & (squared > SMALLEST_GRADIENT_SQUARED)
+        n = np.where(inside, n, 1.0)
+        exchange = slater(n)
+        correlation, slope = self.correlation(n)
+        if self.enhancement is None:
+            energy, by_n = n * (exchange + correlation), 4 / 3 * exchange + correlation + n * slope
+            return energy * inside, by_n * inside, np.zeros_like(n)
+        squared = np.where(with_gradient, squared, 0.0)
+        k_F = np.cbrt(3 * np.pi**2 * n)
+
+        s2_by_sigma = 1 / (2 * k_F * n) ** 2
+        s2 = squared * s2_by_sigma
+        enhancement, by_s2 = self.enhancement(s2)
+        energy = n * exchange * enhancement
+        by_n = exchange * (4 / 3 * enhancement - 8 / 3 * s2 * by_s2)
+        by_sigma = n * exchange * by_s2 * s2_by_sigma
+
+        t2_by_sigma = s2_by_sigma * k_F * np.pi / 4
+        t2 = squared * t2_by_sigma
+        h, h_by_correlation, h_by_t2 = gradient_correlation(correlation, t2, self.beta)
+        energy += n * (correlation + h)
+        # t² goes with n^(-7/3) at constant σ
+        by_n += correlation + h + n * slope * (1 + h_by_correlation) - 7 / 3 * t2 * h_by_t2
+        by_sigma += n * h_by_t2 * t2_by_sigma
+        return energy * inside, by_n * inside, by_sigma * with_gradient
 
 
 @dataclass(frozen=True)
@@ -37,7 +84,7 @@ class XcTerms:
     potential: float
 
 
-def xc_terms(valence: np.ndarray, total: np.ndarray, grid: FourierGrid, functional: str = "PBE") -> XcTerms:
+def xc_terms(valence: Array, total: Array, grid: FourierGrid, functional: str = "PBE") -> XcTerms:
     """Exchange-correlation energy of a total density and ∫ v_xc n over its valence part.
 
     With e(n, |∇n|²) on the total density, ∫ v_xc n = ∫ (∂e/∂n) n_val + ∫ 2 (∂e/∂|∇n|²) ∇n·∇n_val: no divergence is
@@ -49,9 +96,9 @@ def xc_terms(valence: np.ndarray, total: np.ndarray, grid: FourierGrid, function
     evaluate = FUNCTIONALS[functional]
     with_core = total is not valence
     own = (len(grid.own_x), *grid.shape[1:])
-    squared = np.zeros(own, dtype=grid.real)  # |∇n|²
-    mixed = np.zeros(own, dtype=grid.real) if with_core else squared  # ∇n·∇n_val
-    if functional != "LDA":
+    squared = grid.zeros(*own)  # |∇n|²
+    mixed = grid.zeros(*own) if with_core else squared  # ∇n·∇n_val
+    if evaluate.enhancement is not None:
         for axis in range(3):
             streams = [grid.planes(field, axis) for field in ((total, valence) if with_core else (total,))]
             for i, (slope, *of_valence) in enumerate(zip(*streams, strict=True)):
@@ -70,48 +117,6 @@ def xc_terms(valence: np.ndarray, total: np.ndarray, grid: FourierGrid, function
         )
     unit = units.HARTREE_eV * grid.volume / units.BOHR_A**3 / grid.points
     return XcTerms(energy=grid.sum(fsum(energies)) * unit, potential=grid.sum(fsum(potentials)) * unit)
-
-
-def lda(n: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slater exchange and PW92 correlation without spin: e(n) and ∂e/∂n; the gradient plays no part."""
-    inside = n > SMALLEST_DENSITY
-    n = np.where(inside, n, 1.0)
-    exchange = slater(n)
-    correlation, slope = perdew_wang(n)
-    energy = n * (exchange + correlation)
-    potential = 4 / 3 * exchange + correlation + n * slope
-    return energy * inside, potential * inside, np.zeros_like(n)
-
-
-def pbe(n: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """PBE without spin: e(n, σ), ∂e/∂n and ∂e/∂σ with σ = |∇n|².
-
-    e = n [ε_x(n) F(s²) + ε_c(n) + H(n, t²)], s² = σ/(2 k_F n)², t² = σ/(2 k_s n)², k_s² = 4 k_F/π.
-    """
-    inside = n > SMALLEST_DENSITY
-    with_gradient = (n > SMALLEST_DENSITY_OF_GRADIENTS) & (squared > SMALLEST_GRADIENT_SQUARED)
-    n = np.where(inside, n, 1.0)
-    squared = np.where(with_gradient, squared, 0.0)
-    k_F = np.cbrt(3 * np.pi**2 * n)
-
-    exchange = slater(n)
-    s2_by_sigma = 1 / (2 * k_F * n) ** 2
-    s2 = squared * s2_by_sigma
-    enhancement = 1 + KAPPA - KAPPA / (1 + MU * s2 / KAPPA)
-    by_s2 = MU / (1 + MU * s2 / KAPPA) ** 2
-    energy = n * exchange * enhancement
-    by_n = exchange * (4 / 3 * enhancement - 8 / 3 * s2 * by_s2)
-    by_sigma = n * exchange * by_s2 * s2_by_sigma
-
-    correlation, slope = perdew_wang(n)
-    t2_by_sigma = s2_by_sigma * k_F * np.pi / 4
-    t2 = squared * t2_by_sigma
-    h, h_by_correlation, h_by_t2 = gradient_correlation(correlation, t2)
-    energy += n * (correlation + h)
-    # t² goes with n^(-7/3) at constant σ
-    by_n += correlation + h + n * slope * (1 + h_by_correlation) - 7 / 3 * t2 * h_by_t2
-    by_sigma += n * h_by_t2 * t2_by_sigma
-    return energy * inside, by_n * inside, by_sigma * with_gradient
 
 
 def slater(n: np.ndarray) -> np.ndarray:
@@ -135,20 +140,65 @@ def perdew_wang(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return -2 * A * (1 + alpha * r) * logarithm, -by_r * r / (3 * n)
 
 
-def gradient_correlation(correlation: np.ndarray, t2: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def perdew_zunger(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same by Perdew and Zunger: γ/(1 + β1 √r + β2 r) for r ≥ 1, A ln r + B + C r ln r + D r below."""
+    gamma, beta1, beta2 = -0.1423, 1.0529, 0.3334
+    A, B, C, D = 0.0311, -0.048, 0.0020, -0.0116
+    r = np.cbrt(3 / (4 * np.pi * n))
+    root, logarithm = np.sqrt(r), np.log(r)
+    thin = gamma / (1 + beta1 * root + beta2 * r)
+    thin_by_r = -(thin**2) / gamma * (beta1 / (2 * root) + beta2)
+    dense = A * logarithm + B + C * r * logarithm + D * r
+    dense_by_r = A / r + C * (logarithm + 1) + D
+    by_r = np.where(r < 1, dense_by_r, thin_by_r)
+    return np.where(r < 1, dense, thin), -by_r * r / (3 * n)
+
+
+def saturating(kappa: float, mu: float) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """F = 1 + κ - κ/(1 + μ s²/κ) and dF/ds²: PBE and those that take other numbers."""
+    return lambda s2: (1 + kappa - kappa / (1 + mu * s2 / kappa), mu / (1 + mu * s2 / kappa) ** 2)
+
+
+def exponential(s2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RPBE: F = 1 + κ [1 - exp(-μ s²/κ)]."""
+    decay = np.exp(-MU * s2 / KAPPA)
+    return 1 + KAPPA * (1 - decay), MU * decay
+
+
+def wu_cohen(s2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """WC: F = 1 + κ - κ/(1 + x/κ), x = 10/81 s² + (μ - 10/81) s² exp(-s²) + ln(1 + c s⁴)."""
+    c = 146 / 2025 * 4 / 9 - 73 / 405 * 2 / 3 + (MU - MU_GAS)
+    decay = (MU - MU_GAS) * np.exp(-s2)
+    x = MU_GAS * s2 + s2 * decay + np.log1p(c * s2**2)
+    x_by_s2 = MU_GAS + decay * (1 - s2) + 2 * c * s2 / (1 + c * s2**2)
+    return 1 + KAPPA - KAPPA / (1 + x / KAPPA), x_by_s2 / (1 + x / KAPPA) ** 2
+
+
+def gradient_correlation(
+    correlation: np.ndarray, t2: np.ndarray, beta: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """PBE's H(ε_c, t²), ∂H/∂ε_c and ∂H/∂t².
 
     H = γ ln[1 + (β/γ) t² (1 + A t²)/(1 + A t² + A² t⁴)], A = (β/γ)/(exp(-ε_c/γ) - 1).
     """
-    ratio = BETA / GAMMA
+    ratio = beta / GAMMA
     A = ratio / np.expm1(-correlation / GAMMA)
-    A_by_correlation = A**2 / BETA * np.exp(-correlation / GAMMA)
+    A_by_correlation = A**2 / beta * np.exp(-correlation / GAMMA)
     x = A * t2
     denominator = 1 + x + x**2
     p = t2 * (1 + x) / denominator
-    outer = BETA / (1 + ratio * p)  # dH/dp
+    outer = beta / (1 + ratio * p)  # dH/dp
     by_A = -outer * x * t2**2 * (2 + x) / denominator**2
     return GAMMA * np.log1p(ratio * p), by_A * A_by_correlation, outer * (1 + 2 * x) / denominator**2
 
 
-FUNCTIONALS: dict[str, Functional] = {"PBE": pbe, "LDA": lda}
+#: By the names of `nearsight.reference.pseudopotential`.
+FUNCTIONALS: dict[str, Functional] = {
+    "PZ": Functional(perdew_zunger),
+    "PW92": Functional(perdew_wang),
+    "PBE": Functional(perdew_wang, saturating(KAPPA, MU)),
+    "PBEsol": Functional(perdew_wang, saturating(KAPPA, MU_GAS), beta=0.046),
+    "revPBE": Functional(perdew_wang, saturating(1.245, MU)),
+    "RPBE": Functional(perdew_wang, exponential),
+    "WC": Functional(perdew_wang, wu_cohen),
+}

@@ -17,7 +17,7 @@ from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
 from nearsight.energies import FourierGrid
-from nearsight.energies.ion import least_memory_bytes
+from nearsight.energies.ion import memory_bytes as memory_of_ions
 from nearsight.energies.report import SINGLE_FROM_POINTS, write_energies
 from nearsight.energies.total import FreeEnergy
 from nearsight.errors import ConvergenceError
@@ -175,7 +175,7 @@ def check_costs(atoms: Atoms, shape: tuple[int, int, int], folder: Path, ldos_by
     """
     points = prod(shape)
     logger.info("grid: %d x %d x %d, %.3g points; %d atoms", *shape, points, len(atoms))
-    needed = energies_bytes(points, least_memory_bytes(atoms), single=points >= SINGLE_FROM_POINTS, ranks=comm.size)
+    needed = energies_bytes(points, memory_of_ions(atoms), single=points >= SINGLE_FROM_POINTS, ranks=comm.size)
     check_memory("compute_energies", needed, None, comm.size)
     check_disk(folder, DISK_BYTES_PER_POINT * points + ldos_bytes)
 
