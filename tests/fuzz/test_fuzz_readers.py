@@ -38,7 +38,13 @@ NAMES = [
 
 #: Files that each reader is given in the quick test: a number, for no test depends on the clock. Each HDF5 file is
 #: looked at in a process of its own.
-FILES = {"HDF5 dataset": 400, "model bundle, JSON": 4000, "structure": 2000}
+FILES = {
+    "HDF5 dataset": 400,
+    "model bundle, JSON": 4000,
+    "model bundle, weights": 4000,
+    "structure": 2000,
+    "study file (YAML)": 3000,
+}
 OTHER_FILES = 8000
 
 
