@@ -56,19 +56,18 @@ def displaced_atoms() -> Atoms:
 
 def make_density(folder: Path) -> None:
     """The density of `displaced_atoms` by Quantum ESPRESSO, density.npy, and the pseudopotential, Be.upf."""
+    from nearsight.reference.espresso.ld1 import generate_pseudopotential
     from nearsight.reference.espresso.programs import Launch
     from nearsight.reference.espresso.save import read_save_density
     from nearsight.reference.espresso.scf import run_scf
-    from nearsight.reference.pseudopotential import generate_pseudopotential
     from nearsight.study.sections import Dft
 
     source = Path(__file__).resolve().parents[1] / "config/pseudo/Be.pbe-rrkjus.in"
-    generate_pseudopotential(source, "Be", folder / "Be.upf")
+    files = {"Be": generate_pseudopotential(source, "Be", folder / "Be.upf")}
     settings = Dft(
         ecutwfc_Ry=30.0, ecutrho_Ry=ECUTRHO_Ry, kpoints=[1, 1, 1], kpoints_shift=[1, 1, 1], bands_per_occupied=1.25
     )
     launch = Launch("mpirun.openmpi --bind-to none", min(os.cpu_count() or 1, 2))
-    files = {"Be": folder / "Be.upf"}
     run_scf(displaced_atoms(), SHAPE, files, settings, 298.0, launch, folder / "scf", folder / "scf.out")
     np.save(folder / "density.tmp.npy", read_save_density(folder / "scf", SHAPE))
     os.replace(folder / "density.tmp.npy", folder / "density.npy")

@@ -21,6 +21,7 @@ from nearsight.mpi import alone
 from nearsight.reference.espresso.outputs import read_electronic_structure, xml_of
 from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.scf import run_scf
+from nearsight.reference.pseudopotential import read_pseudopotentials
 from nearsight.structures.io import read_structure
 from nearsight.study.reading import load_study
 from nearsight.study.sections import Inference
@@ -76,7 +77,7 @@ def compute(atoms: Atoms, grid: tuple, study, folder: Path, results: Path) -> fl
     scf = folder / "scf"
     if not scf.exists():
         settings = study.dft_of(next(iter(study.structures)))
-        pseudopotentials = {element: results / "pseudo" / f"{element}.upf" for element in set(atoms.symbols)}
+        pseudopotentials = read_pseudopotentials({e: results / "pseudo" / f"{e}.upf" for e in set(atoms.symbols)})
         run_scf(atoms, grid, pseudopotentials, settings, TEMPERATURE_K, Launch(), scf, folder / "scf.out")
     return read_electronic_structure(xml_of(scf)).energies["total_free_energy"]
 

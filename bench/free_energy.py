@@ -17,6 +17,7 @@ from nearsight.errors import NearsightError
 from nearsight.files import write_text
 from nearsight.ldos import EnergyGrid, integrate_dos
 from nearsight.reference.espresso.outputs import ElectronicStructure
+from nearsight.reference.pseudopotential import Pseudopotential
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/integration"))
 from espresso_cells import (
@@ -85,7 +86,7 @@ def k_set(cell: Cell) -> str:
     return "×".join(map(str, cell.kpoints)) + (" shifted" if any(cell.shift) else "")
 
 
-def measure(name: str, folder: Path, pseudopotentials: dict[str, Path]) -> tuple[dict, list[dict]]:
+def measure(name: str, folder: Path, pseudopotentials: dict[str, Pseudopotential]) -> tuple[dict, list[dict]]:
     """Errors of one cell, and its convergence."""
     cell = CELLS[name]
     folder.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,7 @@ from nearsight.provenance import hash_settings
 from nearsight.reference.espresso import hdf5_numbers
 from nearsight.reference.espresso.augmentation import read_augmentation
 from nearsight.reference.espresso.cube import read_cube
+from nearsight.reference.espresso.ld1 import check_deck, describe_deck
 from nearsight.reference.espresso.outputs import (
     ElectronicStructure,
     check_convergence,
@@ -57,7 +58,7 @@ from nearsight.reference.espresso.outputs import (
 from nearsight.reference.espresso.programs import ranks_of, version_of
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.espresso.wavefunctions import open_wavefunctions
-from nearsight.reference.pseudopotential import check_deck, read_core_charge, read_upf
+from nearsight.reference.pseudopotential import read_pseudopotential as read_upf
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_frames
 from nearsight.study.reading import load_study
@@ -288,16 +289,24 @@ def upf_seeds(folder: Path) -> dict[str, bytes]:
         f'z_valence="2.00" functional="PBE" date="" />\n{columns}</UPF>\n'
     )
     deck = "&input\n title='Be', zed=4.\n/\n&inputp\n file_pseudopw='Be.upf'\n/\n"
-    return {"2.upf": UPF2.encode(), "1.upf": UPF1.encode(), "core.upf": full.encode(), "deck.in": deck.encode()}
+    return {
+        "2.upf": UPF2.encode(),
+        "1.upf": UPF1.encode(),
+        "core.upf": full.encode(),
+        "paper.upf": full.replace("a<b", "a").encode(),
+        "deck.in": deck.encode(),
+    }
 
 
 def read_pseudopotential(path: Path) -> None:
     if path.suffix == ".in":
-        check_deck(path.read_bytes().decode("utf-8", "replace"), path)
+        text = path.read_bytes().decode("utf-8", "replace")
+        describe_deck(text)
+        check_deck(text, path)
         return
-    assert read_upf(path).valence > 0
-    core = read_core_charge(path)
-    assert core is None or np.isfinite(core.density).all()
+    found = read_upf(path)
+    assert found.valence > 0
+    assert found.core is None or np.isfinite(found.core.density).all()
 
 
 def read_xml(path: Path) -> None:
@@ -417,7 +426,7 @@ def augmentation_seeds(folder: Path) -> dict[str, bytes]:
             element(f"PP_BETA.{n + 1}", 5, f'angular_momentum="{n}" cutoff_radius_index="4"') for n in range(2)
         )
         return (
-            f'<UPF version="2.0.1">\n<PP_HEADER element="Be" {head} mesh_size="5" number_of_proj="2"/>\n'
+            f'<UPF version="2.0.1">\n<PP_HEADER element="Be" z_valence="2" {head} mesh_size="5" number_of_proj="2"/>\n'
             f"{element('PP_R')}{element('PP_RAB')}{betas}"
             f"<PP_AUGMENTATION {about}>\n{charges}</PP_AUGMENTATION>\n</UPF>\n"
         ).encode()
@@ -433,7 +442,7 @@ def augmentation_seeds(folder: Path) -> dict[str, bytes]:
 
 
 def read_charges(path: Path) -> None:
-    found = read_augmentation(path, 2.0)
+    found = read_augmentation(read_upf(path), 2.0)
     if found is not None:
         vectors = np.array([[0.0, 0.0, 0.0], [0.1, -0.2, 1.5]])
         assert np.isfinite(found.transform_projectors(vectors, 100.0)).all()

@@ -13,12 +13,13 @@ from nearsight import units
 from nearsight.energies import assemble, density_energies, total_free_energy
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, find_fermi_level
+from nearsight.reference.espresso.ld1 import generate_pseudopotential
 from nearsight.reference.espresso.one_pass import compute_ldos, gaussian
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
 from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.espresso.scf import run_scf
-from nearsight.reference.pseudopotential import generate_pseudopotential
+from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotentials
 from nearsight.study.sections import Dft, Ldos
 
 Ry = units.RYDBERG_eV
@@ -50,7 +51,9 @@ class Cell:
             conv_thr_Ry=self.conv_thr_Ry,
         )
 
-    def run_scf(self, folder: Path, pseudopotentials: dict[str, Path]) -> tuple[ElectronicStructure, np.ndarray]:
+    def run_scf(
+        self, folder: Path, pseudopotentials: dict[str, Pseudopotential]
+    ) -> tuple[ElectronicStructure, np.ndarray]:
         """Result and density of the SCF in folder/scf."""
         if not (folder / "scf").exists():
             grid = fft_shape(self.atoms.cell.array, self.settings.ecutrho_Ry)
@@ -61,7 +64,7 @@ class Cell:
         result = read_electronic_structure(xml_of(folder / "scf"))
         return result, read_save_density(folder / "scf", result.grid)
 
-    def ldos(self, folder: Path, pseudopotentials: dict[str, Path]) -> np.ndarray:
+    def ldos(self, folder: Path, pseudopotentials: dict[str, Pseudopotential]) -> np.ndarray:
         """LDOS of the SCF in folder/scf."""
         return compute_ldos(folder / "scf", pseudopotentials, LDOS.grid, LDOS.broadening_eV)
 
@@ -116,14 +119,14 @@ DENSE = {
 }
 
 
-def make_pseudopotentials(folder: Path) -> dict[str, Path]:
+def make_pseudopotentials(folder: Path) -> dict[str, Pseudopotential]:
     """Those of beryllium and oxygen, by Quantum ESPRESSO's ld1.x."""
     sources = Path(__file__).resolve().parents[2] / "config/pseudo"
     files = {element: folder / f"{element}.upf" for element in ("Be", "O")}
     for element, path in files.items():
         if not path.exists():
             generate_pseudopotential(sources / f"{element}.pbe-rrkjus.in", element, path)
-    return files
+    return read_pseudopotentials(files)
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class TermErrors:
 
 
 def errors_of_terms(
-    cell: Cell, result: ElectronicStructure, density: np.ndarray, pseudopotentials: dict[str, Path]
+    cell: Cell, result: ElectronicStructure, density: np.ndarray, pseudopotentials: dict[str, Pseudopotential]
 ) -> TermErrors:
     """The terms on QE's own density, with all its digits."""
     found = density_energies(result.atoms, density, pseudopotentials, ecutrho_Ry=cell.settings.ecutrho_Ry)
@@ -181,7 +184,7 @@ def errors_of_ldos(
     result: ElectronicStructure,
     density: np.ndarray,
     ldos: np.ndarray,
-    pseudopotentials: dict[str, Path],
+    pseudopotentials: dict[str, Pseudopotential],
     corrected: bool,
 ) -> LdosErrors:
     """The total free energy of the LDOS with the density that it has, corrected for its broadening or not."""

@@ -84,6 +84,6 @@ def test_evaluation_tells_method_and_network_apart(study, monkeypatch):
 def test_an_unknown_element_is_refused(study):
     options = ["--fields", f"{study}/prediction.h5", "--pseudopotential", f"Al={study}/Be.upf"]
     options += ["--ecutrho-Ry", "40", "--output", f"{study}/out.json"]
-    with pytest.raises(InputError, match="pseudopotentials: expected one for Be, got those of Al"):
+    with pytest.raises(InputError, match="expected a pseudopotential of Al, got one of Be"):
         compute_energies.main(compute_energies.parse_arguments(options))
     assert not (study / "out.json").exists()

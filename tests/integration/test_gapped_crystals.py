@@ -8,7 +8,7 @@ from ase.build import bulk
 from espresso_cells import COARSE, TEMPERATURE_K, Cell, broadened_dos, make_pseudopotentials
 
 from nearsight.ldos import EnergyGrid, check_window, integrate_dos
-from nearsight.reference.pseudopotential import generate_pseudopotential
+from nearsight.reference.espresso.ld1 import generate_pseudopotential
 
 pytestmark = [pytest.mark.qe, pytest.mark.mpi]
 
@@ -22,8 +22,7 @@ def crystal(request, tmp_path_factory):
     pseudopotentials = make_pseudopotentials(folder)
     if request.param == "diamond":
         deck = Path(__file__).with_name("pseudo") / "C.pbe-rrkjus.in"
-        generate_pseudopotential(deck, "C", folder / "C.upf")
-        pseudopotentials = {"C": folder / "C.upf"}
+        pseudopotentials = {"C": generate_pseudopotential(deck, "C", folder / "C.upf")}
     return CELLS[request.param].run_scf(folder, pseudopotentials)[0]
 
 

@@ -20,12 +20,13 @@ from espresso_cells import displaced, hcp, make_pseudopotentials, oxide, sheared
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.grids.energies import EnergyGrid
+from nearsight.reference.espresso.ld1 import generate_pseudopotential
 from nearsight.reference.espresso.one_pass import compute_ldos
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
 from nearsight.reference.espresso.programs import Launch, run_program
 from nearsight.reference.espresso.wavefunctions import open_wavefunctions
 from nearsight.reference.espresso.workspace import PREFIX, SAVE
-from nearsight.reference.pseudopotential import generate_pseudopotential
+from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotentials
 
 pytestmark = pytest.mark.qe
 
@@ -60,8 +61,8 @@ PAW = """ &input
 
 
 @pytest.fixture(scope="session")
-def pseudopotentials(tmp_path_factory) -> dict[str, dict[str, Path]]:
-    """Files by element of each kind."""
+def pseudopotentials(tmp_path_factory) -> dict[str, dict[str, Pseudopotential]]:
+    """Those of each kind by element."""
     folder = tmp_path_factory.mktemp("pseudopotentials")
     ultrasoft = make_pseudopotentials(folder)
     kinds = {"ultrasoft": ultrasoft}
@@ -72,7 +73,7 @@ def pseudopotentials(tmp_path_factory) -> dict[str, dict[str, Path]]:
         lines = (folder / f"{kind}.upf").read_text().splitlines()
         lines = [line.replace("  ", "\n") if len(line) > 1000 else line for line in lines]
         (folder / f"{kind}.upf").write_text("\n".join(lines) + "\n")
-        kinds[kind] = {"Be": folder / f"{kind}.upf"}
+        kinds[kind] = read_pseudopotentials({"Be": folder / f"{kind}.upf"})
     return kinds
 
 
@@ -88,10 +89,10 @@ class Case:
     dual: float = 4.0
     nosym: bool = True
 
-    def run_scf(self, folder: Path, pseudopotentials: dict[str, Path]) -> None:
+    def run_scf(self, folder: Path, pseudopotentials: dict[str, Pseudopotential]) -> None:
         elements = sorted(set(self.atoms.get_chemical_symbols()))
         for element in elements:
-            shutil.copyfile(pseudopotentials[element], folder / f"{element}.upf")
+            shutil.copyfile(pseudopotentials[element].path, folder / f"{element}.upf")
         text = f"""&control
   prefix = '{PREFIX}', outdir = '.', pseudo_dir = '.'
 /

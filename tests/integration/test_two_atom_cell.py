@@ -22,10 +22,11 @@ from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.reference.espresso.collect import collect_variables
+from nearsight.reference.espresso.ld1 import generate_pseudopotential
 from nearsight.reference.espresso.ldos import cube_name, run_ldos
 from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.scf import run_scf
-from nearsight.reference.pseudopotential import generate_pseudopotential
+from nearsight.reference.pseudopotential import read_pseudopotentials
 from nearsight.structures.io import write_structure
 from nearsight.study.sections import Dft, Ldos
 
@@ -76,8 +77,8 @@ def runs(two_atoms, tmp_path_factory, repository) -> Path:
     """Folder with the results of all jobs; its name would break any shell."""
     folder = tmp_path_factory.mktemp("it's a $cell; &")
     launch = Launch("mpirun.openmpi --bind-to none", 2)
-    generate_pseudopotential(repository / "config/pseudo/Be.pbe-rrkjus.in", "Be", folder / "Be.upf")
-    pseudopotentials = {"Be": folder / "Be.upf"}
+    deck = repository / "config/pseudo/Be.pbe-rrkjus.in"
+    pseudopotentials = {"Be": generate_pseudopotential(deck, "Be", folder / "Be.upf")}
     grid = fft_shape(two_atoms.cell.array, DFT.ecutrho_Ry)
     run_scf(two_atoms, grid, pseudopotentials, DFT, TEMPERATURE_K, launch, folder / "scf", folder / "scf.out")
     run_ldos(two_atoms, grid, pseudopotentials, folder / "scf", DFT, LDOS, launch, folder / "ldos")
@@ -91,7 +92,7 @@ def variables(two_atoms, runs):
 
 
 def collect(atoms, runs, ldos=LDOS, cubes="ldos"):
-    grid, files = fft_shape(atoms.cell.array, DFT.ecutrho_Ry), {"Be": runs / "Be.upf"}
+    grid, files = fft_shape(atoms.cell.array, DFT.ecutrho_Ry), read_pseudopotentials({"Be": runs / "Be.upf"})
     return collect_variables(
         atoms, grid, runs / "scf", runs / "scf.out", files, ldos, TEMPERATURE_K, cubes and runs / cubes
     )
@@ -234,7 +235,7 @@ def test_a_truncated_cube_is_refused(two_atoms, runs, tmp_path):
             grid,
             runs / "scf",
             runs / "scf.out",
-            {"Be": runs / "Be.upf"},
+            read_pseudopotentials({"Be": runs / "Be.upf"}),
             LDOS,
             TEMPERATURE_K,
             tmp_path,

@@ -10,6 +10,7 @@ from test_espresso_pseudopotential import UPF1
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.reference.espresso.augmentation import gaunt_coefficients, read_augmentation, real_harmonics
+from nearsight.reference.pseudopotential import read_pseudopotential
 
 VECTORS = np.random.default_rng(3).uniform(-1.5, 1.5, (20, 3))
 RADIUS = np.linspace(0.0, 2.0, 201)
@@ -43,7 +44,8 @@ def upf(**changes: str) -> str:
 
     function = RADIUS**2 * (2 - RADIUS) ** 2
     parts = {
-        "header": '<PP_HEADER element="Be" is_ultrasoft="true" is_paw="false" mesh_size="201" number_of_proj="2"/>\n',
+        "header": '<PP_HEADER element="Be" z_valence="2" is_ultrasoft="true" is_paw="false" mesh_size="201" '
+        'number_of_proj="2"/>\n',
         "mesh": section("PP_R", RADIUS) + section("PP_RAB", np.full(201, 0.01)),
         "betas": "".join(
             section(f"PP_BETA.{n + 1}", function, f'angular_momentum="{n}" cutoff_radius_index="201"') for n in range(2)
@@ -58,7 +60,7 @@ def upf(**changes: str) -> str:
 def read(tmp_path):
     def make(text: str):
         (tmp_path / "x.upf").write_text(text)
-        return read_augmentation(tmp_path / "x.upf", 3.0)
+        return read_augmentation(read_pseudopotential(tmp_path / "x.upf"), 3.0)
 
     return make
 

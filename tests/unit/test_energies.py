@@ -16,13 +16,13 @@ from nearsight.energies.core_charge import core_coefficients, form_factor
 from nearsight.energies.disk import DiskArray
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
+from nearsight.energies.method import functional_of
 from nearsight.energies.screening import LONG_WAVE_A, unscreened_energy
 from nearsight.energies.structure_factor import structure_factor
-from nearsight.energies.total import functional_of
 from nearsight.energies.xc import FUNCTIONALS, xc_terms
 from nearsight.errors import InputError, StorageError
 from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, find_fermi_level
-from nearsight.reference.pseudopotential import CoreCharge, PseudopotentialHeader, read_core_charge, read_upf
+from nearsight.reference.pseudopotential import CoreCharge, read_pseudopotential, read_pseudopotentials
 
 Ry = units.RYDBERG_eV
 SKEWED = np.array([[4.1, 0.3, -0.2], [-1.1, 3.9, 0.4], [0.5, 0.7, 4.6]])
@@ -71,7 +71,7 @@ def smooth_density(grid, centres, electrons, width=0.7):
 def cell(tmp_path, grid):
     """Two atoms, their density with four electrons, and the pseudopotentials."""
     atoms = Atoms("Be2", cell=SKEWED, positions=[[0.3, 0.2, 0.1], [1.9, 2.2, 2.5]], pbc=True)
-    return atoms, smooth_density(grid, atoms.positions, 2.0), {"Be": upf(tmp_path / "Be.upf")}
+    return atoms, smooth_density(grid, atoms.positions, 2.0), read_pseudopotentials({"Be": upf(tmp_path / "Be.upf")})
 
 
 # Fourier grid
@@ -263,7 +263,7 @@ def test_tiny_densities_have_no_gradient_correction():
 def test_potential_is_the_derivative_of_the_energy(cell, grid, functional):
     """d/dλ E_xc[(1+λ) n + n_core] = ∫ v_xc n."""
     atoms, density, files = cell
-    core = core_coefficients(atoms, {"Be": read_core_charge(files["Be"])}, grid)
+    core = core_coefficients(atoms, {"Be": files["Be"].core}, grid)
     valence = grid.coefficients(density)
     step = 1e-4
     more, less = (xc_terms(valence, valence * (1 + sign * step) + core, grid, functional).energy for sign in (1, -1))
@@ -378,7 +378,7 @@ def test_an_ldos_has_one_energy_wherever_the_cell_begins_and_however_large_it_is
     """Translated by a grid step and repeated 2×2×2, with level, band energy and entropy from the LDOS itself."""
     lattice = FourierGrid(SKEWED, (16, 15, 18), 25.0)
     atoms = Atoms("Be2", cell=SKEWED, positions=[[0.3, 0.2, 0.1], [1.9, 2.2, 2.5]], pbc=True)
-    files = {"Be": upf(tmp_path / "Be.upf")}
+    files = read_pseudopotentials({"Be": upf(tmp_path / "Be.upf")})
     energies = EnergyGrid(-8.0, 0.2, 70)
     density = smooth_density(lattice, atoms.positions, 2.0)
     edge = -6 + density / density.max()
@@ -414,7 +414,7 @@ def test_single_precision_is_good_for_a_microelectronvolt(cell):
 
 
 def test_the_order_of_elements_plays_no_part(tmp_path, grid):
-    files = {"Be": upf(tmp_path / "Be.upf"), "O": upf(tmp_path / "O.upf", "O", 6.0)}
+    files = read_pseudopotentials({"Be": upf(tmp_path / "Be.upf"), "O": upf(tmp_path / "O.upf", "O", 6.0)})
     atoms = Atoms("BeO", cell=SKEWED, positions=[[0.3, 0.2, 0.1], [1.9, 2.2, 2.5]], pbc=True)
     density = smooth_density(grid, atoms.positions, 4.0)
     assert all_terms(atoms[::-1], density, files) == pytest.approx(all_terms(atoms, density, files), abs=1e-9)
@@ -499,27 +499,35 @@ def test_a_field_without_three_dimensions_is_refused(grid, shape):
         grid.coefficients(np.zeros(shape))
 
 
-def test_a_missing_core_charge_is_refused(cell, tmp_path):
+def test_a_missing_core_charge_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"PP_NLCC: expected it, since the header announces a core charge"):
-        whole(cell, pseudopotentials={"Be": upf(tmp_path / "no core.upf", core=False)})
+        read_pseudopotential(upf(tmp_path / "no core.upf", core=False))
     damaged = tmp_path / "damaged.upf"
     text = upf(damaged).read_text()
     start = text.index("<PP_NLCC")
     damaged.write_text(text[:start] + text[start:].replace(" 1", " ", 1).replace("\n", "\n0.5 ", 1))
     with pytest.raises(InputError, match=r"of one length"):
-        read_core_charge(damaged)
+        read_pseudopotential(damaged)
 
 
 def test_a_pseudopotential_without_core_correction(tmp_path, cell, grid):
     path = upf(tmp_path / "none.upf", core=False)
     path.write_text(path.read_text().replace('core_correction="true"', 'core_correction="false"'))
-    assert read_core_charge(path) is None
-    assert whole(cell, pseudopotentials={"Be": path}).xc != whole(cell).xc
+    pseudopotential = read_pseudopotential(path)
+    assert pseudopotential.core is None
+    assert whole(cell, pseudopotentials={"Be": pseudopotential}).xc != whole(cell).xc
 
 
-def test_functionals(tmp_path):
-    assert read_upf(upf(tmp_path / "a.upf", functional="PBE")).functional == "PBE"
-    header = PseudopotentialHeader("Be", 2.0, "SLA  PW   NOGX NOGC")
-    assert functional_of({"Be": header}) == "PW92"
-    with pytest.raises(InputError, match=r"expected one functional of .* got B3LYP, PBE"):
-        functional_of({"Be": PseudopotentialHeader("Be", 2.0, "PBE"), "O": PseudopotentialHeader("O", 6.0, "B3LYP")})
+def test_functionals_and_kinds_that_the_energies_know(tmp_path):
+    def read(**changes):
+        path = upf(tmp_path / "x.upf", functional=changes.get("functional", "PBE"))
+        path.write_text(path.read_text().replace("<PP_HEADER", f'<PP_HEADER is_paw="{changes.get("paw", "F")}"'))
+        return read_pseudopotential(path)
+
+    assert functional_of({"Be": read(functional="SLA  PW   NOGX NOGC")}) == "PW92"
+    with pytest.raises(InputError, match=r"pseudopotentials\.O: expected .* functional PZ or .*, got one for B3LYP"):
+        functional_of({"Be": read(), "O": read(functional="B3LYP")})
+    with pytest.raises(InputError, match="expected one functional for all elements, got PBE, PW92"):
+        functional_of({"Be": read(), "O": read(functional="PW")})
+    with pytest.raises(InputError, match=r"pseudopotentials\.Be: expected .* ultrasoft .*, got a PAW data set"):
+        functional_of({"Be": read(paw="T")})

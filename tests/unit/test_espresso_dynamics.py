@@ -7,9 +7,9 @@ from ase import units as ase_units
 
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.reference.espresso.dynamics import frames_of_steps, run_segment
+from nearsight.reference.espresso.ld1 import generate_pseudopotential
 from nearsight.reference.espresso.outputs import MdStep
 from nearsight.reference.espresso.programs import Launch
-from nearsight.reference.pseudopotential import generate_pseudopotential
 from nearsight.structures.io import read_structure, write_structure
 from nearsight.structures.velocities import draw_velocities
 from nearsight.study.sections import Md
@@ -78,8 +78,7 @@ MD = Md(
 @pytest.fixture(scope="module")
 def pseudopotential(tmp_path_factory, repository):
     path = tmp_path_factory.mktemp("pseudo") / "Be.upf"
-    generate_pseudopotential(repository / "config/pseudo/Be.pbe-rrkjus.in", "Be", path)
-    return {"Be": path}
+    return {"Be": generate_pseudopotential(repository / "config/pseudo/Be.pbe-rrkjus.in", "Be", path)}
 
 
 @pytest.fixture

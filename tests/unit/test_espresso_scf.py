@@ -7,11 +7,11 @@ from ase.build import bulk
 
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.grids.plane_waves import fft_shape
+from nearsight.reference.espresso.ld1 import generate_pseudopotential
 from nearsight.reference.espresso.ldos import run_ldos
 from nearsight.reference.espresso.programs import Launch, ProgramError
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.espresso.scf import run_scf
-from nearsight.reference.pseudopotential import generate_pseudopotential
 from nearsight.study.sections import Dft, Ldos
 
 SMALL = {"ecutwfc_Ry": 10.0, "ecutrho_Ry": 40.0, "kpoints": [2, 2, 2], "kpoints_shift": [1, 1, 1]}
@@ -23,8 +23,7 @@ LDOS = Ldos(energy_min_eV=-5.0, energy_max_eV=11.0, spacing_eV=1.0, broadening_e
 @pytest.fixture(scope="module")
 def pseudopotentials(tmp_path_factory, repository: Path):
     path = tmp_path_factory.mktemp("pseudo") / "Be.upf"
-    generate_pseudopotential(repository / "config/pseudo/Be.pbe-rrkjus.in", "Be", path)
-    return {"Be": path}
+    return {"Be": generate_pseudopotential(repository / "config/pseudo/Be.pbe-rrkjus.in", "Be", path)}
 
 
 def scf(folder, pseudopotentials, **changes):

@@ -11,10 +11,11 @@ from ase.build import bulk
 from nearsight.errors import InputError
 from nearsight.files import read_json, write_text
 from nearsight.reference.espresso.cube import read_cube
+from nearsight.reference.espresso.ld1 import generate_pseudopotential
 from nearsight.reference.espresso.ldos import check_cube_energy
 from nearsight.reference.espresso.outputs import read_electronic_structure, read_md_steps, text_energies
 from nearsight.reference.espresso.save import read_save_density
-from nearsight.reference.pseudopotential import generate_pseudopotential, install_pseudopotential, read_core_charge
+from nearsight.reference.pseudopotential import read_pseudopotential
 from nearsight.structures.builders import grid_of
 from nearsight.structures.checks import check_structure
 from nearsight.structures.io import read_structure
@@ -40,7 +41,7 @@ def write(tmp_path):
     return make
 
 
-READERS = (read_cube, read_electronic_structure, read_md_steps, read_core_charge, read_structure, read_json)
+READERS = (read_cube, read_electronic_structure, read_md_steps, read_pseudopotential, read_structure, read_json)
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -104,16 +105,18 @@ def test_energies_that_are_no_numbers():
     "text",
     [
         "<PP_HEADER " * 300_000,
-        '<PP_HEADER element="Be" z_valence="2"/></UPF>' + 'core_correction="T"' + "<PP_R>" * 500_000,
+        '<UPF><PP_HEADER element="Be" z_valence="2" core_correction="T"/></UPF>' + "<PP_R>" * 500_000,
+        "<UPF><PP_HEADER " + "a='" * 300_000 + "/></UPF>",
+        "<UPF>" + "<!-- " * 300_000 + "<PP_INFO " * 300_000 + "</UPF>",
         "<PP_HEADER " + "a" * 19_000 + "/></UPF>",
-        '<PP_HEADER element="Be" z_valence="1e999"/></UPF>',
+        '<UPF><PP_HEADER element="Be" z_valence="1e999"/></UPF>',
         '<PP_HEADER element="Be" z_valence="-2"/></UPF>',
         '<PP_HEADER element="Be" z_valence=""/></UPF>',
     ],
 )
 def test_pseudopotentials_that_would_keep_a_pattern_busy(write, text):
     with pytest.raises(InputError):
-        read_core_charge(write(text))
+        read_pseudopotential(write(text))
 
 
 def test_a_core_charge_that_overflows_in_other_units(write):
@@ -121,7 +124,7 @@ def test_a_core_charge_that_overflows_in_other_units(write):
     columns = "<PP_R>0.1</PP_R><PP_RAB>0.1</PP_RAB><PP_NLCC>1.7E308</PP_NLCC>"
     text = f'<PP_HEADER element="Be" z_valence="2" core_correction="T"/>{columns}</UPF>'
     with pytest.raises(InputError, match="PP_NLCC: expected finite numbers"):
-        read_core_charge(write(text))
+        read_pseudopotential(write(text))
 
 
 @pytest.mark.parametrize(
@@ -141,12 +144,11 @@ def test_a_deck_that_writes_elsewhere_is_never_run(write, tmp_path, line):
     assert [path.name for path in tmp_path.iterdir()] == ["deck.in"]
 
 
-def test_a_link_in_the_place_of_a_pseudopotential_is_read_once(write, tmp_path):
+def test_a_link_in_the_place_of_a_pseudopotential_tells_no_secret(write, tmp_path):
     secret = write("a secret", "secret")
     (tmp_path / "Be.upf").symlink_to(secret)
     with pytest.raises(InputError, match="expected a pseudopotential in UPF format"):
-        install_pseudopotential(tmp_path / "Be.upf", "0" * 64, "Be", tmp_path / "out.upf")
-    assert not (tmp_path / "out.upf").exists()
+        read_pseudopotential(tmp_path / "Be.upf")
 
 
 def density(miller, values=None, count=None, spins=1, mark=None):

@@ -209,7 +209,14 @@ def test_jobs_of_quantum_espresso_say_what_is_missing(job, monkeypatch):
     little = ("--pseudopotential", f"Be={upf}", "--memory-MB", 100)
     fails(job, "run_scf: expected to need about 0.2", "run_scf", *options, *little)
     fails(job, "run_dft_md: expected to need about 0.2", "run_dft_md", *md_options, *little)
-    fails(job, "expected one for Be, got those of Al", "run_dft_md", *md_options, "--pseudopotential", f"Al={upf}")
+    fails(
+        job,
+        "expected a pseudopotential of Al, got one of Be",
+        "run_dft_md",
+        *md_options,
+        "--pseudopotential",
+        f"Al={upf}",
+    )
     monkeypatch.setenv("PATH", "")
     fails(job, "apt-get install quantum-espresso", "run_scf", *options, "--pseudopotential", f"Be={upf}")
-    fails(job, "expected one for Be, got those of Al", "run_scf", *options, "--pseudopotential", f"Al={upf}")
+    fails(job, "expected a pseudopotential of Al, got one of Be", "run_scf", *options, "--pseudopotential", f"Al={upf}")

@@ -131,8 +131,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def check_config(arguments: argparse.Namespace) -> None:
     """Raise ConfigError for the first study that is wrong; say what the others compute."""
+    # imported here: the other commands must not wait for numpy
+    from nearsight.energies.method import check_sources
+
     for path in arguments.studies:
         study = load_study(path)
+        check_sources(study.pseudopotentials)
         dft_md = [one for one in study.trajectories.values() if isinstance(one, DftMdTrajectory)]
         total = sum(one.segments * study.md.time_step_fs * study.md.steps_per_segment for one in dft_md)
         counts = ", ".join(f"{len(study.snapshots(role))} {role}" for role in ("train", "validation", "test"))

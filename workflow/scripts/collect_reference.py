@@ -13,7 +13,7 @@ from nearsight.provenance import collect_provenance
 from nearsight.reference.espresso.collect import collect_variables, elements_of
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.espresso.programs import version_of
-from nearsight.reference.pseudopotential import count_electrons, read_headers
+from nearsight.reference.pseudopotential import count_electrons, select_pseudopotentials
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
 from nearsight.study.sections import Dft, Ldos
@@ -52,7 +52,7 @@ def main(arguments: argparse.Namespace) -> None:
         needed = one_pass_bytes(prod(grid), ldos.count, len(atoms), bands, work_bytes)
     check_memory("collect_reference", needed, arguments.memory_MB)
     elements = elements_of(atoms)
-    headers = read_headers(elements, pseudopotentials)
+    chosen = select_pseudopotentials(elements, pseudopotentials)
     variables = collect_variables(
         atoms,
         grid,
@@ -69,10 +69,10 @@ def main(arguments: argparse.Namespace) -> None:
         "ldos": ldos.model_dump(exclude={"work_MB"}),
         "temperature_K": arguments.temperature_K,
         "elements": elements,
-        "valence": {element: headers[element].valence for element in elements},
+        "valence": {element: chosen[element].valence for element in elements},
     }
     inputs = {"structure": arguments.structure, "scf_text": arguments.scf_text}
-    inputs |= {f"pseudopotential {element}": pseudopotentials[element] for element in elements}
+    inputs |= {f"pseudopotential {element}": chosen[element].path for element in elements}
     text = arguments.scf_text.read_text(encoding="utf-8", errors="replace")
     provenance = collect_provenance("reference", settings, inputs, {"Quantum ESPRESSO": version_of(text)})
     write_dataset(arguments.output, variables, settings, provenance)

@@ -4,9 +4,12 @@ import argparse
 import logging
 from pathlib import Path
 
+from nearsight.energies.method import check_method
 from nearsight.errors import InputError
+from nearsight.files import write_whole
 from nearsight.jobs import make_parser, run_job
-from nearsight.reference.pseudopotential import generate_pseudopotential, install_pseudopotential
+from nearsight.reference.espresso.ld1 import describe_deck, generate_pseudopotential, read_deck
+from nearsight.reference.pseudopotential import read_pseudopotential
 
 logger = logging.getLogger("nearsight")
 
@@ -24,17 +27,27 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write the pseudopotential after checking that it is the element's and, if given, the very file meant."""
+    """Write the pseudopotential after checking that it is the element's, one that the energies know, and the one meant.
+
+    All DFT runs wait for this job: what it refuses costs none of them.
+    """
+    element = arguments.element
     if arguments.ld1_input is not None:
-        header = generate_pseudopotential(arguments.ld1_input, arguments.element, arguments.output)
+        check_method(*describe_deck(read_deck(arguments.ld1_input, element)), element)
+        found = generate_pseudopotential(arguments.ld1_input, element, arguments.output)
     elif arguments.sha256 is None:
         raise InputError(
-            f"pseudopotentials.{arguments.element}.sha256: expected the SHA-256 of {arguments.upf}, found none. "
+            f"pseudopotentials.{element}.sha256: expected the SHA-256 of {arguments.upf}, found none. "
             f"`sha256sum` prints it."
         )
     else:
-        header = install_pseudopotential(arguments.upf, arguments.sha256, arguments.element, arguments.output)
-    logger.info("%s: %g valence electrons", header.element, header.valence)
+        found = read_pseudopotential(arguments.upf, element)
+        found.require_sha256(arguments.sha256)
+        check_method(found.functional, found.kind, element)
+        # what was checked is what is written
+        with write_whole(arguments.output) as path:
+            path.write_bytes(found.content)
+    logger.info("%s: %s, %s, %g valence electrons", element, found.functional, found.kind, found.valence)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from nearsight.model.scaling import Scaling
 from nearsight.model.training import train, write_history
 from nearsight.provenance import collect_provenance, hash_settings
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
-from nearsight.reference.pseudopotential import read_headers
+from nearsight.reference.pseudopotential import Pseudopotential, select_pseudopotentials
 from nearsight.study.sections import Training
 
 logger = logging.getLogger("nearsight")
@@ -135,7 +135,7 @@ def main(arguments: argparse.Namespace) -> None:
         temperature_K=data.temperature_K,
         elements=data.elements,
         electrons_per_element=data.electrons_per_element,
-        pseudopotentials=read_pseudopotentials(pseudopotentials_of(arguments), data.electrons_per_element),
+        pseudopotentials=texts_of(pseudopotentials_of(arguments), data.electrons_per_element),
         ecutrho_Ry=data.ecutrho_Ry,
         domain=describe_domain(*parts, data, arguments.seed),
         error_bars=error_bars,
@@ -177,18 +177,16 @@ def finish_network(
     return calibrate_bars(*moments, mean_errors(moments[1], head_of(network), projections[1]))
 
 
-def read_pseudopotentials(files: dict[str, Path], valence: dict[str, float]) -> dict[str, str]:
+def texts_of(pseudopotentials: dict[str, Pseudopotential], valence: dict[str, float]) -> dict[str, str]:
     """Element -> text of the UPF file. Raises InputError where it is not one that the reference was made with."""
-    texts = {}
-    for element, header in read_headers(valence, files).items():
-        if header.valence != valence[element]:
+    chosen = select_pseudopotentials(valence, pseudopotentials)
+    for element, found in chosen.items():
+        if found.valence != valence[element]:
             raise InputError(
-                f"{files[element]}: z_valence: expected {valence[element]:g} as in the snapshots, got "
-                f"{header.valence:g}. "
+                f"{found.path}: z_valence: expected {valence[element]:g} as in the snapshots, got {found.valence:g}. "
                 "Give the pseudopotential of the reference."
             )
-        texts[element] = files[element].read_text(encoding="utf-8")
-    return texts
+    return {element: found.text for element, found in chosen.items()}
 
 
 def mean_energies(snapshots: list[Snapshot]) -> dict[str, float]:

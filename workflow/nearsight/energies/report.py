@@ -18,6 +18,7 @@ from nearsight.ldos import EnergyGrid, FermiWeights, density_from_ldos, fermi_we
 from nearsight.memory import check_memory, energies_bytes
 from nearsight.mpi import on_rank_0
 from nearsight.provenance import collect_provenance
+from nearsight.reference.pseudopotential import Pseudopotential
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -34,7 +35,7 @@ UNSCREENED_eV_PER_ATOM = 1e-3
 
 def write_energies(
     fields: Path,
-    pseudopotentials: Mapping[str, Path],
+    pseudopotentials: Mapping[str, Pseudopotential],
     ecutrho_Ry: float,
     output: Path,
     comm: "Comm",
@@ -77,7 +78,7 @@ def write_energies(
     unscreened /= len(atoms)
     settings = {**conditions, "ecutrho_Ry": ecutrho_Ry, "fields": "float32" if single else "float64"}
     inputs = {"fields": fields}
-    inputs |= {f"pseudopotential {element}": path for element, path in pseudopotentials.items()}
+    inputs |= {f"pseudopotential {element}": found.path for element, found in pseudopotentials.items()}
     write_json(
         output,
         {

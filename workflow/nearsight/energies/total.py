@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import fsum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +13,13 @@ from nearsight.energies.core_charge import core_coefficients
 from nearsight.energies.fourier import FourierGrid
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
+from nearsight.energies.method import functional_of
 from nearsight.energies.screening import unscreened_energy
 from nearsight.energies.xc import XcTerms, xc_terms
 from nearsight.errors import InputError
 from nearsight.ldos import EnergyGrid, integrate_dos
 from nearsight.mpi import on_first_ranks
-from nearsight.reference.pseudopotential import read_core_charge, read_headers
+from nearsight.reference.pseudopotential import Pseudopotential, count_electrons, select_pseudopotentials
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -31,9 +31,6 @@ ELECTRONS_TOLERANCE = 1e-4
 
 #: Largest share of electrons in ∫ min(n, 0): the cut at ecutrho and a cube file's rounding make some points negative.
 NEGATIVE_TOLERANCE = 1e-4
-
-#: Quantum ESPRESSO's names of the functionals in UPF files -> ours.
-FUNCTIONAL_NAMES = {"PBE": "PBE", "SLA PW PBX PBC": "PBE", "SLA PW PBE PBE": "PBE", "SLA PW NOGX NOGC": "PW92"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def total_free_energy(
     dos: np.ndarray,
     energies_eV: np.ndarray,
     temperature_K: float,
-    pseudopotentials: Mapping[str, str | Path],
+    pseudopotentials: Mapping[str, Pseudopotential],
     *,
     ecutrho_Ry: float,
     broadening_eV: float | None,
@@ -85,7 +82,7 @@ def total_free_energy(
     """Total free energy A = E_b - E_H[n] + E_xc[n + n_core] - ∫ v_xc n + E_ion - TS of a structure, in N log N.
 
     density: shape (nx, ny, nz), 1/Å³, or anything with a shape that gives planes by density[i]; dos: shape
-    (energies,), 1/eV; energies_eV: ascending, evenly spaced; pseudopotentials: element -> UPF file, whose valence,
+    (energies,), 1/eV; energies_eV: ascending, evenly spaced; pseudopotentials: by element, whose valence,
     core charge and functional count; ecutrho_Ry: density cutoff of the DFT that is followed; broadening_eV: width s
     of the DOS's Gaussian exp(-(ε/s)²), which the integrals then correct for (None: no correction); single: store
     fields in single precision; comm: MPI ranks that share the grid, any number of them, all of which call this and get
@@ -95,8 +92,7 @@ def total_free_energy(
     finite, the energies not ascending, the temperature not above 0 K, or a pseudopotential or core charge missing.
     """
     grid = EnergyGrid.from_energies(energies_eV)
-    headers = read_headers(atoms.symbols, pseudopotentials)
-    electrons = float(sum(headers[symbol].valence for symbol in atoms.symbols))
+    electrons = float(count_electrons(atoms.symbols, pseudopotentials))
     spectrum = integrate_dos(np.asarray(dos, dtype=np.float64), grid, electrons, temperature_K, broadening_eV)
     fields = density_energies(atoms, density, pseudopotentials, ecutrho_Ry=ecutrho_Ry, single=single, comm=comm)
     return assemble(
@@ -111,18 +107,18 @@ def total_free_energy(
 def density_energies(
     atoms: Atoms,
     density: np.ndarray,
-    pseudopotentials: Mapping[str, str | Path],
+    pseudopotentials: Mapping[str, Pseudopotential],
     *,
     ecutrho_Ry: float,
     single: bool = False,
     comm: "Comm | None" = None,
 ) -> DensityEnergies:
     """Hartree, exchange-correlation and ion energy; arguments as for `total_free_energy`."""
-    headers = read_headers(atoms.symbols, pseudopotentials)
-    charges = {element: header.valence for element, header in headers.items()}
-    cores = {element: read_core_charge(pseudopotentials[element]) for element in headers}
-    functional = functional_of(headers)
-    electrons = float(sum(charges[symbol] for symbol in atoms.symbols))
+    chosen = select_pseudopotentials(atoms.symbols, pseudopotentials)
+    functional = functional_of(chosen)
+    charges = {element: pseudopotential.valence for element, pseudopotential in chosen.items()}
+    cores = {element: pseudopotential.core for element, pseudopotential in chosen.items()}
+    electrons = float(count_electrons(atoms.symbols, chosen))
 
     def energies(comm: "Comm | None") -> tuple[float, float, XcTerms]:
         grid = FourierGrid(np.asarray(atoms.cell), tuple(density.shape), ecutrho_Ry, single, comm)
@@ -160,18 +156,6 @@ def assemble(
         electrons=electrons,
         unscreened=fields.unscreened,
     )
-
-
-def functional_of(headers: Mapping) -> str:
-    """The functional that all pseudopotentials were made with. Raises InputError for another or several."""
-    names = {" ".join(header.functional.upper().replace("-", " ").split()) for header in headers.values()}
-    found = {FUNCTIONAL_NAMES.get(name) for name in names}
-    if len(found) != 1 or None in found:
-        raise InputError(
-            f"pseudopotentials: expected one functional of {', '.join(sorted(FUNCTIONAL_NAMES))}, got "
-            f"{', '.join(sorted(names))}."
-        )
-    return found.pop()
 
 
 def check_density(density: np.ndarray, grid: FourierGrid, electrons: float) -> None:

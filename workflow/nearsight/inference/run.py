@@ -33,6 +33,7 @@ from nearsight.memory import check_memory, energies_bytes
 from nearsight.model.bundle import ModelBundle, load_bundle
 from nearsight.mpi import on_rank_0
 from nearsight.provenance import collect_provenance
+from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotentials
 from nearsight.structures.builders import GRID_SHAPE, grid_of
 from nearsight.structures.checks import check_structure, turn_right_handed
 from nearsight.structures.io import structure_text
@@ -196,12 +197,12 @@ def _gather(plan_file: Path, batch: Path, folder: Path) -> float | None:
     return None
 
 
-def write_pseudopotentials(model: ModelBundle, folder: Path) -> dict[str, Path]:
-    """Write the model's pseudopotentials into a folder; element -> file."""
+def write_pseudopotentials(model: ModelBundle, folder: Path) -> dict[str, Pseudopotential]:
+    """Write the model's pseudopotentials into a folder; what is in them by element."""
     paths = {element: folder / f"{element}.upf" for element in model.pseudopotentials}
     for element, text in model.pseudopotentials.items():
         write_text(paths[element], text)
-    return paths
+    return read_pseudopotentials(paths)
 
 
 def write_ldos(

@@ -1,10 +1,11 @@
-"""Pseudopotentials: made by QE's ld1.x, or a given UPF file that is what it claims to be."""
+"""Pseudopotentials in UPF format (versions 1 and 2), parsed once and passed on."""
 
 import hashlib
 import re
-import shutil
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +13,48 @@ from ase.data import chemical_symbols
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.files import read_regular, write_whole
-from nearsight.reference.espresso.programs import Launch, run_program
-from nearsight.reference.espresso.workspace import scratch_folder
+from nearsight.files import read_regular
+from nearsight.reference.xml import parse_xml
 
 #: Bytes of the largest UPF file that is read: those with all projectors and waves of a heavy element have 5 MB.
 LARGEST_UPF = 64 << 20
 
-#: A deck of ld1.x has some hundred lines.
-LARGEST_DECK = 1 << 20
+#: A tag of a UPF file that need not be XML. Quotes of both kinds may hold `<` and `>`; possessive: no way back, which
+#: many open tags would keep busy.
+_TAG = re.compile(r"""<(PP_[\w.]++|UPF)((?:\s++[\w:.-]++\s*+=\s*+(?:"[^"]*+"|'[^']*+'))*+)\s*+/?>""")
+_ATTRIBUTE = re.compile(r"""([\w:.-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
 
-#: Characters of the largest header of version 2, an element with some forty attributes.
-LARGEST_HEADER = 20_000
+#: Free text, in which nothing is a tag: comments, and the paper trail with the input of ld1.x.
+_FREE_TEXT = (("<!--", "-->"), ("<PP_INFO", "</PP_INFO>"))
 
-#: Where ld1.x writes the day: an attribute of the header, and a line of the comment.
-_DATE = re.compile(rb'(?<=\bdate=")[^"]*(?=")|(?<=Generation date:)[^\n]*')
-
-
-@dataclass(frozen=True)
-class PseudopotentialHeader:
-    """What a UPF file says of itself: element, number of valence electrons, QE's name of the functional."""
-
-    element: str
-    valence: float
-    functional: str = ""
+#: Quantum ESPRESSO's names of functionals, short and in full, -> the names that are used here.
+FUNCTIONALS = {
+    "PZ": "PZ",
+    "LDA": "PZ",
+    "SLA PZ": "PZ",
+    "PW": "PW92",
+    "SLA PW": "PW92",
+    "PBE": "PBE",
+    "SLA PW PBX PBC": "PBE",
+    "SLA PW PBE PBE": "PBE",
+    "PBESOL": "PBEsol",
+    "SLA PW PSX PSC": "PBEsol",
+    "REVPBE": "revPBE",
+    "SLA PW REVX PBC": "revPBE",
+    "SLA PW RPB PBC": "revPBE",
+    "RPBE": "RPBE",
+    "SLA PW HHNX PBC": "RPBE",
+    "PW91": "PW91",
+    "SLA PW GGX GGC": "PW91",
+    "WC": "WC",
+    "SLA PW WCX PBC": "WC",
+    "BP": "BP",
+    "B88 P86": "BP",
+    "SLA P86 B88 P86": "BP",
+    "BLYP": "BLYP",
+    "B88 BLYP": "BLYP",
+    "SLA LYP B88 BLYP": "BLYP",
+}
 
 
 @dataclass(frozen=True)
@@ -50,79 +69,119 @@ class CoreCharge:
     density: np.ndarray
 
 
-def read_upf(path: str | Path) -> PseudopotentialHeader:
-    """Header of a UPF file, version 1 or 2. Raises InputError where it is missing, truncated or of another kind.
+@dataclass(frozen=True)
+class Section:
+    """A section of a UPF file: attributes of its tag, and the text up to the next tag or its end."""
 
-    Only the header is read, by its own tags: the input deck inside many files makes them no valid XML.
+    attributes: Mapping[str, str]
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pseudopotential:
+    """A pseudopotential as its UPF file says.
+
+    path: where it was read; content: the whole file; version: of the format, 1 or 2; valence: number of electrons;
+    functional: one of the values of `FUNCTIONALS`, or another name as it stands; kind: "NC" (norm-conserving), "US"
+    (ultrasoft) or "PAW"; core: partial core charge, None without non-linear core correction.
     """
-    text = read_upf_text(path)
-    if match := re.search(r"<PP_HEADER\s", text):
-        head = text[match.end() : match.end() + LARGEST_HEADER].partition(">")[0]
-        attributes = {key: value.strip() for key, value in re.findall(r'\b(\w+)\s*=\s*"([^"]*)"', head)}
-        element, valence = attributes.get("element"), attributes.get("z_valence")
-        functional = attributes.get("functional", "")
-        end = "</UPF>"
-    elif header := upf_section(text, "PP_HEADER"):
-        lines = header.splitlines()
-        element = next((line.split()[0] for line in lines if "Element" in line), None)
-        valence = next((line.split()[0] for line in lines if "Z valence" in line), None)
-        functional = next((line.split("Exch")[0].strip() for line in lines if "Exchange-Corr" in line), "")
-        end = "</PP_RHOATOM>"
-    else:
-        raise InputError(f"{path}: expected a pseudopotential in UPF format, got a file without PP_HEADER.")
-    if element is None or valence is None:
-        raise InputError(f"{path}: PP_HEADER: expected element and z_valence, got none.")
-    if end not in text:
-        raise InputError(f"{path}: expected a whole UPF file, got none of its end ({end}): truncated. Get it again.")
-    charge = upf_numbers(valence, path, "PP_HEADER: z_valence")
-    if charge.size != 1 or not 0 < charge[0] < len(chemical_symbols):
-        raise InputError(f"{path}: PP_HEADER: z_valence: expected a number of valence electrons, got {valence[:80]!r}.")
-    return PseudopotentialHeader(element, float(charge[0]), functional)
 
+    path: Path
+    content: bytes = field(repr=False)
+    version: int
+    element: str
+    valence: float
+    functional: str
+    kind: str
+    core: CoreCharge | None = field(repr=False)
+    sections: Mapping[str, Section] = field(repr=False)
 
-def read_core_charge(path: str | Path) -> CoreCharge | None:
-    """Core charge of a UPF file; None if its header says that it has none.
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.content).hexdigest()
 
-    Raises InputError where the header promises a core charge and the file holds none, or one of another length.
-    """
-    read_upf(path)  # is it a whole UPF file?
-    text = read_upf_text(path)
-    promised = re.search(r'core_correction\s*=\s*"\s*\.?([tTfF])', text) or re.search(
-        r"^\s*\.?([tTfF])\S*\s+Nonlinear Core Correction", text, re.MULTILINE | re.IGNORECASE
-    )
-    if promised is None or promised.group(1) not in "tT":
-        return None
-    columns = {}
-    for tag in ("PP_R", "PP_RAB", "PP_NLCC"):
-        column = upf_section(text, tag)
-        if column is None:
+    @property
+    def text(self) -> str:
+        """The whole file as text."""
+        return self.content.decode("utf-8", errors="replace")
+
+    def require_sha256(self, expected: str) -> None:
+        """Raise InputError unless the file is the one that was meant."""
+        if self.sha256 != expected.lower():
             raise InputError(
-                f"{path}: {tag}: expected it, since the header announces a core charge, found none. Get the file again."
+                f"{self.path}: expected the SHA-256 {expected}, got {self.sha256}. Use the file that was meant, or "
+                f"correct pseudopotentials.{self.element}.sha256 in the configuration."
             )
-        columns[tag] = upf_numbers(column, path, tag)
-    lengths = {tag: column.size for tag, column in columns.items()}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise InputError(f"{path}: expected PP_R, PP_RAB and PP_NLCC of one length, got {lengths}. Get the file again.")
-    return CoreCharge(
-        columns["PP_R"] * units.BOHR_A, columns["PP_RAB"] * units.BOHR_A, columns["PP_NLCC"] / units.BOHR_A**3
+
+    def section(self, tag: str) -> Section | None:
+        """The first section <tag> of the file outside of comments and PP_INFO, such as "PP_BETA.1"; None if absent."""
+        return self.sections.get(tag)
+
+    def numbers(self, tag: str) -> np.ndarray:
+        """The numbers of a section, in the file's own units. Raises InputError where there are none."""
+        found = self.section(tag)
+        if found is None:
+            raise InputError(f"{self.path}: {tag}: expected numbers, found no such section. Get the file again.")
+        return upf_numbers(found.text, self.path, tag)
+
+
+def read_pseudopotential(path: str | Path, element: str | None = None) -> Pseudopotential:
+    """Read a UPF file, which must be of `element` where one is given.
+
+    Raises InputError where it is missing, truncated, damaged, or of another kind or element.
+    """
+    advice = "Check `pseudopotentials` in the configuration."
+    content = read_regular(path, "a pseudopotential (UPF)", advice, LARGEST_UPF)
+    return parse_pseudopotential(content, path, element)
+
+
+def parse_pseudopotential(content: bytes, path: str | Path, element: str | None = None) -> Pseudopotential:
+    """The pseudopotential of a UPF file's content; path: its name for messages. Raises as `read_pseudopotential`."""
+    sections, closed = _read_sections(content)
+    header = sections.get("PP_HEADER")
+    if header is None:
+        raise InputError(f"{path}: expected a pseudopotential in UPF format, got a file without PP_HEADER.")
+    version = 2 if header.attributes else 1
+    about = header.attributes if version == 2 else _header_of_version_1(header.text)
+    if not about.get("element", "").strip() or not about.get("z_valence", "").strip():
+        raise InputError(f"{path}: PP_HEADER: expected element and z_valence, got none.")
+    end = "UPF" if version == 2 else "PP_RHOATOM"
+    if end not in closed:
+        raise InputError(f"{path}: expected a whole UPF file, got none of its end (</{end}>): truncated. Get it again.")
+    valence = upf_numbers(about["z_valence"], path, "PP_HEADER: z_valence")
+    if valence.size != 1 or not 0 < valence[0] < len(chemical_symbols):
+        raise InputError(
+            f"{path}: PP_HEADER: z_valence: expected a number of valence electrons, got {about['z_valence'][:80]!r}."
+        )
+    found = about["element"].strip()
+    if element is not None and found.lower() != element.lower():
+        raise InputError(f"{path}: expected a pseudopotential of {element}, got one of {found[:20]}.")
+    return Pseudopotential(
+        path=Path(path),
+        content=content,
+        version=version,
+        element=found.capitalize(),
+        valence=float(valence[0]),
+        functional=name_functional(about.get("functional", "")),
+        kind=_kind_of(about),
+        core=_core_charge(sections, path) if is_true(about.get("core_correction", "F")) else None,
+        sections=sections,
     )
 
 
-def read_upf_text(path: str | Path) -> str:
-    """The text of a UPF file. Raises InputError where it is missing or no regular file of a usual size."""
-    advice = "Check `pseudopotentials` in the configuration."
-    return read_regular(path, "a pseudopotential (UPF)", advice, LARGEST_UPF).decode("utf-8", errors="replace")
+def name_functional(name: str) -> str:
+    """The one name of a functional: of `FUNCTIONALS`, or what stands there, in single blanks.
+
+    "SLA+PW+PBX+PBC", "sla-pw-pbe-pbe", "SLA PW PBE PBE" and "PBE" are the same; NOGX and NOGC mean no gradients.
+    """
+    words = [word for word in re.split(r"[\s+-]+", name.upper()) if word not in ("", "NOGX", "NOGC", "NONE")]
+    return FUNCTIONALS.get(" ".join(words), " ".join(name.split()))
 
 
-def upf_section(text: str, tag: str) -> str | None:
-    """What stands between the first <tag ...> and the next </tag>; no pattern, which many open tags would keep busy."""
-    start = text.find(f"<{tag}>")
-    if start < 0:
-        match = re.search(rf"<{tag}\s", text)
-        start = match.start() if match else -1
-    begin = text.find(">", start) if start >= 0 else -1
-    end = text.find(f"</{tag}>", begin) if begin >= 0 else -1
-    return text[begin + 1 : end] if end >= 0 else None
+def is_true(text: str) -> bool:
+    """Whether a logical value, as Fortran or XML write it, is true."""
+    return text.strip(". \n\t")[:1].upper() == "T"
 
 
 def upf_numbers(text: str, path: str | Path, name: str) -> np.ndarray:
@@ -139,95 +198,121 @@ def upf_numbers(text: str, path: str | Path, name: str) -> np.ndarray:
     return values
 
 
-def require_element(path: str | Path, element: str) -> PseudopotentialHeader:
-    """Header of a UPF file that must be of `element`; raises InputError otherwise."""
-    header = read_upf(path)
-    if header.element.lower() != element.lower():
-        raise InputError(f"{path}: expected a pseudopotential of {element}, got one of {header.element}.")
-    return header
+def read_pseudopotentials(paths: Mapping[str, str | Path]) -> dict[str, Pseudopotential]:
+    """Pseudopotentials of files by element. Raises InputError where one is not of its element."""
+    return {element: read_pseudopotential(path, element) for element, path in paths.items()}
 
 
-def read_headers(
-    elements: Iterable[str], pseudopotentials: Mapping[str, str | Path]
-) -> dict[str, PseudopotentialHeader]:
-    """Header of every element's pseudopotential, in alphabetical order. Raises InputError where one is missing."""
-    elements = sorted(set(elements))
+def select_pseudopotentials(
+    symbols: Iterable[str], pseudopotentials: Mapping[str, Pseudopotential]
+) -> dict[str, Pseudopotential]:
+    """Those of the elements of these atoms, in alphabetical order. Raises InputError where one is missing."""
+    elements = sorted(set(symbols))
     missing = [element for element in elements if element not in pseudopotentials]
     if missing:
         raise InputError(
             f"pseudopotentials: expected one for {missing[0]}, got those of "
             f"{', '.join(sorted(pseudopotentials)) or 'no element'}. Add it to `pseudopotentials` in the configuration."
         )
-    return {element: require_element(pseudopotentials[element], element) for element in elements}
+    return {element: pseudopotentials[element] for element in elements}
 
 
-def count_electrons(symbols: Iterable[str], pseudopotentials: Mapping[str, str | Path]) -> float:
+def count_electrons(symbols: Iterable[str], pseudopotentials: Mapping[str, Pseudopotential]) -> float:
     """Number of valence electrons of atoms with these symbols. Raises InputError for one without pseudopotential."""
     symbols = list(symbols)
-    headers = read_headers(symbols, pseudopotentials)
-    return sum(headers[symbol].valence for symbol in symbols)
+    found = select_pseudopotentials(symbols, pseudopotentials)
+    return sum(found[symbol].valence for symbol in symbols)
 
 
-def generate_pseudopotential(deck: str | Path, element: str, output: str | Path) -> PseudopotentialHeader:
-    """Run ld1.x on an input deck and write the pseudopotential that it makes, whole.
+def _read_sections(content: bytes) -> tuple[dict[str, Section], set[str]]:
+    """The sections of a UPF file by tag, and the tags that are closed.
 
-    The deck names its product in `file_pseudopw`. Raises InputError where it does not, or makes another element's.
+    By an XML reader where the file is XML. Many are not: an input of ld1.x with `<` and `&` in PP_INFO, several roots
+    (version 1); then tags are looked for outside of comments and free text, as pw.x does.
     """
-    advice = f"Check pseudopotentials.{element}.ld1_input in the configuration."
-    text = read_regular(deck, f"an input of ld1.x for {element}", advice, LARGEST_DECK).decode("utf-8", "replace")
-    check_deck(text, deck)
-    match = re.search(r"file_pseudopw\s*=\s*['\"]([^'\"]+)['\"]", text)
-    if match is None:
-        raise InputError(f"{deck}: expected `file_pseudopw = 'NAME'` in &inputp, found none.")
-    with scratch_folder(output) as folder:
-        run_program("ld1.x", text, folder, Launch(), "ld1")
-        product = folder / Path(match.group(1)).name
-        if not product.is_file():
-            raise InputError(f"{deck}: expected ld1.x to write {product.name}, found none. Check iswitch = 3.")
-        header = require_element(product, element)
-        # without the day of its making, the same deck makes the same file and the same SHA-256
-        content = _DATE.sub(b"", product.read_bytes())
-        with write_whole(output) as path:
-            path.write_bytes(content)
-    return header
+    try:
+        root = parse_xml(content)
+    except ValueError:
+        return _sections_of_text(content.decode("utf-8", errors="replace"))
+    sections: dict[str, Section] = {}
+    _add_elements(root, sections)
+    return sections, set(sections)
 
 
-def check_deck(text: str, deck: str | Path) -> None:
-    """Raise InputError where a deck names a file outside of the folder that ld1.x runs in.
+def _add_elements(root: ElementTree.Element, sections: dict[str, Section]) -> None:
+    """Add an XML element and those inside of it, the first of each tag, but nothing of PP_INFO."""
+    waiting = [root]
+    while waiting:
+        element = waiting.pop()
+        sections.setdefault(element.tag, Section(element.attrib, element.text or ""))
+        if element.tag != "PP_INFO":
+            waiting.extend(reversed(element))
 
-    ld1.x reads and writes under any name that a deck gives it. A path needs a slash; otherwise a slash only ends a
-    namelist, as the last character of a line.
+
+def _sections_of_text(text: str) -> tuple[dict[str, Section], set[str]]:
+    """The sections of a text that is no XML: each reaches to the next tag."""
+    text = _without_free_text(text)
+    tags = list(_TAG.finditer(text))
+    sections: dict[str, Section] = {}
+    for tag in tags:
+        if tag[1] not in sections:
+            attributes = {key: double or single for key, double, single in _ATTRIBUTE.findall(tag[2])}
+            end = text.find("<", tag.end())
+            sections[tag[1]] = Section(attributes, text[tag.end() : end if end >= 0 else len(text)])
+    return sections, set(re.findall(r"</(PP_[\w.]++|UPF)\s*+>", text))
+
+
+def _without_free_text(text: str) -> str:
+    """The text without comments and PP_INFO; one that does not end reaches to the end."""
+    parts, place = [], 0
+    starts = [(text.find(start), start, end) for start, end in _FREE_TEXT]
+    while begins := [item for item in starts if item[0] >= 0]:
+        begin, _, end = min(begins)
+        parts.append(text[place:begin])
+        close = text.find(end, begin)
+        place = close + len(end) if close >= 0 else len(text)
+        starts = [(at if at >= place or at < 0 else text.find(s, place), s, e) for at, s, e in starts]
+    return "".join([*parts, text[place:]])
+
+
+def _header_of_version_1(text: str) -> dict[str, str]:
+    """The header of version 1 under the names of version 2: values at the start of lines in a fixed order.
+
+    The functional has the first 20 characters of its line; a short name follows in some files.
     """
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.lstrip().startswith("!") and re.search(r"/(?!\s*$)|\S/", line):
+    lines = [line for line in text.splitlines() if line.strip()][:6]
+    if len(lines) < 6:
+        return {}
+    element, kind, core, valence = (lines[i].split()[0] for i in (1, 2, 3, 5))
+    return {
+        "element": element,
+        "pseudo_type": kind,
+        "core_correction": core,
+        "functional": lines[4][:20],
+        "z_valence": valence,
+    }
+
+
+def _kind_of(about: Mapping[str, str]) -> str:
+    """NC, US or PAW: by the flags of version 2, else by the type."""
+    kind = about.get("pseudo_type", "NC").strip().upper()
+    if is_true(about.get("is_paw", "F")) or kind == "PAW":
+        return "PAW"
+    return "US" if is_true(about.get("is_ultrasoft", "F")) or kind in ("US", "USPP") else "NC"
+
+
+def _core_charge(sections: Mapping[str, Section], path: str | Path) -> CoreCharge:
+    """The core charge that the header announces."""
+    columns = {}
+    for tag in ("PP_R", "PP_RAB", "PP_NLCC"):
+        if tag not in sections:
             raise InputError(
-                f"{deck}: line {number}: expected file names without folders, since ld1.x runs in a folder of its "
-                f"own, got {line.strip()[:80]!r}. Name files without a slash; a namelist's own stands on a line alone."
+                f"{path}: {tag}: expected it, since the header announces a core charge, found none. Get the file again."
             )
-
-
-def install_pseudopotential(source: str | Path, sha256: str, element: str, output: str | Path) -> PseudopotentialHeader:
-    """Copy a given UPF file to `output` if it is the one that was meant; raises InputError if it is not."""
-    header = require_element(source, element)
-    # read once, so that what is checked is what is copied
-    content = read_regular(source, "a pseudopotential (UPF)", "Check `pseudopotentials`.", LARGEST_UPF)
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256.lower():
-        raise InputError(
-            f"{source}: expected the SHA-256 {sha256}, got {found}. Use the file that was meant, or correct "
-            f"pseudopotentials.{element}.sha256 in the configuration."
-        )
-    with write_whole(output) as path:
-        path.write_bytes(content)
-    return header
-
-
-def place_pseudopotentials(pseudopotentials: dict[str, Path], elements: set[str], folder: Path) -> dict[str, str]:
-    """Copy the pseudopotentials of `elements` into a run's folder under short names; return element -> name.
-
-    Raises InputError for an element without pseudopotential.
-    """
-    names = {element: f"{element}.upf" for element in read_headers(elements, pseudopotentials)}
-    for element, name in names.items():
-        shutil.copyfile(pseudopotentials[element], folder / name)
-    return names
+        columns[tag] = upf_numbers(sections[tag].text, path, tag)
+    lengths = {tag: column.size for tag, column in columns.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise InputError(f"{path}: expected PP_R, PP_RAB and PP_NLCC of one length, got {lengths}. Get the file again.")
+    return CoreCharge(
+        columns["PP_R"] * units.BOHR_A, columns["PP_RAB"] * units.BOHR_A, columns["PP_NLCC"] / units.BOHR_A**3
+    )

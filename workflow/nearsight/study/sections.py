@@ -102,7 +102,7 @@ class Pseudopotential(Section):
         "checksum of the UPF file, so that a study says exactly what it used",
         "64 hexadecimal digits",
         default=None,
-        pattern=r"^[0-9a-f]{64}$",
+        pattern=r"^[0-9A-Fa-f]{64}$",
     )
 
 

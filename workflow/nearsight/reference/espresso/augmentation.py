@@ -7,7 +7,7 @@ integrals by Simpson's rule up to the largest cutoff radius, tables in steps of 
 PAW these are the compensation charges, and the density is the smooth one, as in QE's own files. Lengths in bohr.
 """
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from scipy.special import spherical_jn
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.reference.pseudopotential import LARGEST_HEADER, read_upf_text, upf_numbers, upf_section
+from nearsight.reference.pseudopotential import Pseudopotential, is_true
 
 #: Step of the tables, 1/bohr: `dq` of Quantum ESPRESSO.
 TABLE_STEP = 0.01
@@ -94,36 +94,34 @@ class Augmentation:
         )
 
 
-def read_augmentation(path: str | Path, largest_wave: float) -> Augmentation | None:
-    """Projectors and charges of a UPF file (version 2) up to waves of this length (1/bohr); None if norm-conserving.
+def read_augmentation(pseudopotential: Pseudopotential, largest_wave: float) -> Augmentation | None:
+    """Projectors and charges (UPF of version 2) up to waves of this length (1/bohr); None if norm-conserving.
 
     Raises InputError where the file is damaged, or ultrasoft in a format that is not read.
     """
-    text = read_upf_text(path)
-    if re.search(r"^\s*NC\s", upf_section(text, "PP_HEADER") or "", re.MULTILINE):
-        return None  # version 1, norm-conserving
-    header = _attributes(text, "PP_HEADER", path)
-    if not any(header.get(name, "f").strip(". ")[:1].lower() == "t" for name in ("is_ultrasoft", "is_paw")):
+    if pseudopotential.kind == "NC":
         return None
+    path = pseudopotential.path
+    header = _attributes(pseudopotential, "PP_HEADER")
     mesh = _whole_number(header, "mesh_size", path, 1, LARGEST_MESH)
     count = _whole_number(header, "number_of_proj", path, 1, MOST_PROJECTORS)
-    betas = [_section(text, f"PP_BETA.{n + 1}", path, mesh) for n in range(count)]
+    betas = [_section(pseudopotential, f"PP_BETA.{n + 1}", mesh) for n in range(count)]
     momenta = tuple(_whole_number(about, "angular_momentum", path, 0, LARGEST_MOMENTUM) for about, _ in betas)
-    charge = _attributes(text, "PP_AUGMENTATION", path)
+    charge = _attributes(pseudopotential, "PP_AUGMENTATION")
     ends = [_point(about, "cutoff_radius_index", path, mesh) for about, _ in betas]
-    if header.get("is_paw", "f").strip(". ")[:1].lower() == "t":
+    if pseudopotential.kind == "PAW":
         reach = _point(charge, "cutoff_r_index", path, mesh)
         ends.append(reach)
     else:
         reach = mesh
     end = max(ends)
-    radius = _section(text, "PP_R", path, mesh)[1]
-    weight = _section(text, "PP_RAB", path, mesh)[1][:end] * _simpson(end)
+    radius = _section(pseudopotential, "PP_R", mesh)[1]
+    weight = _section(pseudopotential, "PP_RAB", mesh)[1][:end] * _simpson(end)
     table = np.arange(int(largest_wave / TABLE_STEP) + 5) * TABLE_STEP
     bessel = [spherical_jn(degree, table[:, None] * radius[:end]) for degree in range(2 * max(momenta) + 1)]
     charges = {
         (n, m, degree): bessel[degree] @ (values[:end] * weight)
-        for (n, m, degree), values in _radial_charges(text, charge, momenta, radius, reach, path).items()
+        for (n, m, degree), values in _radial_charges(pseudopotential, charge, momenta, radius, reach).items()
     }
     projectors = [
         bessel[degree] @ (values[:end] * radius[:end] * weight)
@@ -135,24 +133,29 @@ def read_augmentation(path: str | Path, largest_wave: float) -> Augmentation | N
 
 
 def _radial_charges(
-    text: str, about: dict[str, str], momenta: tuple[int, ...], radius: np.ndarray, reach: int, path: str | Path
+    pseudopotential: Pseudopotential,
+    about: Mapping[str, str],
+    momenta: tuple[int, ...],
+    radius: np.ndarray,
+    reach: int,
 ) -> dict[tuple[int, int, int], np.ndarray]:
     """r² Q_nm^L(r) of all pairs n <= m and their L, up to the point `reach`: given for each L, or for all together."""
-    by_momentum = about.get("q_with_l", "f").strip(". ")[:1].lower() == "t"
-    coefficients = _whole_number({"nqf": 0} | about, "nqf", path, 0, 100)
-    momenta_of_charges = _whole_number({"nqlc": 0} | about, "nqlc", path, 0, 100) or 2 * max(momenta) + 1
+    path = pseudopotential.path
+    by_momentum = is_true(about.get("q_with_l", "F"))
+    coefficients = _whole_number({"nqf": 0} | dict(about), "nqf", path, 0, 100)
+    momenta_of_charges = _whole_number({"nqlc": 0} | dict(about), "nqlc", path, 0, 100) or 2 * max(momenta) + 1
     if coefficients and not by_momentum:
         shape = (len(momenta), len(momenta), momenta_of_charges, coefficients)
-        inside = _section(text, "PP_QFCOEF", path, int(np.prod(shape)))[1].reshape(shape)
-        inner = _section(text, "PP_RINNER", path, momenta_of_charges)[1]
+        inside = _section(pseudopotential, "PP_QFCOEF", int(np.prod(shape)))[1].reshape(shape)
+        inner = _section(pseudopotential, "PP_RINNER", momenta_of_charges)[1]
     charges = {}
     for n, first in enumerate(momenta):
         for m, second in enumerate(momenta[n:], start=n):
             for degree in range(abs(first - second), min(first + second + 1, momenta_of_charges), 2):
                 name = f"PP_QIJL.{n + 1}.{m + 1}.{degree}" if by_momentum else f"PP_QIJ.{n + 1}.{m + 1}"
-                if reach < radius.size and f"<{name} " not in text:
+                if reach < radius.size and pseudopotential.section(name) is None:
                     continue  # PAW: a charge that vanishes is left out
-                values = _section(text, name, path, radius.size)[1].copy()
+                values = _section(pseudopotential, name, radius.size)[1].copy()
                 values[reach:] = 0
                 if coefficients and not by_momentum and inner[degree] > 0:
                     r = radius[radius < inner[degree]]
@@ -182,34 +185,33 @@ def _interpolate(tables: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return f[0] * u * v * w / 6 + f[1] * p * w * v / 2 - f[2] * p * w * u / 2 + f[3] * p * u * v / 6
 
 
-def _attributes(text: str, tag: str, path: str | Path) -> dict[str, str]:
-    """Attributes of the first <tag ...>. Raises InputError where there is none."""
-    start = text.find(f"<{tag} ")
-    start = start if start >= 0 else text.find(f"<{tag}\n")
-    if start < 0:
-        raise InputError(f"{path}: {tag}: expected it with attributes, as in UPF of version 2, found none. {ADVICE}")
-    head = text[start : start + LARGEST_HEADER].partition(">")[0]
-    return dict(re.findall(r'\b(\w+)\s*=\s*"([^"]*)"', head))
+def _attributes(pseudopotential: Pseudopotential, tag: str) -> Mapping[str, str]:
+    """Attributes of a section. Raises InputError where there are none."""
+    found = pseudopotential.section(tag)
+    if found is None or not found.attributes:
+        raise InputError(
+            f"{pseudopotential.path}: {tag}: expected it with attributes, as in UPF of version 2, found none. {ADVICE}"
+        )
+    return found.attributes
 
 
-def _section(text: str, tag: str, path: str | Path, count: int) -> tuple[dict[str, str], np.ndarray]:
-    """Attributes and `count` numbers of <tag ...>...</tag>."""
-    content = upf_section(text, tag)
-    if content is None:
-        raise InputError(f"{path}: {tag}: expected {count} numbers, found none. {ADVICE}")
-    values = upf_numbers(content, path, tag)
+def _section(pseudopotential: Pseudopotential, tag: str, count: int) -> tuple[Mapping[str, str], np.ndarray]:
+    """Attributes and `count` numbers of a section."""
+    found = pseudopotential.section(tag)
+    if found is None:
+        raise InputError(f"{pseudopotential.path}: {tag}: expected {count} numbers, found none. {ADVICE}")
+    values = pseudopotential.numbers(tag)
     if values.size != count:
-        raise InputError(f"{path}: {tag}: expected {count} numbers, got {values.size}. {ADVICE}")
-    about = {} if f"<{tag}>" in text else _attributes(text, tag, path)
-    return about, values
+        raise InputError(f"{pseudopotential.path}: {tag}: expected {count} numbers, got {values.size}. {ADVICE}")
+    return found.attributes, values
 
 
-def _point(about: dict[str, str], name: str, path: str | Path, mesh: int) -> int:
+def _point(about: Mapping[str, str], name: str, path: str | Path, mesh: int) -> int:
     """Number of mesh points up to a radius; all where the file does not say."""
-    return _whole_number({name: mesh} | about, name, path, 2, mesh)
+    return _whole_number({name: mesh} | dict(about), name, path, 2, mesh)
 
 
-def _whole_number(about: dict, name: str, path: str | Path, least: int, most: int) -> int:
+def _whole_number(about: Mapping, name: str, path: str | Path, least: int, most: int) -> int:
     """An attribute that is a whole number within bounds."""
     try:
         value = int(about[name])

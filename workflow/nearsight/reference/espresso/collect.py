@@ -19,6 +19,7 @@ from nearsight.reference.espresso.ldos import check_cube_energy, cube_name
 from nearsight.reference.espresso.one_pass import WORK_BYTES, compute_ldos, gaussian
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
 from nearsight.reference.espresso.save import read_save_density
+from nearsight.reference.pseudopotential import Pseudopotential
 from nearsight.study.sections import Ldos
 
 logger = logging.getLogger("nearsight")
@@ -38,7 +39,7 @@ def collect_variables(
     grid: Sequence[int],
     scf: str | Path,
     scf_text: str | Path,
-    pseudopotentials: Mapping[str, Path],
+    pseudopotentials: Mapping[str, Pseudopotential],
     ldos: Ldos,
     temperature_K: float,
     cubes: str | Path | None = None,

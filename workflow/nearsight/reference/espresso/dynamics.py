@@ -12,10 +12,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.reference.espresso.inputs import fermi_smearing, pw_input
+from nearsight.reference.espresso.ld1 import place_pseudopotentials
 from nearsight.reference.espresso.outputs import MdStep, check_convergence, md_xml_of, read_md_steps
 from nearsight.reference.espresso.programs import Launch, run_program
 from nearsight.reference.espresso.workspace import scratch_folder
-from nearsight.reference.pseudopotential import place_pseudopotentials
+from nearsight.reference.pseudopotential import Pseudopotential
 from nearsight.structures.velocities import (
     apply_thermostat,
     generator_of_state,
@@ -30,7 +31,7 @@ logger = logging.getLogger("nearsight")
 
 def run_segment(
     start: Atoms,
-    pseudopotentials: dict[str, Path],
+    pseudopotentials: dict[str, Pseudopotential],
     settings: Md,
     temperature_K: float,
     launch: Launch,

@@ -12,10 +12,11 @@ from nearsight import units
 from nearsight.errors import InputError
 from nearsight.files import write_text
 from nearsight.reference.espresso.inputs import pw_input
+from nearsight.reference.espresso.ld1 import place_pseudopotentials
 from nearsight.reference.espresso.programs import Launch, run_program
 from nearsight.reference.espresso.scf import cutoffs, electrons
 from nearsight.reference.espresso.workspace import PREFIX, copy_save, scratch_folder, whole_folder
-from nearsight.reference.pseudopotential import count_electrons, place_pseudopotentials
+from nearsight.reference.pseudopotential import Pseudopotential, count_electrons
 from nearsight.study.sections import Dft, Ldos
 
 #: Threshold of the non-SCF diagonalisation in Ry: eigenvalues below the window's top are then exact to 1e-8 eV
@@ -26,7 +27,7 @@ EIGENVALUE_THRESHOLD_Ry = 1.0e-8
 def run_ldos(
     atoms: Atoms,
     grid: Sequence[int],
-    pseudopotentials: dict[str, Path],
+    pseudopotentials: dict[str, Pseudopotential],
     scf: str | Path,
     settings: Dft,
     ldos: Ldos,

@@ -25,6 +25,7 @@ from nearsight.reference.espresso.augmentation import Augmentation, read_augment
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.espresso.wavefunctions import open_wavefunctions
+from nearsight.reference.pseudopotential import Pseudopotential, select_pseudopotentials
 
 logger = logging.getLogger("nearsight")
 
@@ -63,7 +64,7 @@ class _Element:
 
 def compute_ldos(
     scf: str | Path,
-    pseudopotentials: Mapping[str, Path],
+    pseudopotentials: Mapping[str, Pseudopotential],
     energies: EnergyGrid,
     broadening_eV: float,
     kernel: Kernel = gaussian,
@@ -216,12 +217,14 @@ def _require_whole_zone(run: ElectronicStructure, path: Path) -> None:
         raise InputError(f"{path}: expected a grid that holds ecutrho = {run.ecutrho_Ry:g} Ry, got {run.grid}.")
 
 
-def _augmented_elements(run: ElectronicStructure, pseudopotentials: Mapping[str, Path]) -> list[_Element]:
+def _augmented_elements(run: ElectronicStructure, pseudopotentials: Mapping[str, Pseudopotential]) -> list[_Element]:
     """The elements that have augmentation charges."""
     symbols, places = np.array(run.atoms.get_chemical_symbols()), run.atoms.get_scaled_positions(wrap=False)
     cell = run.atoms.cell.array / units.BOHR_A
     reciprocal, volume = 2 * np.pi * np.linalg.inv(cell).T, abs(np.linalg.det(cell))
-    found = {name: read_augmentation(pseudopotentials[name], np.sqrt(run.ecutrho_Ry)) for name in sorted(set(symbols))}
+    largest = np.sqrt(run.ecutrho_Ry)
+    chosen = select_pseudopotentials(symbols, pseudopotentials)
+    found = {name: read_augmentation(pseudopotential, largest) for name, pseudopotential in chosen.items()}
     return [_Element(a, places[symbols == name], reciprocal, volume) for name, a in found.items() if a is not None]
 
 

@@ -7,6 +7,7 @@ from ase import Atoms
 
 from nearsight.memory import PROCESS_BYTES, check_memory, dft_bytes
 from nearsight.reference.espresso.programs import Launch
+from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotentials
 from nearsight.study.sections import Dft, Md
 
 
@@ -45,9 +46,9 @@ def launch_of(arguments: argparse.Namespace) -> Launch:
     return Launch(launcher=arguments.launcher, ranks=arguments.ranks)
 
 
-def pseudopotentials_of(arguments: argparse.Namespace) -> dict[str, Path]:
-    """Element -> UPF file."""
-    return dict(arguments.pseudopotential)
+def pseudopotentials_of(arguments: argparse.Namespace) -> dict[str, Pseudopotential]:
+    """The pseudopotential of each element. Raises InputError where a file is another element's."""
+    return read_pseudopotentials(dict(arguments.pseudopotential))
 
 
 def check_dft_memory(

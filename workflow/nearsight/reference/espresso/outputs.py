@@ -4,7 +4,6 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
-from xml.parsers import expat
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +12,7 @@ from nearsight import units
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.files import read_regular
 from nearsight.reference.espresso.workspace import PREFIX, SAVE
+from nearsight.reference.xml import parse_xml
 
 #: Bytes of the largest XML file that is read: dynamics of a thousand atoms over a thousand steps.
 LARGEST_XML = 1 << 30
@@ -189,15 +189,9 @@ def _energies(total: ElementTree.Element, path: str | Path) -> dict[str, float]:
 def _parse(path: str | Path) -> ElementTree.Element:
     content = read_regular(path, "Quantum ESPRESSO's XML file", "Run the job again.", LARGEST_XML)
     try:
-        # QE declares no document type; one can hold entities that stand for more than any memory
-        guard = expat.ParserCreate()
-        guard.StartDoctypeDeclHandler = _refuse_doctype
-        guard.Parse(content, True)
-        root = ElementTree.fromstring(content)
-    # LookupError: of an encoding that does not exist
-    except (ElementTree.ParseError, expat.ExpatError, ValueError, LookupError) as error:
+        return parse_xml(content)
+    except ValueError as error:
         raise InputError(f"{path}: expected a whole XML file of Quantum ESPRESSO, got {error}. Run it again.") from None
-    return root
 
 
 def _find(element: ElementTree.Element, tag: str, path: str | Path) -> ElementTree.Element:
@@ -205,10 +199,6 @@ def _find(element: ElementTree.Element, tag: str, path: str | Path) -> ElementTr
     if found is None:
         raise InputError(f"{path}: {tag}: expected it in Quantum ESPRESSO's XML file, found none. Run it again.")
     return found
-
-
-def _refuse_doctype(*_: object) -> None:
-    raise ValueError("a document type declaration, which Quantum ESPRESSO never writes")
 
 
 def _numbers(text: str) -> np.ndarray:

@@ -9,10 +9,11 @@ from ase import Atoms
 from nearsight.errors import InputError
 from nearsight.files import write_text
 from nearsight.reference.espresso.inputs import fermi_smearing, pw_input
+from nearsight.reference.espresso.ld1 import place_pseudopotentials
 from nearsight.reference.espresso.outputs import check_convergence
 from nearsight.reference.espresso.programs import Launch, run_program
 from nearsight.reference.espresso.workspace import whole_folder
-from nearsight.reference.pseudopotential import count_electrons, place_pseudopotentials
+from nearsight.reference.pseudopotential import Pseudopotential, count_electrons
 from nearsight.study.sections import Dft
 
 logger = logging.getLogger("nearsight")
@@ -21,7 +22,7 @@ logger = logging.getLogger("nearsight")
 def run_scf(
     atoms: Atoms,
     grid: Sequence[int],
-    pseudopotentials: dict[str, Path],
+    pseudopotentials: dict[str, Pseudopotential],
     settings: Dft,
     temperature_K: float,
     launch: Launch,
