@@ -28,8 +28,14 @@ INSTALL_LAUNCHER = (
 )
 
 #: One thread per rank, because a threaded BLAS would multiply with the ranks; and ranks of Open MPI that wait give
-#: their core away, because on a busy machine a rank that spins keeps the one it waits for from running.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+#: their core away, because on a busy machine a rank that spins keeps the one it waits for from running. And
+#: OpenBLAS 0.3.21 (zgemv_n of Haswell, which Zen has too) reads beyond the end of a matrix: at the end of the heap that
+#: is a segmentation fault, in every third run of pw.x on four atoms; 64 MiB more there, never touched, left none of 24.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
 
 #: What tells a program that a cluster started it as one rank of several. A program that we start ourselves, without a
 #: launcher, must not see it: Open MPI would look for the others and stop.
