@@ -28,6 +28,7 @@ from ase import Atoms
 
 from nearsight.energies import density_energies, total
 from nearsight.files import write_text
+from nearsight.reference.pseudopotential import read_pseudopotentials
 
 ATOMS = (256, 1024, 4096, 16384, 32768, 131072)
 
@@ -113,9 +114,8 @@ def measure(count: int, single: bool, folder: Path) -> dict:
     repeat = repeat_of(atoms, count)
     density = RepeatedDensity(np.load(folder / "density.npy"), repeat)
     start, wall = time.process_time(), time.perf_counter()
-    found = density_energies(
-        atoms.repeat(repeat), density, {"Be": folder / "Be.upf"}, ecutrho_Ry=ECUTRHO_Ry, single=single
-    )
+    files = read_pseudopotentials({"Be": folder / "Be.upf"})
+    found = density_energies(atoms.repeat(repeat), density, files, ecutrho_Ry=ECUTRHO_Ry, single=single)
     return {
         "atoms": count,
         "points": int(np.prod(density.shape)),

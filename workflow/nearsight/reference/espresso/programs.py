@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nearsight.errors import InputError, MissingProgramError, NearsightError
+from nearsight.reference.espresso.blas import blas_environment
 
 logger = logging.getLogger("nearsight")
 
@@ -108,7 +109,7 @@ def run_program(
     output_path = folder / f"{name}.out"
     logger.info("running %s (%d ranks)", program, launch.ranks)
     with open(output_path, "wb") as output:
-        status = _run(command, folder, output, launch)
+        status = _run(program, command, folder, output, launch)
     text = output_path.read_text(encoding="utf-8", errors="replace")
     _check_ranks(text, program, launch)
     if explain is not None:
@@ -126,9 +127,10 @@ def run_program(
     return text
 
 
-def _run(command: list[str], folder: Path, output: BinaryIO, launch: Launch) -> int:
+def _run(program: str, command: list[str], folder: Path, output: BinaryIO, launch: Launch) -> int:
     """Exit status of the command; it never outlives this process, whatever ends that."""
-    environment = {**os.environ, **ENVIRONMENT}
+    blas = blas_environment(program) if program != "ld1.x" else {}  # that one takes a second
+    environment = {**os.environ, **ENVIRONMENT, **blas}
     if launch.ranks == 1:
         environment = {key: value for key, value in environment.items() if not key.startswith(CLUSTER_VARIABLES)}
     with subprocess.Popen(
