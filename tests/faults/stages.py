@@ -153,7 +153,7 @@ def _held_while_writing(process: subprocess.Popen, is_writing: Callable[[], obje
         if not is_writing():
             continue
         os.killpg(process.pid, signal.SIGSTOP)
-        while _is_running(process.pid):
+        while any(map(_is_running, _members(process.pid))):
             pass
         if is_writing():
             return True
@@ -161,12 +161,27 @@ def _held_while_writing(process: subprocess.Popen, is_writing: Callable[[], obje
     return False
 
 
+def _members(group: int) -> list[int]:
+    """Numbers of the processes of a group: the launcher and its ranks."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _status(int(entry.name))) and int(fields[2]) == group:
+            found.append(int(entry.name))
+    return found
+
+
 def _is_running(number: int) -> bool:
     """True until the process is stopped, or gone."""
+    fields = _status(number)
+    return bool(fields) and fields[0] not in "TZX"
+
+
+def _status(number: int) -> list[str]:
+    """State, parent, process group and so on of a process; nothing where it is gone."""
     try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2][0] not in "TZX"
+        return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2].split()
     except OSError:
-        return False
+        return []
 
 
 def parts(*targets: Path) -> list[Path]:

@@ -44,6 +44,7 @@ FILES = {
     "model bundle, weights": 4000,
     "structure": 2000,
     "study file (YAML)": 3000,
+    "pw.x, HDF5": 400,
 }
 OTHER_FILES = 8000
 

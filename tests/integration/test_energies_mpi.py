@@ -29,6 +29,7 @@ from ase import Atoms
 from mpi4py import MPI
 from nearsight.energies import FourierGrid, total_free_energy
 from nearsight.energies.screening import unscreened_energy
+from nearsight.reference.pseudopotential import read_pseudopotentials
 
 comm = MPI.COMM_WORLD
 cell = np.array([[4.1, 0.3, -0.2], [-1.1, 3.9, 0.4], [0.5, 0.7, 4.6]])
@@ -44,11 +45,12 @@ class Density:
         return 10 / atoms.get_volume() * wave
 
 energies = np.arange(-12.0, 12.0, 0.1)
+pseudopotentials = read_pseudopotentials({"Be": sys.argv[1], "O": sys.argv[2]})
 terms = {}
 for precision in ("float64", "float32"):
     density = Density()
     found = total_free_energy(
-        atoms, density, np.where(energies > -8, 1.25, 0.0), energies, 300.0, {"Be": sys.argv[1], "O": sys.argv[2]},
+        atoms, density, np.where(energies > -8, 1.25, 0.0), energies, 300.0, pseudopotentials,
         ecutrho_Ry=60.0, broadening_eV=None, single=precision == "float32", comm=comm,
     )
     assert comm.allgather(found) == [found] * comm.size

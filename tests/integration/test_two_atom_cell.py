@@ -7,7 +7,6 @@ with 1/length, so the reference cell was smaller by 1.6e-7; in that cell all ter
 one-electron term, the steepest of them (dE/dln L = -8.6 Ry), would be off by 1.55e-6 Ry.
 """
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -163,19 +162,26 @@ def test_the_dataset_of_the_job(two_atoms, runs, variables, repository, tmp_path
     atoms = two_atoms.copy()
     atoms.info["grid_shape"] = [18, 18, 27]
     write_structure(structure, atoms)
-    settings = {"dft": vars(DFT), "ldos": {**vars(LDOS), "backend": backend}, "temperature_K": TEMPERATURE_K}
+    ldos = LDOS.model_copy(update={"backend": backend})
     paths = {"structure": structure, "scf": runs / "scf", "scf-text": runs / "scf.out", "output": output}
     if backend == "espresso":
         paths["cubes"] = runs / "ldos"
     command = [sys.executable, str(repository / "workflow/scripts/collect_reference.py")]
     command += [text for name, path in paths.items() for text in (f"--{name}", str(path))]
-    command += ["--settings", json.dumps(settings), "--pseudopotential", f"Be={runs / 'Be.upf'}"]
+    command += ["--settings", DFT.model_dump_json(), "--ldos", ldos.model_dump_json()]
+    command += ["--temperature-K", str(TEMPERATURE_K), "--pseudopotential", f"Be={runs / 'Be.upf'}"]
     subprocess.run(command, check=True)
     with open_dataset(output) as dataset:
         assert set(variables) <= set(dataset.data_vars) | set(dataset.coords)
         assert dataset["ldos"].shape == (18, 18, 27, LDOS.count)
         assert float(dataset["fermi_energy"]) == pytest.approx(FERMI_ENERGY_eV, abs=1e-3)
-        assert settings_of(dataset) == {**settings, "elements": ["Be"], "valence": {"Be": 2.0}}
+        assert settings_of(dataset) == {
+            "dft": DFT.model_dump(mode="json", exclude={"launcher", "ranks"}),
+            "ldos": ldos.model_dump(mode="json", exclude={"work_MB"}),
+            "temperature_K": TEMPERATURE_K,
+            "elements": ["Be"],
+            "valence": {"Be": 2.0},
+        }
         provenance = provenance_of(dataset)
         assert provenance["programs"]["Quantum ESPRESSO"] != "unknown"
         assert provenance["inputs_sha256"]["pseudopotential Be"] == sha256_of(runs / "Be.upf")
@@ -216,9 +222,8 @@ def test_data_of_another_structure_are_refused(two_atoms, runs):
     ],
 )
 def test_an_energy_window_that_does_not_fit_is_refused(two_atoms, runs, change, message):
-    settings = {key: getattr(LDOS, key) for key in LDOS.__dataclass_fields__} | change
     with pytest.raises(InputError, match=message):
-        collect(two_atoms, runs, Ldos(**settings))
+        collect(two_atoms, runs, LDOS.model_copy(update=change))
 
 
 def test_a_truncated_cube_is_refused(two_atoms, runs, tmp_path):

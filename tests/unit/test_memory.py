@@ -238,7 +238,8 @@ def test_a_job_is_refused_before_it_computes(tmp_path, repository):
     atoms.info["grid_shape"] = [100_000] * 3
     write_structure(tmp_path / "x.extxyz", atoms)
     script = repository / "workflow/scripts/compute_descriptors.py"
-    options = ["--structure", tmp_path / "x.extxyz", "--settings", "{}", "--backend", "lammps", "--output", "x.h5"]
+    settings = {"kind": "bispectrum", "twojmax": 10, "backend": "lammps"}
+    options = ["--structure", tmp_path / "x.extxyz", "--settings", json.dumps(settings), "--output", "x.h5"]
     done = subprocess.run(
         [sys.executable, str(script), *map(str, options), "--memory-MB", "2000"],
         capture_output=True, text=True, cwd=tmp_path, timeout=600,

@@ -19,11 +19,12 @@ from nearsight.errors import InputError
 logger = logging.getLogger("nearsight")
 
 #: Python with the libraries of a stage, as measured: numpy, ASE, HDF5, MPI; all but the first two with torch.
-PROCESS_BYTES = 160 << 20
-LAMMPS_PROCESS_BYTES = 190 << 20
+PROCESS_BYTES = 176 << 20
+LAMMPS_PROCESS_BYTES = 206 << 20
 ENERGIES_PROCESS_BYTES = 400 << 20
 TRAINING_PROCESS_BYTES = 450 << 20
-INFERENCE_PROCESS_BYTES = 400 << 20
+INFERENCE_PROCESS_BYTES = 420 << 20
+EVALUATION_PROCESS_BYTES = 460 << 20
 
 #: What torch and the kernel keep for a thread, as measured.
 INFERENCE_THREAD_BYTES = 70 << 20
@@ -136,7 +137,7 @@ def one_pass_bytes(points: int, energies: int, atoms: int, bands: int, work_byte
 
 def evaluation_bytes(points: int, energies: int) -> float:
     """Memory of evaluate_prediction: the LDOS of prediction and reference in float32, differences in float64."""
-    return INFERENCE_PROCESS_BYTES + points * (24 * energies + 32)
+    return EVALUATION_PROCESS_BYTES + points * (24 * energies + 32)
 
 
 def dft_bytes(
