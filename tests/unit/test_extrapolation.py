@@ -84,3 +84,11 @@ def test_the_backend_is_the_one_that_was_asked_for(model):
     assert measure_extrapolation(other, snapshot(0), SHAPE, None).descriptor_score >= 0
     with pytest.raises(InputError, match=r"descriptors\.rmin0"):
         measure_extrapolation(other, snapshot(0), SHAPE, "native")
+
+
+def test_one_structure_for_all_snapshots_is_refused():
+    """Nothing could be unlike it: the scores would divide by zero."""
+    train = np.random.default_rng(1).random((50, 5))
+    rdf = np.ones((1, 10))
+    with pytest.raises(InputError, match="expected snapshots that differ"):
+        measure_domain(train, train, rdf, rdf, RDF_CUTOFF_A, seed=0)

@@ -105,6 +105,7 @@ def main(arguments: argparse.Namespace) -> None:
         data.energy_grid.count,
         time.perf_counter() - started,
     )
+    domain = describe_domain(*parts, data, arguments.seed)
     roles = ["train"] * count + ["validation"] * (len(snapshots) - count)
     inputs = {
         f"{role} {path}": path
@@ -137,7 +138,7 @@ def main(arguments: argparse.Namespace) -> None:
         electrons_per_element=data.electrons_per_element,
         pseudopotentials=texts_of(pseudopotentials_of(arguments), data.electrons_per_element),
         ecutrho_Ry=data.ecutrho_Ry,
-        domain=describe_domain(*parts, data, arguments.seed),
+        domain=domain,
         error_bars=error_bars,
         training={
             **mean_energies(snapshots[:count]),

@@ -90,7 +90,8 @@ def measure_domain(
 ) -> TrainingDomain:
     """The domain of a training set.
 
-    training, validation: descriptors of sampled points, shape (points, n); *_rdfs: shape (snapshots, bins).
+    training, validation: descriptors of sampled points, shape (points, n); *_rdfs: shape (snapshots, bins). Raises
+    InputError where all snapshots are one: nothing is unlike it.
     """
     mean, deviation = training.mean(axis=0), training.std(axis=0)
     scaled = np.where(deviation > 1e-12 * np.abs(mean), deviation, np.inf)
@@ -101,15 +102,22 @@ def measure_domain(
     chosen = np.random.default_rng(seed).permutation(len(training))[:REFERENCES]
     references = ((training[chosen] - mean) @ components).astype(np.float32)
     rdf = training_rdfs.mean(axis=0)
+    distance = mean_distance((validation - mean) @ components, references)
+    # one snapshot of few atoms has noise of its own, whether it is of the training set or not
+    rdf_distance = float(np.abs(np.concatenate([validation_rdfs, training_rdfs]) - rdf).mean())
+    if not (distance > 0 and rdf_distance > 0):
+        raise InputError(
+            "training, validation: expected snapshots that differ, got one structure in all of them. Take different "
+            "frames, or a temperature that moves the atoms."
+        )
     return TrainingDomain(
         mean=mean,
         components=components,
         references=references,
-        distance=mean_distance((validation - mean) @ components, references),
+        distance=distance,
         rdf=rdf,
         rdf_cutoff_A=rdf_cutoff_A,
-        # one snapshot of few atoms has noise of its own, whether it is of the training set or not
-        rdf_distance=float(np.abs(np.concatenate([validation_rdfs, training_rdfs]) - rdf).mean()),
+        rdf_distance=rdf_distance,
     )
 
 
