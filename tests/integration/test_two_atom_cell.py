@@ -177,9 +177,10 @@ def test_the_dataset_of_the_job(two_atoms, runs, variables, repository, tmp_path
         assert float(dataset["fermi_energy"]) == pytest.approx(FERMI_ENERGY_eV, abs=1e-3)
         assert settings_of(dataset) == {
             "dft": DFT.model_dump(mode="json", exclude={"launcher", "ranks"}),
-            "ldos": ldos.model_dump(mode="json", exclude={"work_MB"}),
+            "ldos": {**ldos.model_dump(mode="json", exclude={"work_MB"}), "kernel": "gaussian"},
             "temperature_K": TEMPERATURE_K,
             "elements": ["Be"],
+            "functional": "PBE",
             "valence": {"Be": 2.0},
         }
         provenance = provenance_of(dataset)

@@ -14,10 +14,11 @@ from nearsight.study.sections import Perceptron
 ENERGIES_eV = -1.0 + 0.25 * np.arange(9)
 
 REFERENCE_SETTINGS = {
-    "dft": {"ecutwfc_Ry": 40.0, "ecutrho_Ry": 160.0},
+    "dft": {"ecutwfc_Ry": 40.0, "ecutrho_Ry": 160.0, "kpoints": [4, 4, 4], "kpoints_shift": [0, 0, 0]},
     "ldos": {"energy_min_eV": -1.0, "energy_max_eV": 1.0, "spacing_eV": 0.25, "broadening_eV": 0.5},
     "temperature_K": 298.0,
     "elements": ["Be"],
+    "functional": "PBE",
     "valence": {"Be": 2.0},
 }
 
@@ -75,9 +76,13 @@ def make_random_model(descriptors, settings, *, energy_max_eV=6.0, activation="l
 
 
 def write_pair(folder, name, seed, *, shape=(4, 3, 5), reference=None, descriptors=None, energies=ENERGIES_eV, **other):
-    """Write a snapshot dataset and its descriptors; keywords replace settings. other: ldos, shift_A, twin_shape."""
+    """Write a snapshot dataset and its descriptors; keywords replace settings.
+
+    other: ldos, shift_A, twin_shape, provenance, cell_scale.
+    """
     generator = np.random.default_rng(seed)
     atoms = Atoms("Be2", positions=generator.random((2, 3)) * 3, cell=[4.0, 3.5, 5.0], pbc=True)
+    atoms.set_cell(atoms.cell * other.get("cell_scale", 1.0), scale_atoms=True)
     twin_shape = other.get("twin_shape", shape)
     features = generator.random((*twin_shape, 5)) * [1.0, 10.0, 1e4, 1.0, 1.0] + [0.0, 5.0, 0.0, 1e3, 0.0]
     features[..., 4] = 3.25
@@ -90,7 +95,7 @@ def write_pair(folder, name, seed, *, shape=(4, 3, 5), reference=None, descripto
         paths[0],
         {**variables_of_atoms(atoms), "ldos": ldos, "energy": energies, "band_energy": 1.0, "total_free_energy": -2.0},
         {**REFERENCE_SETTINGS, **(reference or {})},
-        {"stage": "reference"},
+        {"stage": "reference", **other.get("provenance", {})},
     )
     moved = atoms.copy()
     moved.positions += other.get("shift_A", 0.0)

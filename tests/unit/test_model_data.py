@@ -1,9 +1,11 @@
 """Checks of training files against each other, and the shuffled stream."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
-from model_files import DESCRIPTOR_SETTINGS, ENERGIES_eV, write_pair
+from model_files import DESCRIPTOR_SETTINGS, REFERENCE_SETTINGS, ENERGIES_eV, write_pair
 
 from nearsight.errors import InputError
 from nearsight.grids.energies import EnergyGrid
@@ -49,7 +51,7 @@ def test_snapshots_of_several_temperatures(tmp_path):
         ),
         ({"descriptors": {"elements": ["Li"]}}, r"elements: expected \['Be'\]|valence"),
         ({"reference": {"ldos": {"broadening_eV": 0.2}}}, r"ldos\.broadening_eV: expected 0\.5 as in .*, got 0\.2"),
-        ({"reference": {"valence": {"Be": 4.0}}}, r"valence\.Be: expected 2\.0 as in the snapshots before, got 4\.0"),
+        ({"reference": {"valence": {"Be": 4.0}}}, r"valence\.Be: expected 2\.0 as in .*, got 4\.0"),
         ({"reference": {"ldos": {}}}, r"settings\.ldos\.broadening_eV: expected it"),
         (
             {"reference": {"ldos": {"broadening_eV": None}}},
@@ -68,6 +70,82 @@ def test_files_that_do_not_fit(tmp_path, pairs, changes, message):
     with pytest.raises(InputError, match=message) as caught:
         describe([*pairs, odd])
     assert "odd; $1" in str(caught.value)
+
+
+PHYSICS = {
+    "functional": ({"reference": {"functional": "PBEsol"}}, "functional: expected PBE as in .*, got PBEsol"),
+    "wave functions": (
+        {"reference": {"dft": {**REFERENCE_SETTINGS["dft"], "ecutwfc_Ry": 30.0}}},
+        r"dft\.ecutwfc_Ry: expected 40\.0 as in .*, got 30\.0",
+    ),
+    "density": (
+        {"reference": {"dft": {**REFERENCE_SETTINGS["dft"], "ecutrho_Ry": 240.0}}},
+        r"dft\.ecutrho_Ry: expected 160\.0 as in .*, got 240\.0",
+    ),
+    "kernel": (
+        {"reference": {"ldos": {**REFERENCE_SETTINGS["ldos"], "kernel": "fermi-dirac"}}},
+        r"ldos\.kernel: expected gaussian as in .*, got fermi-dirac",
+    ),
+    "pseudopotential": (
+        {"provenance": {"inputs_sha256": {"pseudopotential Be": "b" * 64}}},
+        "SHA-256 of the pseudopotential of Be: expected aaaa.* as in .*, got bbbb",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PHYSICS)
+def test_other_physics_is_refused_and_both_files_are_named(tmp_path, name):
+    """Whichever the files' order."""
+    changes, message = PHYSICS[name]
+    stated = {"inputs_sha256": {"pseudopotential Be": "a" * 64}}
+    usual, odd = write_pair(tmp_path, "usual", 1, provenance=stated), write_pair(tmp_path, "odd", 9, **changes)
+    with pytest.raises(InputError, match=message) as caught:
+        describe([usual, odd])
+    assert all(str(path) in str(caught.value) for path in (usual[0], odd[0]))
+    with pytest.raises(InputError, match=message.partition(":")[0]):
+        describe([odd, usual])
+
+
+def espresso(version):
+    return {"provenance": {"programs": {"Quantum ESPRESSO": version}}}
+
+
+DOUBTS = {
+    "version": ([espresso("6.7"), espresso("6.7"), espresso("7.2")], "version of Quantum ESPRESSO: 7.2; .*: 6.7"),
+    "version of one": ([espresso("6.7"), {}, {}], r"\(and 1 more\): version of Quantum ESPRESSO: not stated; .*: 6.7"),
+    "pseudopotential of one": (
+        [{"provenance": {"inputs_sha256": {"pseudopotential Be": "a" * 64}}}, {}],
+        "SHA-256 of the pseudopotential of Be: not stated; .*: stated",
+    ),
+    "k-points": (
+        [{}, {"reference": {"dft": {**REFERENCE_SETTINGS["dft"], "kpoints": [4, 3, 4]}}}],
+        r"k-points: spacing 0\.598 1/Å, shift 0 0 0; .*: spacing 0\.449 1/Å",  # 2π/3.5 Å over 3 and 4
+    ),
+    "shift": (
+        [{}, {"reference": {"dft": {**REFERENCE_SETTINGS["dft"], "kpoints_shift": [1, 1, 1]}}}],
+        "k-points: .* shift 1 1 1; .* shift 0 0 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTS)
+def test_what_may_move_energies_is_said(tmp_path, caplog, name):
+    changes, message = DOUBTS[name]
+    pairs = [write_pair(tmp_path, f"s{i}", i, **change) for i, change in enumerate(changes)]
+    assert len(describe(pairs)[0]) == len(changes)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert re.search(message, warning)
+    assert str(pairs[0][0]) in warning
+    assert any(str(pair[0]) in warning for pair in pairs[1:])
+
+
+def test_the_same_method_is_no_word(tmp_path, caplog):
+    """Strained cells with the k-set of the others too."""
+    pairs = [
+        write_pair(tmp_path, f"s{i}", i, cell_scale=scale, **espresso("6.7")) for i, scale in enumerate([0.97, 1.03])
+    ]
+    describe(pairs)
+    assert not caplog.records
 
 
 def test_another_backend_fits(tmp_path, pairs):

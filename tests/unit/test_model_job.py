@@ -126,3 +126,12 @@ def test_files_given_to_the_wrong_role(script, arguments):
     arguments.validation_descriptors = [arguments.train_descriptors.pop(), *arguments.validation_descriptors]
     with pytest.raises(InputError, match="--train-descriptors: expected 2 files"):
         script.main(arguments)
+
+
+def test_another_pseudopotential_than_the_snapshots_is_refused(script, arguments, tmp_path):
+    stated = {"inputs_sha256": {"pseudopotential Be": "a" * 64}}
+    pair = write_pair(tmp_path, "stated", 3, shape=(6, 5, 7), provenance=stated)
+    arguments.train_reference[0], arguments.train_descriptors[0] = pair
+    with pytest.raises(InputError, match=r"Be\.upf: expected the pseudopotential of the snapshots, SHA-256 aaaa"):
+        script.main(arguments)
+    assert not arguments.bundle.exists()

@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 
 from nearsight.datasets import write_dataset
+from nearsight.energies.method import require_one_functional
 from nearsight.errors import InputError
 from nearsight.jobs import make_parser, run_job
 from nearsight.memory import check_memory, one_pass_bytes, reference_bytes
@@ -66,9 +67,10 @@ def main(arguments: argparse.Namespace) -> None:
     )
     settings = {
         "dft": arguments.settings.model_dump(exclude={"launcher", "ranks"}),
-        "ldos": ldos.model_dump(exclude={"work_MB"}),
+        "ldos": {**ldos.model_dump(exclude={"work_MB"}), "kernel": "gaussian"},
         "temperature_K": arguments.temperature_K,
         "elements": elements,
+        "functional": require_one_functional({one.functional for one in chosen.values()}),
         "valence": {element: chosen[element].valence for element in elements},
     }
     inputs = {"structure": arguments.structure, "scf_text": arguments.scf_text}

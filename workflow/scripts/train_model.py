@@ -84,6 +84,7 @@ def main(arguments: argparse.Namespace) -> None:
             f"--train-descriptors: expected {count} files, one per --train-reference, got "
             f"{len(arguments.train_descriptors)}."
         )
+    texts = texts_of(pseudopotentials_of(arguments), data)
     network = build_network(settings.network, data.components, data.energy_grid.count, arguments.seed)
     parts = snapshots[:count], snapshots[count:]
     points = [sum(snapshot.points for snapshot in part) for part in parts]
@@ -136,7 +137,7 @@ def main(arguments: argparse.Namespace) -> None:
         temperature_K=data.temperature_K,
         elements=data.elements,
         electrons_per_element=data.electrons_per_element,
-        pseudopotentials=texts_of(pseudopotentials_of(arguments), data.electrons_per_element),
+        pseudopotentials=texts,
         ecutrho_Ry=data.ecutrho_Ry,
         domain=domain,
         error_bars=error_bars,
@@ -178,14 +179,16 @@ def finish_network(
     return calibrate_bars(*moments, mean_errors(moments[1], head_of(network), projections[1]))
 
 
-def texts_of(pseudopotentials: dict[str, Pseudopotential], valence: dict[str, float]) -> dict[str, str]:
-    """Element -> text of the UPF file. Raises InputError where it is not one that the reference was made with."""
-    chosen = select_pseudopotentials(valence, pseudopotentials)
+def texts_of(pseudopotentials: dict[str, Pseudopotential], data: DataDescription) -> dict[str, str]:
+    """Element -> text of the UPF file. Raises InputError where it is not the one that the reference was made with."""
+    chosen = select_pseudopotentials(data.electrons_per_element, pseudopotentials)
     for element, found in chosen.items():
-        if found.valence != valence[element]:
+        expected = data.pseudopotential_sha256[element]
+        if found.sha256 != (expected or found.sha256) or found.valence != data.electrons_per_element[element]:
             raise InputError(
-                f"{found.path}: z_valence: expected {valence[element]:g} as in the snapshots, got {found.valence:g}. "
-                "Give the pseudopotential of the reference."
+                f"{found.path}: expected the pseudopotential of the snapshots, SHA-256 {expected or 'not stated'} with "
+                f"{data.electrons_per_element[element]:g} electrons, got {found.sha256} with {found.valence:g}. Give "
+                "the one of the reference."
             )
     return {element: found.text for element, found in chosen.items()}
 

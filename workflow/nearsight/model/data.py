@@ -17,6 +17,7 @@ import numpy as np
 from nearsight.datasets import atoms_of, open_dataset, require, settings_of
 from nearsight.errors import InputError
 from nearsight.grids.energies import EnergyGrid
+from nearsight.model.method import Method, find_key, positive_number, read_method, require_one_method
 from nearsight.model.scaling import Moments, Scaling
 from nearsight.structures.correlation import radial_distribution
 
@@ -66,7 +67,8 @@ class Snapshot:
 class DataDescription:
     """What all files of a training have in common.
 
-    temperature_K: of the electrons of the first snapshot, the default of predictions; elements: of the descriptors.
+    temperature_K: of the electrons of the first snapshot, the default of predictions; elements: of the descriptors;
+    pseudopotential_sha256: by element, None where no snapshot states it.
     """
 
     components: int
@@ -77,6 +79,7 @@ class DataDescription:
     elements: list[str]
     electrons_per_element: dict[str, float]
     ecutrho_Ry: float
+    pseudopotential_sha256: dict[str, str | None]
 
 
 def describe_snapshots(
@@ -88,22 +91,14 @@ def describe_snapshots(
             f"training data: expected one descriptor dataset per snapshot dataset and at least one, got "
             f"{len(references)} snapshots and {len(descriptors)} descriptor datasets."
         )
-    snapshots: list[Snapshot] = []
-    found: list[dict] = []
-    for reference, descriptor in zip(references, descriptors, strict=True):
-        snapshot, facts = _describe_pair(Path(reference), Path(descriptor))
-        if found:
-            _expect_equal(found[0], facts, snapshots[0], snapshot)
-        snapshots.append(snapshot)
-        found.append(facts)
-    first, valence = found[0], {}
+    pairs = [_describe_pair(Path(one), Path(other)) for one, other in zip(references, descriptors, strict=True)]
+    snapshots, methods, found = map(list, zip(*pairs, strict=True))
     for snapshot, facts in zip(snapshots, found, strict=True):
-        for element, electrons in facts["valence"].items():
-            if valence.setdefault(element, electrons) != electrons:
-                raise InputError(
-                    f"{snapshot.reference}: valence.{element}: expected {valence[element]} as in the snapshots before, "
-                    f"got {electrons}. All snapshots of a training need the same pseudopotentials."
-                )
+        _expect_equal(found[0], facts, snapshots[0], snapshot)
+    require_one_method(methods)
+    first = found[0]
+    valence = {element: electrons for one in methods for element, electrons in one.valence.items()}
+    sums = {element: found for one in methods for element, found in one.sha256.items() if found is not None}
     if missing := sorted(set(first["elements"]) - set(valence)):
         raise InputError(
             f"{snapshots[0].descriptors}: elements: expected a snapshot with each, found none with "
@@ -111,13 +106,14 @@ def describe_snapshots(
         )
     return snapshots, DataDescription(
         components=first["components"],
-        energy_grid=EnergyGrid.from_energies(np.array(first["energies"])),
-        broadening_eV=float(first["ldos.broadening_eV"]),
+        energy_grid=EnergyGrid.from_energies(np.array(methods[0].energies_eV)),
+        broadening_eV=methods[0].broadening_eV,
         temperature_K=snapshots[0].temperature_K,
         descriptor_settings=first["descriptors"],
         elements=first["elements"],
         electrons_per_element={element: valence[element] for element in first["elements"]},
-        ecutrho_Ry=float(first["ecutrho_Ry"]),
+        ecutrho_Ry=methods[0].ecutrho_Ry,
+        pseudopotential_sha256={element: sums.get(element) for element in first["elements"]},
     )
 
 
@@ -297,7 +293,7 @@ class SnapshotReader:
         return tuple(part.reshape(-1, part.shape[-1]) for part in rows)
 
 
-def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
+def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, Method, dict]:
     with open_dataset(reference) as ours, open_dataset(descriptors) as theirs:
         require(ours, "ldos", "energy", "positions", "cell", "atomic_numbers", path=reference)
         require(theirs, "descriptors", "positions", "cell", "atomic_numbers", path=descriptors)
@@ -318,71 +314,38 @@ def _describe_pair(reference: Path, descriptors: Path) -> tuple[Snapshot, dict]:
                 f"{descriptors}: atoms: expected the structure of {reference}, got another one. Compute the "
                 "descriptors of the same snapshot."
             )
-        settings, described = settings_of(ours), settings_of(theirs)
+        method, settings, described = read_method(ours, reference), settings_of(ours), settings_of(theirs)
         facts = {
             "components": int(theirs["descriptors"].shape[-1]),
-            "energies": [round(float(e), 9) for e in ours["energy"].values],
-            "ldos.broadening_eV": _positive(settings, "ldos", "broadening_eV", path=reference),
-            "ecutrho_Ry": _positive(settings, "dft", "ecutrho_Ry", path=reference),
-            "valence": _key(settings, "valence", path=reference),
-            "elements": list(_key(described, "elements", path=descriptors)),
+            "elements": list(find_key(described, "elements", path=descriptors)),
             "descriptors": {k: v for k, v in described.items() if k != "elements"},
         }
-        if len(facts["energies"]) != ours["ldos"].shape[-1]:
+        if len(method.energies_eV) != ours["ldos"].shape[-1]:
             raise InputError(
-                f"{reference}: ldos: expected {len(facts['energies'])} energies, got {ours['ldos'].shape[-1]}."
+                f"{reference}: ldos: expected {len(method.energies_eV)} energies, got {ours['ldos'].shape[-1]}."
             )
-        if missing := sorted(set(a.symbols) - set(facts["valence"])):
+        if missing := sorted(set(a.symbols) - set(method.valence)):
             raise InputError(f"{reference}: valence: expected one for {', '.join(missing)}, found none.")
         key = "electron_temperature_K" if settings.get("electron_temperature_K") is not None else "temperature_K"
-        temperature = _positive(settings, key, path=reference)
-        electrons = float(sum(facts["valence"][symbol] for symbol in a.symbols))
+        temperature = positive_number(settings, key, path=reference)
+        electrons = float(sum(method.valence[symbol] for symbol in a.symbols))
         numbers = (temperature, electrons, float(a.get_volume()), len(a))
-    return Snapshot(reference, descriptors, tuple(int(n) for n in shape), *numbers), facts
-
-
-def _key(settings: dict, *keys: str, path: Path) -> object:
-    value: object = settings
-    for key in keys:
-        if not isinstance(value, dict) or key not in value:
-            raise InputError(f"{path}: settings.{'.'.join(keys)}: expected it in the dataset's settings, found none.")
-        value = value[key]
-    return value
-
-
-def _positive(settings: dict, *keys: str, path: Path) -> float:
-    value = _key(settings, *keys, path=path)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise InputError(
-            f"{path}: settings.{'.'.join(keys)}: expected a positive number, got {value!r}. Models are trained on an "
-            "LDOS of known broadening, temperature and cutoff: compute the reference with them."
-        )
-    return float(value)
+    return Snapshot(reference, descriptors, tuple(int(n) for n in shape), *numbers), method, facts
 
 
 def _expect_equal(first: dict, second: dict, one: Snapshot, other: Snapshot) -> None:
-    first, second = ({k: v for k, v in facts.items() if k != "valence"} for facts in (first, second))
-    first, second = (
-        {**facts, "descriptors": {k: v for k, v in facts["descriptors"].items() if k not in NEUTRAL_KEYS}}
-        for facts in (first, second)
-    )
-    for key, value in first.items():
-        if second[key] == value:
-            continue
-        where = ("descriptors", "elements", "components")
-        paths = (one.descriptors, other.descriptors) if key in where else (one.reference, other.reference)
+    """Raise InputError unless two descriptor datasets say the same, but for what changes no number."""
+    for key, expected in first.items():
+        got = second[key]
         if key == "descriptors":
-            names = sorted({k for k in {**value, **second[key]} if value.get(k) != second[key].get(k)})
-            expected = ", ".join(f"{name} = {value.get(name)}" for name in names)
-            got = ", ".join(f"{name} = {second[key].get(name)}" for name in names)
-        elif key == "energies":
-            expected, got = (f"{len(v)} from {v[0]} to {v[-1]} eV" for v in (value, second[key]))
-        else:
-            expected, got = value, second[key]
-        raise InputError(
-            f"{paths[1]}: {key}: expected {expected} as in {paths[0]}, got {got}. All snapshots of a training need the "
-            "same settings: run the rule that made the file again."
-        )
+            names = sorted({*expected, *got} - set(NEUTRAL_KEYS))
+            names = [name for name in names if expected.get(name) != got.get(name)]
+            expected, got = (", ".join(f"{name} = {value.get(name)}" for name in names) for value in (expected, got))
+        if got != expected:
+            raise InputError(
+                f"{other.descriptors}: {key}: expected {expected} as in {one.descriptors}, got {got}. All snapshots of "
+                "a training need the same settings: run the rule that made the file again."
+            )
 
 
 def _expect_finite(rows: np.ndarray, path: Path, name: str) -> None:
