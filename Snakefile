@@ -55,10 +55,11 @@ wildcard_constraints:
 
 
 rule all:
-    """Everything: the summary and the figures."""
+    """Everything: the summary, the model's card and the figures."""
     default_target: True
     input:
         f"{RESULTS}/summary.md",
+        f"{RESULTS}/model/card.md",
         figure_files(),
 
 

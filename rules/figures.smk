@@ -173,3 +173,34 @@ rule write_summary:
         "python {input.module:q} --study {params.study:q} --evaluations {input.evaluations:q}"
         " --names {params.names:q} --observables {input.observables:q} --energies {input.energies:q} {params.supercells:q}"
         " --benchmarks {params.benchmarks:q} --json {output.json:q} --markdown {output.markdown:q} --log {log:q}"
+
+
+rule write_model_card:
+    """The model's card, for people and for programs: settings from its files, errors from its evaluations."""
+    input:
+        module=script("write_model_card"),
+        bundle=f"{RESULTS}/model/model.json",
+        weights=f"{RESULTS}/model/model.safetensors",
+        references=datasets("reference"),
+        evaluations=evaluation_files(),
+    output:
+        json=f"{RESULTS}/model/card.json",
+        markdown=f"{RESULTS}/model/card.md",
+    log:
+        f"{RESULTS}/logs/write_model_card/card.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_model_card/card.tsv"
+    localrule: True
+    conda:
+        "../envs/nearsight.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(20),
+    params:
+        study=STUDY.study,
+        version=VERSIONS["figures"],
+    shell:
+        "python {input.module:q} --study {params.study:q} --model {input.bundle:q} --weights {input.weights:q}"
+        " --references {input.references:q} --evaluations {input.evaluations:q}"
+        " --json {output.json:q} --markdown {output.markdown:q} --log {log:q}"

@@ -13,6 +13,7 @@ PREDICTION = {
     "plot_dos",
     "plot_density_slice",
     "plot_band_energy_parity",
+    "write_model_card",
     "write_summary",
     "all",
 }

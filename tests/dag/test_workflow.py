@@ -35,6 +35,7 @@ RULES = {
     "plot_density_slice": 1,
     "plot_training": 1,
     "plot_band_energy_parity": 1,
+    "write_model_card": 1,
     "write_summary": 1,
     "all": 1,
 }

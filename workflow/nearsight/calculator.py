@@ -25,10 +25,11 @@ def _parameter(name: str) -> property:
 class Calculator(AseCalculator):
     """Total free energy of a structure by a trained model.
 
-    model: folder of a model bundle, or its JSON file; temperature_K: of the electrons (the model's, where left out);
-    threads: of this process; accept_extrapolation: whether structures far from the training set are computed too;
-    shape: the grid, which by default is the structure's own (`atoms.info["grid_shape"]`) or Quantum ESPRESSO's. All are
-    attributes, and parameters of `set`: after a change of one, or of the structure or its grid, all is computed anew.
+    model: folder of a model bundle, its JSON file, or the name of one that comes along; temperature_K: of the
+    electrons (the model's, where left out); threads: of this process; accept_extrapolation: whether structures far from
+    the training set are computed too; shape: the grid, which by default is the structure's own
+    (`atoms.info["grid_shape"]`) or Quantum ESPRESSO's. All are attributes, and parameters of `set`: after a change of
+    one, or of the structure or its grid, all is computed anew.
 
     `energy` is the free energy A = E - TS here, equal to `free_energy`: it is what a model of electrons at a
     temperature gives. Forces and stress are not implemented and raise PropertyNotImplementedError. After a calculation

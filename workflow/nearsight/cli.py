@@ -24,6 +24,7 @@ COMMANDS = {
     "check-config": ("check study files and say what each computes", None),
     "describe-config": ("write README.md and schema.json of the configuration", None),
     "show": ("list the variables, units, settings and origin of a dataset", None),
+    "models": ("list the models that come with Nearsight, each with its card", None),
     "export": ("write a density for other programs", None),
     "build": (
         "build a large structure",
@@ -172,6 +173,15 @@ def show_dataset(arguments: argparse.Namespace) -> None:
         say("origin: " + json.dumps(provenance_of(dataset), indent=2, ensure_ascii=False))
 
 
+def list_models(_: argparse.Namespace) -> None:
+    """Print the card of every model that comes inside the package."""
+    from nearsight.models import model_names, read_model_card
+    from nearsight.models.card import render_card
+
+    names = model_names()
+    say("\n".join(render_card(read_model_card(name)) for name in names) if names else "no models come along")
+
+
 def export_dataset(arguments: argparse.Namespace) -> None:
     """Write the density of a dataset in the format of another program."""
     from nearsight.export import export_density
@@ -284,6 +294,7 @@ RUN = {
     "check-config": check_config,
     "describe-config": describe_config,
     "show": show_dataset,
+    "models": list_models,
     "export": export_dataset,
     "build": build_file,
     "predict": predict_file,

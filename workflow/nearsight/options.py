@@ -92,6 +92,7 @@ OPTIONS: dict[str, list[tuple]] = {
     "show": [
         ("dataset", {"type": Path, "help": "HDF5 file of Nearsight, such as results/quickstart/reference/a-0.h5"}),
     ],
+    "models": [],
     "export": [
         ("dataset", {"type": Path, "help": "HDF5 file with a density, such as prediction.h5"}),
         ("output", {"type": Path, "help": "file to write"}),
@@ -148,7 +149,7 @@ OPTIONS: dict[str, list[tuple]] = {
         ("--seed", {"type": SEED, "default": 7, "help": "(default: 7)"}),
     ],
     "predict": [
-        ("model", {"type": Path, "help": "folder of a model, or its model.json"}),
+        ("model", {"type": Path, "help": "folder of a model, its model.json, or a name that `nearsight models` lists"}),
         ("structure", {"help": "structure, such as extended XYZ, CIF or POSCAR; FILE@INDEX of several, as in ASE"}),
         ("--out", {"type": Path, "required": True, "metavar": "DIR", "help": "folder for the results"}),
         ("--overwrite", {"action": "store_true", "help": "replace the prediction of another structure in this folder"}),

@@ -31,6 +31,7 @@ from nearsight.inference.plan import PredictionPlan, make_plan
 from nearsight.inference.predict import prepare_predictor
 from nearsight.memory import check_memory, energies_bytes
 from nearsight.model.bundle import ModelBundle, load_bundle
+from nearsight.models import find_model
 from nearsight.mpi import on_rank_0
 from nearsight.provenance import collect_provenance
 from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotentials
@@ -60,7 +61,11 @@ class ModelFiles:
 
     @classmethod
     def find(cls, path: Path) -> "ModelFiles":
-        """The files of a model that is given by its folder or its JSON file."""
+        """The files of a model that is given by its folder, its JSON file, or its name inside the package.
+
+        Raises InputError where there is no such model.
+        """
+        path = find_model(path)
         bundle = path / "model.json" if path.is_dir() else path
         return cls(bundle, bundle.with_suffix(".safetensors"))
 

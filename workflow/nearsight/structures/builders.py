@@ -61,10 +61,14 @@ def build_lattice(settings: BuiltStructure) -> Atoms:
     if settings.a_A is not None:
         scale = settings.a_A / unit.cell.lengths()[0]
     else:
-        density = unit.get_masses().sum() * units.AMU_g / (unit.get_volume() * 1e-24)
-        scale = 1.0 if settings.lattice == "hcp" else (density / settings.density_g_cm3) ** (1 / 3)
+        scale = 1.0 if settings.lattice == "hcp" else (mass_density(unit) / settings.density_g_cm3) ** (1 / 3)
     unit.set_cell(unit.cell * scale, scale_atoms=True)
     return unit
+
+
+def mass_density(atoms: Atoms) -> float:
+    """Mass density in g/cm³."""
+    return float(atoms.get_masses().sum() * units.AMU_g / (atoms.get_volume() * 1e-24))  # 1 Å³ is 1e-24 cm³
 
 
 def build_structure(settings: BuiltStructure | FileStructure) -> Atoms:
