@@ -22,6 +22,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io.cube import write_cube
 from test_config import QUICKSTART
+from test_espresso_conditions import conditions
 from test_espresso_outputs import md, scf
 from test_espresso_pseudopotential import UPF1, UPF2
 from test_model_bundle import make_bundle
@@ -37,6 +38,7 @@ from nearsight.datasets import (
 )
 from nearsight.errors import InputError
 from nearsight.grids.regions import Region
+from nearsight.imports.espresso import read_header
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import StageSeconds, TilePrediction
 from nearsight.inference.store import TileStore
@@ -46,6 +48,7 @@ from nearsight.model.training import Schedule, TrainingState, _load_checkpoint, 
 from nearsight.provenance import hash_settings
 from nearsight.reference.espresso import hdf5_numbers
 from nearsight.reference.espresso.augmentation import read_augmentation
+from nearsight.reference.espresso.conditions import read_conditions
 from nearsight.reference.espresso.cube import read_cube
 from nearsight.reference.espresso.ld1 import check_deck, describe_deck
 from nearsight.reference.espresso.outputs import (
@@ -340,6 +343,23 @@ def read_text(path: Path) -> None:
     check_convergence(text, "dft", 1e-9, 100)
 
 
+def read_run_conditions(path: Path) -> None:
+    found = read_conditions(path)
+    numbers = (found.accuracy_Ry, found.conv_thr_Ry, found.mixing_beta, found.width_eV, found.charge)
+    assert np.isfinite(numbers).all()
+
+
+def comment_seed(folder: Path) -> dict[str, bytes]:
+    del folder
+    return {
+        "x.cube": b" Cubefile created from PWScf calculation\n Energy =   -5.0000 eV, broadening =    0.2000 eV\n 2"
+    }
+
+
+def read_comment(path: Path) -> None:
+    assert np.isfinite(read_header(path)).all()
+
+
 def density_seeds(folder: Path) -> dict[str, bytes]:
     miller = np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 2, -3]], dtype=np.int32)
     parts = [np.array([0, 4, 1], np.int32), np.eye(3), miller, np.arange(4) * (1 + 1j)]
@@ -468,6 +488,8 @@ READERS = {
     "cube": Reader(cube_seed, read_one_cube),
     "UPF, deck of ld1.x": Reader(upf_seeds, read_pseudopotential),
     "pw.x, XML": Reader(lambda folder: {"scf.xml": scf().encode(), "md.xml": md().encode()}, read_xml),
+    "pw.x, XML, conditions": Reader(lambda folder: {"x.xml": conditions().encode()}, read_run_conditions),
+    "pp.x, comment of a cube": Reader(comment_seed, read_comment),
     "pw.x, text": Reader(lambda folder: {"x.out": PW_TEXT.encode()}, read_text),
     "pw.x, charge-density.dat": Reader(lambda folder: only(density_seeds(folder), ".dat"), read_density),
     "pw.x, wfc1.dat": Reader(lambda folder: only(wave_seeds(folder), ".dat"), read_waves),

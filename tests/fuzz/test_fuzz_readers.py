@@ -28,6 +28,8 @@ NAMES = [
     "cube",
     "UPF, deck of ld1.x",
     "pw.x, XML",
+    "pw.x, XML, conditions",
+    "pp.x, comment of a cube",
     "pw.x, text",
     "pw.x, charge-density.dat",
     "pw.x, wfc1.dat",

@@ -24,6 +24,11 @@ COMMANDS = {
     "check-config": ("check study files and say what each computes", None),
     "describe-config": ("write README.md and schema.json of the configuration", None),
     "show": ("list the variables, units, settings and origin of a dataset", None),
+    "import": (
+        "make a snapshot dataset of another program's results",
+        "Make a snapshot dataset of a finished run of Quantum ESPRESSO, with an LDOS from its wave functions or from "
+        "cube files of pp.x. Everything is checked against what a study would have computed.",
+    ),
     "models": ("list the models that come with Nearsight, each with its card", None),
     "export": ("write a density for other programs", None),
     "build": (
@@ -182,6 +187,36 @@ def list_models(_: argparse.Namespace) -> None:
     say("\n".join(render_card(read_model_card(name)) for name in names) if names else "no models come along")
 
 
+def import_dataset(arguments: argparse.Namespace) -> None:
+    """Write the snapshot dataset of a finished run."""
+    from nearsight.imports.espresso import expand_patterns, import_run, make_ldos
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    cubes = expand_patterns(arguments.ldos or ())
+    refuse_inputs(arguments.out, [*cubes, *filter(None, (arguments.density, arguments.study))])
+    window, ends = None, (arguments.energy_min_eV, arguments.energy_max_eV)
+    if arguments.study is not None:
+        window = load_study(arguments.study).ldos
+    elif None not in ends:
+        window = make_ldos(*ends, arguments.spacing_eV, arguments.broadening_eV, "one_pass")
+    if ends != (None, None) and (arguments.study is not None or None in ends or cubes):
+        raise InputError(
+            "--energy-min-eV: expected it with --energy-max-eV, without --study and without --ldos, which tell the "
+            "energies themselves."
+        )
+    result = import_run(
+        arguments.outdir,
+        arguments.out,
+        window=window,
+        cubes=cubes,
+        density=arguments.density,
+        nscf=arguments.nscf,
+        pseudopotentials=arguments.pseudopotentials,
+    )
+    per_atom = result.energies["total_free_energy"] / len(result.atoms)
+    say(f"{arguments.out}: {result.atoms.get_chemical_formula()}, total free energy {per_atom:.6f} eV/atom")
+
+
 def export_dataset(arguments: argparse.Namespace) -> None:
     """Write the density of a dataset in the format of another program."""
     from nearsight.export import export_density
@@ -294,6 +329,7 @@ RUN = {
     "check-config": check_config,
     "describe-config": describe_config,
     "show": show_dataset,
+    "import": import_dataset,
     "models": list_models,
     "export": export_dataset,
     "build": build_file,

@@ -79,6 +79,8 @@ REPEAT = Number(int, 1, 10_000)
 #: LAMMPS takes seeds of 31 bits.
 SEED = Number(int, 0, 2**31 - 1)
 
+ENERGY = Number(float, -1000, 1000, "eV")
+
 _THREE = {"nargs": 3, "metavar": ("NX", "NY", "NZ")}
 
 #: Command -> (name of an argument or option, argparse's keywords); a tuple of them: one of these has to be given.
@@ -93,6 +95,30 @@ OPTIONS: dict[str, list[tuple]] = {
         ("dataset", {"type": Path, "help": "HDF5 file of Nearsight, such as results/quickstart/reference/a-0.h5"}),
     ],
     "models": [],
+    "import": [
+        ("program", {"choices": ("qe",), "help": "qe: a finished run of Quantum ESPRESSO's pw.x"}),
+        ("outdir", {"type": Path, "help": "pw.x's outdir, or its PREFIX.save"}),
+        ("--out", {"type": Path, "required": True, "metavar": "FILE", "help": "snapshot dataset to write (HDF5)"}),
+        (
+            "--ldos",
+            {
+                "nargs": "+",
+                "metavar": "CUBE",
+                "help": "cube files of pp.x (plot_num = 3) or patterns of them; without, the LDOS is computed",
+            },
+        ),
+        ("--density", {"type": Path, "metavar": "CUBE", "help": "density by pp.x (default: the save folder's)"}),
+        ("--nscf", {"type": Path, "metavar": "OUTDIR", "help": "of the non-SCF run that pp.x has read"}),
+        ("--study", {"type": Path, "help": "study whose section `ldos` tells energies and broadening"}),
+        ("--energy-min-eV", {"type": ENERGY, "help": "lowest energy of the LDOS, in place of --study"}),
+        ("--energy-max-eV", {"type": ENERGY, "help": "highest energy of the LDOS"}),
+        ("--spacing-eV", {"type": Number(float, 1e-3, 5, "eV"), "default": 0.1, "help": "(default: 0.1)"}),
+        ("--broadening-eV", {"type": Number(float, 1e-3, 10, "eV"), "default": 0.2, "help": "(default: 0.2)"}),
+        (
+            "--pseudopotentials",
+            {"type": Path, "metavar": "DIR", "help": "folder of UPF files (default: the save folder)"},
+        ),
+    ],
     "export": [
         ("dataset", {"type": Path, "help": "HDF5 file with a density, such as prediction.h5"}),
         ("output", {"type": Path, "help": "file to write"}),

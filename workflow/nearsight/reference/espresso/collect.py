@@ -12,11 +12,12 @@ from nearsight import units
 from nearsight.datasets import variables_of_atoms
 from nearsight.errors import InputError
 from nearsight.files import read_regular
+from nearsight.grids.energies import EnergyGrid
 from nearsight.jobs import show_progress
 from nearsight.ldos import dos_from_ldos
 from nearsight.reference.espresso.cube import Cube, read_cube
 from nearsight.reference.espresso.ldos import check_cube_energy, cube_name
-from nearsight.reference.espresso.one_pass import WORK_BYTES, compute_ldos, gaussian
+from nearsight.reference.espresso.one_pass import WORK_BYTES, Kernel, compute_ldos, gaussian
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.pseudopotential import Pseudopotential
@@ -29,6 +30,9 @@ ELECTRONS_TOLERANCE = 1e-6
 
 #: Largest error of ∫ d(ε, r) d³r against the broadened eigenvalues, relative to its maximum.
 DOS_TOLERANCE = 1e-5
+
+#: Broadenings from a state to where its Gaussian ends.
+TAIL_WIDTHS = 4
 
 #: Bytes of the largest text of pw.x that is read: that of an SCF of thousands of atoms has some MB.
 LARGEST_TEXT = 256 << 20
@@ -69,12 +73,28 @@ def collect_variables(
         spectrum = read_ldos(cubes, atoms, result.grid, ldos)
     dos = dos_from_ldos(spectrum, result.atoms.get_volume() / density.size)
     _check_dos(dos, states, ldos, scf if cubes is None else cubes)
+    return name_variables(atoms, result, states, density, spectrum, dos, ldos.grid.energies_eV)
+
+
+def name_variables(
+    atoms: Atoms,
+    result: ElectronicStructure,
+    states: ElectronicStructure,
+    density: np.ndarray,
+    spectrum: np.ndarray,
+    dos: np.ndarray,
+    energies_eV: np.ndarray,
+) -> dict[str, np.ndarray | float]:
+    """The variables of a snapshot dataset by the names of `fields.FIELDS`; forces where the run has them.
+
+    result: of the SCF; states: of the run that the LDOS comes from, the same or a non-SCF run after it.
+    """
     return {
         **variables_of_atoms(atoms),
-        "forces": result.forces,
+        **({} if result.forces is None else {"forces": result.forces}),
         "density": density,
         "ldos": spectrum,
-        "energy": ldos.grid.energies_eV,
+        "energy": energies_eV,
         "dos": dos,
         "eigenvalues": result.eigenvalues,
         "ldos_eigenvalues": states.eigenvalues,
@@ -109,8 +129,7 @@ def _check_electrons(density: np.ndarray, scf: ElectronicStructure, path: str | 
 
 def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: str | Path) -> None:
     """Raise InputError unless the LDOS sums to the broadened eigenvalues: pp.x may have broadened in another way."""
-    spread = gaussian(ldos.grid.energies_eV[:, None, None] - states.eigenvalues, ldos.broadening_eV)
-    expected = np.einsum("ekb,k->e", spread, states.weights)
+    expected = broadened_dos(states, ldos.grid, ldos.broadening_eV)
     error = np.abs(dos - expected).max() / expected.max()
     logger.info("DOS: %.1e of its maximum from the broadened eigenvalues", error)
     if not error < DOS_TOLERANCE:
@@ -118,6 +137,16 @@ def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: s
             f"{path}: expected an LDOS that sums to the eigenvalues, broadened by {ldos.broadening_eV:g} eV, to "
             f"{DOS_TOLERANCE:g} of the maximum, got one that is {error:.1e} off. Run the jobs of this snapshot again."
         )
+
+
+def broadened_dos(
+    states: ElectronicStructure, grid: EnergyGrid, broadening_eV: float, kernel: Kernel = gaussian
+) -> np.ndarray:
+    """DOS of broadened eigenvalues in 1/eV, shape (energies,)."""
+    dos = np.zeros(grid.count)
+    for weight, eigenvalues in zip(states.weights, states.eigenvalues, strict=True):
+        dos += weight * kernel(grid.energies_eV[:, None] - eigenvalues, broadening_eV).sum(axis=1)
+    return dos
 
 
 def read_ldos(folder: str | Path, atoms: Atoms, grid: tuple[int, int, int], ldos: Ldos) -> np.ndarray:
@@ -138,7 +167,7 @@ def check_energy_window(scf: ElectronicStructure, nscf: ElectronicStructure, ldo
     The window reaches from 4 s below the lowest eigenvalue to 25 k_B T above the Fermi energy, and the highest band's
     lowest energy lies 4 s above the window: s is the broadening, whose tails end there.
     """
-    margin = 4 * ldos.broadening_eV
+    margin = TAIL_WIDTHS * ldos.broadening_eV
     lowest = float(nscf.eigenvalues.min())
     if ldos.grid.energies_eV[0] > lowest - margin:
         raise InputError(
@@ -181,19 +210,37 @@ def _check_text(result: ElectronicStructure, path: str | Path) -> None:
 
 
 def _check_cube(cube: Cube, atoms: Atoms, grid: tuple[int, int, int], path: str | Path) -> None:
-    if cube.values.shape != grid:
-        raise InputError(f"{path}: expected a grid of {grid}, got {cube.values.shape}. Run the job again.")
-    _check_atoms(cube.atoms, atoms, path, 1e-4)  # cube files have six decimals
+    if different := describe_difference(cube, atoms, grid):
+        raise InputError(f"{path}: expected {different}. Run the job again.")
+
+
+def describe_difference(cube: Cube, atoms: Atoms, grid: tuple[int, int, int]) -> str | None:
+    """What was expected of a cube file and what it is, where it is not of this structure and grid."""
+    if cube.values.shape != tuple(grid):
+        return f"a grid of {tuple(grid)}, got {cube.values.shape}"
+    # cube files have six decimals
+    if different := compare_atoms(cube.atoms, atoms, 1e-4):
+        return f"the data of the given structure, got another one's ({different})"
+    return None
 
 
 def _check_atoms(found: Atoms, expected: Atoms, path: str | Path, tolerance: float) -> None:
     """Raise InputError unless cell, species and positions agree (Å; up to a lattice vector)."""
-    message = f"{path}: expected the data of the given structure, got another one's"
+    if different := compare_atoms(found, expected, tolerance):
+        raise InputError(
+            f"{path}: expected the data of the given structure, got another one's ({different}). Run the jobs of this "
+            "snapshot again."
+        )
+
+
+def compare_atoms(found: Atoms, expected: Atoms, tolerance: float) -> str | None:
+    """What differs between two structures by more than rounding to `tolerance` in Å; None where nothing does."""
     if len(found) != len(expected) or (found.numbers != expected.numbers).any():
-        raise InputError(f"{message}: {found.get_chemical_formula()} for {expected.get_chemical_formula()}.")
+        return f"{found.get_chemical_formula()} for {expected.get_chemical_formula()}"
     # a cube's cell is its grid step times the grid, which multiplies the step's rounding
     if np.abs(found.cell - expected.cell).max() > 10 * tolerance:
-        raise InputError(f"{message} (cell). Run the jobs of this snapshot again.")
+        return "cell"
     shift = np.linalg.solve(np.asarray(expected.cell).T, (found.positions - expected.positions).T).T
     if np.abs((shift - np.round(shift)) @ np.asarray(expected.cell)).max() > 10 * tolerance:
-        raise InputError(f"{message} (positions). Run the jobs of this snapshot again.")
+        return "positions"
+    return None

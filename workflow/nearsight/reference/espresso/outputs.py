@@ -11,7 +11,7 @@ from ase import Atoms
 from nearsight import units
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.files import read_regular
-from nearsight.reference.espresso.workspace import PREFIX, SAVE
+from nearsight.reference.espresso.workspace import PREFIX, XML, save_of
 from nearsight.reference.xml import parse_xml
 
 #: Bytes of the largest XML file that is read: dynamics of a thousand atoms over a thousand steps.
@@ -138,7 +138,7 @@ def read_md_steps(path: str | Path) -> list[MdStep]:
 
 def xml_of(folder: str | Path) -> Path:
     """QE's XML file in the folder of an SCF or non-SCF run."""
-    return Path(folder) / SAVE / "data-file-schema.xml"
+    return save_of(folder) / XML
 
 
 def md_xml_of(folder: str | Path) -> Path:

@@ -13,6 +13,9 @@ from nearsight.files import explain_storage, remove_leftovers
 PREFIX = "nearsight"
 SAVE = f"{PREFIX}.save"
 
+#: What a save folder is known by.
+XML = "data-file-schema.xml"
+
 
 @contextmanager
 def scratch_folder(beside: str | Path) -> Iterator[Path]:
@@ -57,11 +60,16 @@ def copy_save(scf: str | Path, folder: Path, *, wavefunctions: bool) -> None:
             shutil.copyfile(path, folder / SAVE / path.name)
 
 
+def save_of(folder: str | Path) -> Path:
+    """The save folder of a run in `folder`, or the folder itself where it is one, of whatever prefix."""
+    return Path(folder) if (Path(folder) / XML).is_file() else Path(folder) / SAVE
+
+
 def require_save(scf: str | Path) -> Path:
     """The save folder of a whole SCF run. Raises InputError where its parts are missing."""
-    save = Path(scf) / SAVE
+    save = save_of(scf)
     # a QE built with HDF5 writes the density in that format
-    for names in (("data-file-schema.xml",), ("charge-density.dat", "charge-density.hdf5")):
+    for names in ((XML,), ("charge-density.dat", "charge-density.hdf5")):
         if not any((save / name).is_file() for name in names):
             raise InputError(f"{save / names[0]}: expected a file of the SCF run, found none. Run run_scf again.")
     return save
