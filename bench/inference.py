@@ -183,7 +183,9 @@ def gather(k: int, folder: Path, arguments: argparse.Namespace) -> None:
     from nearsight.inference.gather import gather_batches
 
     outputs = {"dos": folder / "dos.csv", "observables": folder / "observables.json"}
-    gather_batches(folder / "prediction-plan.json", [folder / "batch-0.h5"], folder / "prediction.h5", **outputs)
+    _, model, _, _ = load(folder, arguments)
+    plan, batches, output = folder / "prediction-plan.json", [folder / "batch-0.h5"], folder / "prediction.h5"
+    gather_batches(plan, model, batches, output, screening=True, **outputs)
     (folder / "batch-0.h5").unlink()
 
 

@@ -21,7 +21,7 @@ rule plan_tiles:
         mem_mb=growing(INFERENCE_MB),
         runtime=growing(60),
     params:
-        settings=STUDY.inference.to_json("ranks", "threads"),
+        settings=STUDY.inference.to_json("ranks", "threads", "screening"),
         temperature_K=electron_temperature,
         keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
         version=VERSIONS["inference"],
@@ -70,6 +70,8 @@ rule gather_prediction:
     input:
         module=script("gather_prediction"),
         plan=f"{RESULTS}/predictions/{{structure}}/plan.json",
+        bundle=f"{RESULTS}/model/model.json",
+        weights=f"{RESULTS}/model/model.safetensors",
         batches=batch_files,
     output:
         prediction=f"{RESULTS}/predictions/{{structure}}/prediction.h5",
@@ -86,9 +88,11 @@ rule gather_prediction:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
+        no_screening=[] if STUDY.inference.screening else ["--no-screening"],
         version=VERSIONS["inference"],
     shell:
-        "python {input.module:q} --plan {input.plan:q} --batches {input.batches:q} --output {output.prediction:q}"
+        "python {input.module:q} --plan {input.plan:q} --batches {input.batches:q} --model {input.bundle:q}"
+        " --weights {input.weights:q} {params.no_screening:q} --output {output.prediction:q}"
         " --dos {output.dos:q} --observables {output.observables:q}"
         " --memory-MB {resources.mem_mb} --log {log:q}"
 

@@ -30,6 +30,7 @@ CHANGES = {
     "dft.conv_thr_Ry": (1e-10, SNAPSHOTS | MODEL),
     "descriptors.cutoff_A": (4.5, {"compute_descriptors"} | MODEL),
     "inference.batches": (3, PREDICTION),
+    "inference.screening": (False, PREDICTION - {"plan_tiles", "predict_tiles"}),
     "md.equilibration_fs": (30.0, SELECTION),
     "md.time_step_fs": (1.5, {"run_dft_md", "collect_dft_md"} | SELECTION),
     "supercells.be64.repeat": (

@@ -20,7 +20,7 @@ from espresso_cells import (
 )
 
 from nearsight.energies import FourierGrid
-from nearsight.energies.screening import unscreened_energy
+from nearsight.energies.screening import free_electron_states, long_ion_waves, screen, unscreened_energy
 from nearsight.errors import InputError
 from nearsight.reference.espresso.outputs import ElectronicStructure
 from nearsight.reference.espresso.save import read_save_density
@@ -75,6 +75,13 @@ def test_a_metal_screens_long_waves(scf, pseudopotentials):
     bare = unscreened_energy(grid.coefficients(np.full(density.shape, density.mean())), grid, result.atoms, {"Be": 2.0})
     assert bare / len(atoms) > 0.1
     assert 0 < left < 0.01 * bare
+    # any density with the wrong wave gets QE's: n/n_ion is 0.96, and Thomas and Fermi's 0.5 % off
+    states = 0.3 * free_electron_states(2 * len(atoms), atoms.get_volume())
+    change, few, done = screen(np.full(density.shape, density.mean()), result.atoms, {"Be": 2.0}, states)
+    ions, expected = long_ion_waves(result.atoms, {"Be": 2.0}, few), few.coefficients(density)
+    assert abs(change[0, 0, 1] - expected[0, 0, 1]) < 0.01 * abs(ions[0, 0, 1])
+    assert 1e3 * done.unscreened_eV_per_atom_before == pytest.approx(1e3 * bare / len(atoms), rel=1e-6)
+    assert 1e3 * done.unscreened_eV_per_atom_after == pytest.approx(1e3 * left / len(atoms), abs=0.1)
 
 
 def test_a_damaged_save_density_is_refused(scf, tmp_path):

@@ -21,6 +21,7 @@ import nearsight
 from nearsight.cli import main
 from nearsight.datasets import open_dataset, settings_of
 from nearsight.descriptors.bispectrum.compute import bispectrum
+from nearsight.energies.screening import thomas_fermi_wave_vector
 from nearsight.errors import InputError
 from nearsight.files import read_json
 from nearsight.grids.tiles import THREAD_POINTS
@@ -129,7 +130,7 @@ def test_ldos_of_a_region(model, structure, predicted, tmp_path):
         (["--grid", "-3", "20", "20"], "argument --grid: expected a whole number from 1 to 100000, got '-3'"),
         (["--grid", "0", "0", "0"], "argument --grid: expected a whole number from 1 to 100000, got '0'"),
         (["--grid", "5", "5", "5"], "expected a grid of about"),
-        (["--grid", "2000", "2000", "2000"], "compute_energies: expected to need about 208.17 GB of memory"),
+        (["--grid", "2000", "2000", "2000"], "compute_energies: expected to need about 208.18 GB of memory"),
         (["--grid", "500", "500", "500"], "GB"),
     ],
 )
@@ -393,6 +394,32 @@ def test_calculator(model, atoms, predicted):
     assert abs(calculated.get_potential_energy() - terms["total"]) > 1e-4
 
 
+def test_screening_of_a_long_cell(model, atoms, tmp_path):
+    """It acts on the density and its energies; off by the option as by the calculator's parameter."""
+    long = atoms.repeat((1, 1, 4))
+    long.positions[:, 2] += 0.1 * np.sin(2 * np.pi * long.get_scaled_positions()[:, 2])
+    long.info["grid_shape"] = [12, 12, 72]
+    ase.io.write(tmp_path / "long.extxyz", long)
+    energies = {}
+    for name, options in (("on", []), ("off", ["--no-screening"])):
+        assert (
+            main(["predict", *map(str, (model, tmp_path / "long.extxyz", "--out", tmp_path / name)), ACCEPT, *options])
+            == 0
+        )
+        energies[name] = read_json(tmp_path / name / "energies.json")
+        calculated = long.copy()
+        calculated.calc = nearsight.Calculator(model, accept_extrapolation=True, screening=name == "on")
+        assert calculated.get_potential_energy() == pytest.approx(energies[name]["energies_eV"]["total"], abs=1e-6)
+    on, off = energies["on"], energies["off"]
+    assert on["screening"]["wave_vector_A"] == pytest.approx(thomas_fermi_wave_vector(16 / long.get_volume()), rel=1e-9)
+    assert "screening" not in off
+    assert on["unscreened_eV_per_atom"] == pytest.approx(on["screening"]["unscreened_eV_per_atom_after"], rel=1e-6)
+    assert off["unscreened_eV_per_atom"] == pytest.approx(on["screening"]["unscreened_eV_per_atom_before"], rel=1e-6)
+    assert on["unscreened_eV_per_atom"] < 0.1 * off["unscreened_eV_per_atom"]
+    assert on["energies_eV"]["band"] == pytest.approx(off["energies_eV"]["band"], abs=1e-9)
+    assert abs(on["energies_eV"]["hartree"] - off["energies_eV"]["hartree"]) > 1e-3
+
+
 def test_calculator_computes_anew(model, atoms):
     calculated = atoms.copy()
     calc = calculated.calc = nearsight.Calculator(model, accept_extrapolation=True, shape=SHAPE)
@@ -429,6 +456,8 @@ def test_calculator_computes_anew(model, atoms):
         ({"threads": True}, "threads: expected a whole number"),
         ({"temperature_K": float("nan")}, "temperature_K: expected a number from 1 to"),
         ({"temperature_K": "300"}, "temperature_K: expected a number"),
+        ({"screening": "yes"}, "screening: expected True or False, got 'yes'"),
+        ({"accept_extrapolation": 1}, "accept_extrapolation: expected True or False, got 1"),
         ({"accept_unfit": True}, "expected the parameters model, temperature_K.*got accept_unfit"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 from ase.build import bulk
 from model_files import make_random_model
 
+from nearsight import units
 from nearsight.datasets import open_dataset, settings_of
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
@@ -30,11 +31,14 @@ DESCRIPTORS = {"kind": "bispectrum", "twojmax": 4, "cutoff_A": 4.0, "rfac0": 0.9
 
 @pytest.fixture(scope="module")
 def cells():
-    """A displaced cell of two atoms and its 1 x 2 x 1 repetition, both on the same points of space."""
+    """A displaced cell of two atoms, its 1 x 2 x 1 repetition on the same points of space, and a chain of four cells
+    14 Å long, in which no cell is like the next."""
     atoms = bulk("Be")
     atoms.positions += [[0.05, -0.08, 0.1], [0.0, 0.03, -0.06]]
     atoms.info[GRID_SHAPE] = [5, 6, 8]
-    return {"cell": atoms, "repeated": build_supercell(atoms, (1, 2, 1))}
+    long = build_supercell(atoms, (1, 1, 4))
+    long.positions[:, 2] += 0.1 * np.sin(2 * np.pi * long.get_scaled_positions()[:, 2])
+    return {"cell": atoms, "repeated": build_supercell(atoms, (1, 2, 1)), "long": long}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,7 @@ def study(cells, tmp_path_factory):
     features = bispectrum(cells["cell"], shape, **DESCRIPTORS)
     model = make_random_model(features, DESCRIPTORS)
     width = model.network.head.in_features + 1
-    model = dataclasses.replace(model, error_bars=ErrorBars(np.eye(width), 1e-3, 1e-4))
+    model = dataclasses.replace(model, error_bars=ErrorBars(np.eye(width), 1e-3, 1e-4), screening_k_A=2.3)
     save_bundle(model, folder / "model.json", folder / "model.safetensors")
     return folder
 
@@ -74,13 +78,14 @@ def predict(study, structure, folder, *further, batches=1, precision="float64"):
     for number, file in enumerate(files):
         options = ["--plan", plan, *options_of(study, structure), "--batch", str(number), "--output", file]
         predict_tiles.main(predict_tiles.parse_arguments(options))
-    return gather(folder, files)
+    return gather(study, folder, files)
 
 
-def gather(folder, files):
+def gather(study, folder, files, *further):
     """Join the batches."""
     outputs = ["--output", f"{folder}/prediction.h5", "--observables", f"{folder}/observables.json"]
     options = ["--plan", f"{folder}/plan.json", "--batches", *map(str, files), *outputs, "--dos", f"{folder}/dos.csv"]
+    options += [*options_of(study, "")[:4], *further]
     gather_prediction.main(gather_prediction.parse_arguments(options))
     with open_dataset(folder / "prediction.h5") as dataset:
         return read_json(folder / "observables.json"), dataset["density"].values
@@ -103,17 +108,71 @@ def test_a_repeated_cell_gives_n_times_its_energy(study, tmp_path):
 
 @pytest.mark.parametrize(("precision", "rtol", "energy"), [("float64", 1e-12, 1e-9), ("float32", 1e-6, 1e-6)])
 @pytest.mark.parametrize(("batches", "further"), [(2, []), (7, ["--threads", "2"]), (3, ["--keep-ldos"])])
+@pytest.mark.parametrize("structure", ["repeated", "long"])
 def test_batches_threads_and_tiles_change_nothing(
-    study, tmp_path, monkeypatch, precision, rtol, energy, batches, further
+    study, tmp_path, monkeypatch, structure, precision, rtol, energy, batches, further
 ):
-    one, density = predict(study, "repeated", tmp_path / "one", precision=precision)
+    one, density = predict(study, structure, tmp_path / "one", precision=precision)
     monkeypatch.setattr("nearsight.grids.tiles.LARGEST_TILE", 40)
     monkeypatch.setattr("nearsight.inference.predict.THREAD_POINTS", 16)
-    other, other_density = predict(
-        study, "repeated", tmp_path / "other", *further, batches=batches, precision=precision
-    )
+    other, other_density = predict(study, structure, tmp_path / "other", *further, batches=batches, precision=precision)
     assert other["band_energy_eV"] == pytest.approx(one["band_energy_eV"], abs=energy)
     np.testing.assert_allclose(other_density, density, rtol=rtol)
+
+
+def test_long_waves_follow_the_ions(study, cells, tmp_path, caplog):
+    """n(G) = n_ion(G) k²/(G² + k²) with the model's k, by a direct sum over the ions; all else is as it was."""
+    caplog.set_level("INFO", logger="nearsight")
+    found, density = predict(study, "long", tmp_path, batches=3)
+    assert "screening: waves longer than 10 Å follow the ions with k = 2.300" in caplog.text
+    assert "more than 1 %: the model knows little" in caplog.text
+    with open_dataset(tmp_path / "prediction.h5") as dataset:
+        assert settings_of(dataset)["screening"] == found["screening"]
+    files = [f"{tmp_path}/batch-{number}.h5" for number in range(3)]
+    plain, unscreened = gather(study, tmp_path, files, "--no-screening")
+    assert plain["screening"] is None
+    atoms = cells["long"]
+    waves, before = (np.fft.fftn(n) / n.size for n in (density, unscreened))
+    G = 2 * np.pi * np.linalg.inv(np.asarray(atoms.cell)).T[2]
+    ions = 2 * np.exp(-1j * atoms.positions @ G).sum() / atoms.get_volume()
+    assert waves[0, 0, 1] == pytest.approx(ions * 2.3**2 / (G @ G + 2.3**2), rel=1e-6)
+    assert abs(before[0, 0, 1] - waves[0, 0, 1]) > 0.01 * waves[0, 0, 0].real
+    waves[0, 0, [1, -1]] = before[0, 0, [1, -1]]
+    np.testing.assert_allclose(waves, before, atol=1e-12)
+    assert found["electrons_of_density"] == pytest.approx(plain["electrons_of_density"], rel=1e-12)
+    record, moved = found["screening"], (density - unscreened).std() / density.mean()
+    assert (record["wave_vector_A"], record["why_not"]) == (2.3, None)
+    assert record["moved"] == pytest.approx(moved, rel=1e-6)
+    # 2π e² Ω |n - n_ion|²/G² for G and -G
+    energy = 4 * np.pi * units.COULOMB_eV_A * atoms.get_volume() * abs(before[0, 0, 1] - ions) ** 2 / (G @ G) / 8
+    assert record["unscreened_eV_per_atom_before"] == pytest.approx(energy, rel=1e-6)
+    for key in ("fermi_energy_eV", "band_energy_eV", "entropy_energy_eV"):
+        assert found[key] == plain[key]
+
+
+def test_screening_changes_no_bit_of_a_small_cell(study, tmp_path, caplog):
+    found, density = predict(study, "repeated", tmp_path)
+    assert found["screening"]["why_not"] == "no wave is longer than 10 Å"
+    assert "screening" not in caplog.text
+    _, plain = gather(study, tmp_path, [f"{tmp_path}/batch-0.h5"], "--no-screening")
+    np.testing.assert_array_equal(density, plain)
+
+
+def test_what_is_no_metal_is_not_screened_and_says_so(study, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("nearsight.inference.gather.states_at", lambda *_: 0.0)
+    found, density = predict(study, "long", tmp_path)
+    assert "are left as the model has them (no metal: 0 of the free electrons' states" in caplog.text
+    _, plain = gather(study, tmp_path, [f"{tmp_path}/batch-0.h5"], "--no-screening")
+    np.testing.assert_array_equal(density, plain)
+    assert found["screening"]["wave_vector_A"] is None
+
+
+def test_batches_are_not_joined_by_another_model(study, tmp_path):
+    predict(study, "cell", tmp_path)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes((study / "model.safetensors").read_bytes() + b" ")
+    with pytest.raises(InputError, match="expected"):
+        gather(study, tmp_path, [f"{tmp_path}/batch-0.h5"], "--weights", str(other))
 
 
 def test_bfloat16_is_close(study, tmp_path):
@@ -132,19 +191,19 @@ def test_dos_is_a_table_too(study, tmp_path):
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_ranks_change_nothing(repository, study, tmp_path, ranks):
-    one, density = predict(study, "repeated", tmp_path / "one", precision="float32")
-    make_plan(study, "repeated", tmp_path / "plan.json")
+@pytest.mark.parametrize(("ranks", "structure"), [(2, "repeated"), (3, "repeated"), (3, "long")])
+def test_ranks_change_nothing(repository, study, tmp_path, ranks, structure):
+    one, density = predict(study, structure, tmp_path / "one", precision="float32")
+    make_plan(study, structure, tmp_path / "plan.json")
     file = f"{tmp_path}/batch-0.h5"
     script = [sys.executable, repository / "workflow" / "scripts" / "predict_tiles.py"]
-    options = ["--plan", f"{tmp_path}/plan.json", *options_of(study, "repeated"), "--batch", "0", "--output", file]
+    options = ["--plan", f"{tmp_path}/plan.json", *options_of(study, structure), "--batch", "0", "--output", file]
     mpiexec = Path(sys.executable).with_name("mpiexec")
     run = subprocess.run(
         [mpiexec, "-n", str(ranks), *script, "--ranks", str(ranks), *options], capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
-    other, other_density = gather(tmp_path, [file])
+    other, other_density = gather(study, tmp_path, [file])
     assert other["band_energy_eV"] == pytest.approx(one["band_energy_eV"], abs=1e-6)
     np.testing.assert_array_equal(other_density, density)
 
@@ -164,7 +223,7 @@ def batch_of(study, tmp_path):
 def test_a_stopped_batch_goes_on(study, tmp_path, monkeypatch, small_tiles):
     arguments = batch_of(study, tmp_path)
     predict_tiles.main(arguments)
-    _, expected = gather(tmp_path, [arguments.output])
+    _, expected = gather(study, tmp_path, [arguments.output])
     arguments.output.unlink()
     calls = []
     original = StructurePredictor.predict
@@ -187,7 +246,7 @@ def test_a_stopped_batch_goes_on(study, tmp_path, monkeypatch, small_tiles):
     predict_tiles.main(arguments)
     assert len(calls) - 5 == 12 - 4 + 1
     assert len(set(calls[5:]) & set(first)) == 1
-    _, density = gather(tmp_path, [arguments.output])
+    _, density = gather(study, tmp_path, [arguments.output])
     np.testing.assert_array_equal(density, expected)
     assert not (tmp_path / ".batch-0.tiles").exists()
 
@@ -222,14 +281,14 @@ def test_batches_of_another_plan_and_truncated_ones_are_refused(study, tmp_path)
     predict(study, "cell", tmp_path / "two", batches=2)
     files = [tmp_path / "two" / f"batch-{number}.h5" for number in range(2)]
     with pytest.raises(InputError, match="expected 2 files, as planned, got 1"):
-        gather(tmp_path / "two", [str(files[0])])
+        gather(study, tmp_path / "two", [str(files[0])])
     with pytest.raises(InputError, match="one of another plan"):
-        gather(tmp_path / "two", [str(files[1]), str(files[0])])
+        gather(study, tmp_path / "two", [str(files[1]), str(files[0])])
     with pytest.raises(InputError, match="one of another plan"):
-        gather(tmp_path / "two", [str(files[0]), str(tmp_path / "one" / "batch-0.h5")])
+        gather(study, tmp_path / "two", [str(files[0]), str(tmp_path / "one" / "batch-0.h5")])
     files[1].write_bytes(files[1].read_bytes()[:-1000])
     with pytest.raises(InputError, match="expected a whole HDF5 dataset"):
-        gather(tmp_path / "two", [str(file) for file in files])
+        gather(study, tmp_path / "two", [str(file) for file in files])
 
 
 def test_unknown_keys_of_the_settings_are_refused(study, tmp_path):

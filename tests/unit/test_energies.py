@@ -17,7 +17,16 @@ from nearsight.energies.disk import DiskArray
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
 from nearsight.energies.method import functional_of
-from nearsight.energies.screening import LONG_WAVE_A, unscreened_energy
+from nearsight.energies.screening import (
+    LONG_WAVE_A,
+    fit_wave_vector,
+    free_electron_states,
+    measure_response,
+    screen,
+    states_at,
+    thomas_fermi_wave_vector,
+    unscreened_energy,
+)
 from nearsight.energies.structure_factor import structure_factor
 from nearsight.energies.xc import FUNCTIONALS, xc_terms
 from nearsight.errors import InputError, StorageError
@@ -203,6 +212,118 @@ def test_unscreened_energy_against_the_exact_sum(grid):
     expected *= 2 * np.pi * units.COULOMB_eV_A * grid.volume
     coefficients = grid.coefficients(density)
     assert unscreened_energy(coefficients, grid, atoms, charges, wave) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.fixture(scope="module")
+def long_cell():
+    """A skewed cell of two elements with waves of 12 to 26 Å, none of the atoms in its place."""
+    atoms = Atoms("Be2LiBe4LiBeBe", cell=[[12.0, 0.5, 0.0], [1.0, 5.0, 0.3], [3.0, 1.0, 26.0]], pbc=True)
+    scaled = np.arange(10)[:, None] / 10 * [5, 3, 1] + 0.03 * np.random.default_rng(4).normal(size=(10, 3))
+    atoms.set_scaled_positions(scaled)
+    return atoms, {"Be": 2.0, "Li": 1.0}
+
+
+def exact_ions(atoms, charges, G):
+    return sum(charges[atom.symbol] * np.exp(-1j * G @ atom.position) for atom in atoms) / atoms.get_volume()
+
+
+def responding_density(atoms, charges, k, shape=(40, 18, 80)):
+    """Long waves as a metal with this k has them, and two short ones of its own, by direct sums; those short waves."""
+    grid = FourierGrid(np.asarray(atoms.cell), shape, 20.0)
+    reciprocal, r = 2 * np.pi * np.linalg.inv(grid.cell).T, positions_of(grid)
+    density = np.full(shape, sum(charges[symbol] for symbol in atoms.symbols) / grid.volume)
+    short = 0.02 * np.cos(r @ (reciprocal[1] * 2)) + 0.01 * np.sin(r @ (reciprocal.T @ [2, -1, 7]))
+    for m in np.ndindex(5, 5, 9):
+        G = reciprocal.T @ (np.array(m) - [2, 2, 4])
+        if 0 < G @ G < (2 * np.pi / LONG_WAVE_A) ** 2:
+            density += (exact_ions(atoms, charges, G) * k**2 / (G @ G + k**2) * np.exp(1j * (r @ G))).real
+    return density, short
+
+
+#: Edges of more than 10 Å, and no wave of such a length.
+SHEARED = [[9.0, 0, 0], [9.0, 9.0, 0], [0, 0, 3]]
+METAL = 0.5 * free_electron_states(18.0, 1500.0)
+
+
+def test_screening_of_every_long_wave(long_cell):
+    """From any density with the right short waves to the one whose long waves answer to the ions, and nothing else."""
+    atoms, charges = long_cell
+    exact, short = responding_density(atoms, charges, 2.1)
+    z = np.arange(80) / 80
+    wrong = exact.mean() + short + 0.002 * np.cos(2 * np.pi * z + 0.4)
+    change, grid, done = screen(wrong, atoms, charges, METAL, 2.1)
+    found = wrong + np.stack(list(grid.planes(change, shape=wrong.shape)))
+    np.testing.assert_allclose(found, exact + short, atol=1e-9 * exact.mean())
+    assert found.sum() == pytest.approx(wrong.sum(), rel=1e-14)
+    assert (done.wave_vector_A, done.why_not) == (2.1, None)
+    fine = FourierGrid(np.asarray(atoms.cell), wrong.shape, 20.0)
+    for density, energy in ((wrong, done.unscreened_eV_per_atom_before), (found, done.unscreened_eV_per_atom_after)):
+        expected = unscreened_energy(fine.coefficients(density), fine, atoms, charges) / len(atoms)
+        assert energy == pytest.approx(expected, rel=1e-9)
+    assert done.moved == pytest.approx((exact + short - wrong).std() / exact.mean(), rel=1e-7)
+    # what is right is left alone
+    change, _, done = screen(exact + short, atoms, charges, METAL, 2.1)
+    assert np.abs(change).max() < 1e-9 * exact.mean()
+    assert done.unscreened_eV_per_atom_after == pytest.approx(done.unscreened_eV_per_atom_before, rel=1e-6)
+
+
+def test_screening_is_that_of_thomas_and_fermi_where_nothing_else_is_known(long_cell):
+    """k_TF² = 4π e² dn/dμ: with the free electrons' states at the Fermi level, 3 N/(2 E_F)."""
+    atoms, charges = long_cell
+    density, short = responding_density(atoms, charges, 2.1)
+    k = screen(density + short, atoms, charges, METAL)[2].wave_vector_A
+    assert k == pytest.approx(thomas_fermi_wave_vector(density.mean()), rel=1e-9)
+    slope = free_electron_states(density.mean(), 1.0)
+    assert k**2 == pytest.approx(4 * np.pi * units.COULOMB_eV_A * slope, rel=1e-9)
+    # beryllium: 4.71 1/Å²
+    assert thomas_fermi_wave_vector(0.2534) ** 2 == pytest.approx(4.71, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("cell", "places", "states", "reason"),
+    [
+        ([9.9, 3, 3], [0, 3.4, 6.1], METAL, "no wave is longer than 10 Å"),
+        (SHEARED, [0, 3.4, 6.1], METAL, "no wave is longer than 10 Å"),
+        ([12, 3, 3], [0, 3, 6, 9.4], 1e-3, "no metal"),
+        ([12, 3, 3], [0, 2, 4, 6], METAL, "a surface or a void"),
+    ],
+)
+def test_what_no_metal_screens_is_left_as_it_is(cell, places, states, reason):
+    atoms = Atoms("Be" * len(places), [[x, 0, 0] for x in places], cell=cell, pbc=True)
+    density = np.full((24, 8, 8), 2 * len(places) / atoms.get_volume())
+    density += 0.01 * np.cos(2 * np.pi * np.arange(24) / 24)[:, None, None]
+    change, _, done = screen(density, atoms, {"Be": 2.0}, states)
+    assert not change.any()
+    assert done.wave_vector_A is None
+    assert reason in done.why_not
+    assert done.moved == 0
+    assert done.unscreened_eV_per_atom_before == done.unscreened_eV_per_atom_after
+
+
+def test_states_at_the_fermi_level():
+    """Of a flat spectrum as many as it has, in a gap none."""
+    grid = EnergyGrid(-8.0, 0.1, 161)
+    gap = np.where(np.abs(grid.energies_eV) < 2, 0.0, 3.0)
+    assert states_at(0.33, np.full(161, 3.0), grid, 298.0) == pytest.approx(3.0, rel=1e-9)
+    assert states_at(0.0, gap, grid, 298.0) < 1e-9
+
+
+def test_response_of_densities(long_cell):
+    """The k that a density was made with; few waves, or wild ones, say less than Thomas and Fermi."""
+    atoms, charges = long_cell
+    density, short = responding_density(atoms, charges, 2.5)
+    response = measure_response(density + short, atoms, charges, METAL)
+    assert response.squared.size == 5
+    assert response.mean == pytest.approx(density.mean(), rel=1e-9)
+    prior = thomas_fermi_wave_vector(response.mean)
+    assert fit_wave_vector([response] * 10) == pytest.approx(2.5, rel=0.01)
+    lost = replace(response, electrons=np.roll(response.electrons, 3))
+    assert fit_wave_vector([lost]) == pytest.approx(prior, rel=0.15)
+    assert abs(fit_wave_vector([response]) - 2.5) < abs(prior - 2.5)
+    assert measure_response(density, atoms, charges, 1e-6) is None
+    small = atoms[:2]
+    small.set_cell([9.0, 5.0, 5.0])
+    assert measure_response(density, small, charges, METAL) is None
 
 
 # exchange and correlation

@@ -158,7 +158,7 @@ def test_prediction_and_its_evaluation(tmp_path, repository, record_property):
     )
     run("predict_tiles", *files, "--plan", "plan.json", "--batch", 0, "--output", "b.h5")
     outputs = ("--output", "p.h5", "--dos", "dos.csv", "--observables", "o.json")
-    run("gather_prediction", "--plan", "plan.json", "--batches", "b.h5", *outputs)
+    run("gather_prediction", *files[:4], "--plan", "plan.json", "--batches", "b.h5", *outputs)
     references = ("--reference", "r.h5", *files[:4], "--reference-energies", "e.json")
     inputs = ("--prediction", "p.h5", "--batches", "b.h5", "--energies", "e.json", *references)
     run("evaluate_prediction", "--name", "x", "--role", "test", *inputs, "--output", "errors.json")

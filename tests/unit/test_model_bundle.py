@@ -40,6 +40,7 @@ def make_bundle(activation="leaky_relu", **changes):
         "electrons_per_element": {"Be": 2.0},
         "pseudopotentials": {"Be": UPF},
         "ecutrho_Ry": 160.0,
+        "screening_k_A": 2.2,
         "domain": make_domain(generator.random((40, 5))),
         "training": {"epochs": 3},
         "provenance": {"stage": "training"},
@@ -82,6 +83,7 @@ def test_what_is_saved_comes_back(tmp_path, activation):
     for name in (
         "pseudopotentials",
         "ecutrho_Ry",
+        "screening_k_A",
         "descriptor_settings",
         "energy_grid",
         "broadening_eV",
@@ -91,6 +93,15 @@ def test_what_is_saved_comes_back(tmp_path, activation):
         assert getattr(loaded, name) == getattr(bundle, name)
     assert loaded.electrons_per_element == {"Be": 2.0}
     assert loaded.provenance == {"stage": "training"}
+
+
+def test_a_bundle_of_before_knows_no_screening(files):
+    alter(files[0], lambda content: content.pop("screening_k_A"))
+    assert load_bundle(*files).screening_k_A is None
+    for wrong in (0.0, -1.0, 1e300, "2"):
+        alter(files[0], lambda content, wrong=wrong: content.update(screening_k_A=wrong))
+        with pytest.raises(InputError, match="screening_k_A"):
+            load_bundle(*files)
 
 
 def test_error_bars_come_back(tmp_path):

@@ -3,14 +3,18 @@
 import argparse
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from model_files import DESCRIPTOR_SETTINGS, UPF, write_pair
 
-from nearsight.datasets import open_dataset
+from nearsight.datasets import open_dataset, variables_of_atoms, write_dataset
 from nearsight.errors import InputError
+from nearsight.grids.energies import EnergyGrid
 from nearsight.model.bundle import load_bundle
+from nearsight.model.data import Snapshot
+from nearsight.structures.builders import hcp_orthorhombic
 
 SETTINGS = {"network": {"hidden": [16]}, "batch_size": 40, "epochs": 3, "learning_rate": 1e-2}
 
@@ -95,6 +99,41 @@ def test_json_names_the_weights(script, arguments):
     content = json.loads(arguments.bundle.read_text())
     assert content["network"]["hidden"] == [16]
     assert content["training"]["best_epoch"] in (1, 2, 3)
+
+
+def long_snapshot(path, k, seed):
+    """A snapshot dataset of a metal cell of 22 Å whose density follows its ions with this k; its description."""
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat((1, 1, 6))
+    atoms.rattle(0.08, seed=seed)
+    shape, G = (4, 6, 60), 2 * np.pi / atoms.cell[2, 2] * np.arange(1, 3)
+    ions = 2 * np.exp(-1j * np.outer(G, atoms.positions[:, 2])).sum(axis=1) / atoms.get_volume()
+    waves = 2 * (ions * k**2 / (G**2 + k**2) * np.exp(1j * np.outer(np.linspace(0, atoms.cell[2, 2], 61)[:-1], G))).real
+    energies = np.arange(-12.0, 12.0, 0.5)
+    write_dataset(
+        path,
+        {
+            **variables_of_atoms(atoms),
+            "density": np.full(shape, 48 / atoms.get_volume()) + waves.sum(axis=1),
+            "dos": np.full(energies.size, 3.0),
+            "energy": energies,
+        },
+        {},
+        {},
+    )
+    return Snapshot(path, path, shape, 298.0, 48.0, atoms.get_volume(), 24)
+
+
+def test_screening_is_fitted_to_the_training_cells(script, tmp_path, caplog):
+    caplog.set_level("INFO", logger="nearsight")
+    data = SimpleNamespace(energy_grid=EnergyGrid(-12.0, 0.5, 48), broadening_eV=0.5, electrons_per_element={"Be": 2.0})
+    metals = [long_snapshot(tmp_path / f"{seed}.h5", 2.4, seed) for seed in range(6)]
+    assert script.fit_screening(metals, data) == pytest.approx(2.4, rel=0.01)
+    assert "from 6 snapshots with waves longer than 10 Å (prior: Thomas and Fermi's 2.170" in caplog.text
+
+
+def test_small_cells_teach_no_screening(script, arguments):
+    script.main(arguments)
+    assert load_bundle(arguments.bundle, arguments.weights).screening_k_A is None
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.energies import FourierGrid
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
+from nearsight.energies.screening import screen
 from nearsight.energies.structure_factor import structure_factor
 from nearsight.energies.xc import xc_terms
 from nearsight.grids.plane_waves import fft_shape
@@ -76,9 +77,13 @@ def training(folder):
 
 
 def inference():
-    """Weights around the Fermi level: density, band energy, -TS."""
+    """Weights around the Fermi level: density, band energy, -TS; what screening does to a wave."""
     weights = fermi_weights(EnergyGrid(-1.0, 0.2, 11), 0.13, 298.0, broadening_eV=0.4)
-    return [weights.count[5], weights.band_energy[6], weights.entropy_energy[6]]
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat((1, 1, 4))
+    atoms.positions[:, 2] += 0.1 * np.sin(2 * np.pi * atoms.get_scaled_positions()[:, 2])
+    _, _, done = screen(np.full((4, 6, 40), 32 / atoms.get_volume()), atoms, {"Be": 2.0}, 5.0)
+    screened = [done.wave_vector_A, done.moved, done.unscreened_eV_per_atom_before, done.unscreened_eV_per_atom_after]
+    return [weights.count[5], weights.band_energy[6], weights.entropy_energy[6], *screened]
 
 
 def energies():
@@ -103,7 +108,7 @@ GOLDEN = {
     ),
     "training": (
         training,
-        3,
+        4,
         [
             *(0.29280380747, 0.784554947517),
             *(0.914104223251, 0.794570796496, 0.01),
@@ -117,7 +122,14 @@ GOLDEN = {
         ],
     ),
     "energies": (energies, 2, [1.13020422434, -33.8256232821, -31.6136114096, -82.6485743643]),
-    "inference": (inference, 3, [0.383204817028, 0.0102903531642, -0.00370795743914]),
+    "inference": (
+        inference,
+        4,
+        [
+            *(0.383204817028, 0.0102903531642, -0.00370795743914),
+            *(2.17031545793, 0.0298795369936, 0.229145138875, 0.00035726241738),
+        ],
+    ),
 }
 
 

@@ -25,11 +25,12 @@ def _parameter(name: str) -> property:
 class Calculator(AseCalculator):
     """Total free energy of a structure by a trained model.
 
-    model: folder of a model bundle, its JSON file, or the name of one that comes along; temperature_K: of the
-    electrons (the model's, where left out); threads: of this process; accept_extrapolation: whether structures far from
-    the training set are computed too; shape: the grid, which by default is the structure's own
-    (`atoms.info["grid_shape"]`) or Quantum ESPRESSO's. All are attributes, and parameters of `set`: after a change of
-    one, or of the structure or its grid, all is computed anew.
+    model: folder of a model bundle, its JSON file, or the name of one that comes along; temperature_K: of the electrons
+    (the model's, where left out); threads: of this process; accept_extrapolation: whether structures far from the
+    training set are computed too; screening: whether a metal's density follows its ions' long waves
+    (docs/prediction.md); shape: the grid, which by default is the structure's own (`atoms.info["grid_shape"]`) or
+    Quantum ESPRESSO's. All are attributes, and parameters of `set`: after a change of one, or of the structure or its
+    grid, all is computed anew.
 
     `energy` is the free energy A = E - TS here, equal to `free_energy`: it is what a model of electrons at a
     temperature gives. Forces and stress are not implemented and raise PropertyNotImplementedError. After a calculation
@@ -43,10 +44,12 @@ class Calculator(AseCalculator):
         "temperature_K": None,
         "threads": 1,
         "accept_extrapolation": False,
+        "screening": True,
         "shape": None,
     }
     model, temperature_K, threads = _parameter("model"), _parameter("temperature_K"), _parameter("threads")
-    accept_extrapolation, shape = _parameter("accept_extrapolation"), _parameter("shape")
+    accept_extrapolation, screening = _parameter("accept_extrapolation"), _parameter("screening")
+    shape = _parameter("shape")
 
     def __init__(self, model: str | Path, **parameters: Any) -> None:
         self.terms = None
@@ -64,6 +67,9 @@ class Calculator(AseCalculator):
         if parameters.get("temperature_K") is not None:
             TEMPERATURE.check("Calculator: temperature_K", parameters["temperature_K"])
         THREADS.check("Calculator: threads", parameters.get("threads", 1))
+        for name in ("accept_extrapolation", "screening"):
+            if not isinstance(parameters.get(name, True), bool):
+                raise InputError(f"Calculator: {name}: expected True or False, got {parameters[name]!r}.")
         if parameters.get("shape") is not None:
             shape = np.ravel(parameters["shape"]).tolist()
             if len(shape) != 3:
@@ -93,7 +99,12 @@ class Calculator(AseCalculator):
                 ModelFiles.find(self.model),
                 self.atoms,
                 Path(folder),
-                Inference(batches=1, threads=self.threads, accept_extrapolation=self.accept_extrapolation),
+                Inference(
+                    batches=1,
+                    threads=self.threads,
+                    accept_extrapolation=self.accept_extrapolation,
+                    screening=self.screening,
+                ),
                 alone(),
                 shape=self.shape,
                 temperature_K=self.temperature_K,

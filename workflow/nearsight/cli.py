@@ -310,6 +310,7 @@ def predict_file(arguments: argparse.Namespace) -> None:
             memory_GiB=arguments.memory_GiB,
             threads=arguments.threads,
             accept_extrapolation=arguments.accept_extrapolation,
+            screening=arguments.screening,
         ),
         comm,
         backend=arguments.backend,

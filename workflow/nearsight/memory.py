@@ -112,9 +112,12 @@ def inference_bytes(
     return INFERENCE_PROCESS_BYTES + of_threads + tile + ATOM_BYTES * atoms
 
 
-def gathering_bytes(tile_points: int, batches: int) -> float:
-    """Memory of gather_prediction: three fields of a tile with their sums, what HDF5 keeps of each open batch."""
-    return INFERENCE_PROCESS_BYTES + 32 * tile_points + batches * HDF5_CACHE_BYTES
+def gathering_bytes(plane_points: int, batches: int, screening_bytes: float) -> float:
+    """Memory of gather_prediction: a plane's fields with sums and transforms, what HDF5 keeps of each open batch.
+
+    screening_bytes: `energies.screening.memory_bytes` of the structure, 0 without screening.
+    """
+    return INFERENCE_PROCESS_BYTES + 72 * plane_points + batches * HDF5_CACHE_BYTES + screening_bytes
 
 
 def reference_bytes(points: int, energies: int) -> float:

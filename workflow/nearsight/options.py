@@ -212,6 +212,14 @@ OPTIONS: dict[str, list[tuple]] = {
             "--accept-extrapolation",
             {"action": "store_true", "help": "predict a structure that is far from the training set too"},
         ),
+        (
+            "--no-screening",
+            {
+                "dest": "screening",
+                "action": "store_false",
+                "help": "leave the density's waves longer than 10 Å as the model has them, in a metal too",
+            },
+        ),
     ],
 }  # fmt: skip
 

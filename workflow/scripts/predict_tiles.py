@@ -11,7 +11,7 @@ from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.grids.tiles import THREAD_POINTS
 from nearsight.inference.batch import predict_batch
-from nearsight.inference.plan import PredictionPlan
+from nearsight.inference.plan import PredictionPlan, check_origin
 from nearsight.jobs import make_parser, show_progress
 from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import load_bundle
@@ -66,12 +66,7 @@ def read_plan(arguments: argparse.Namespace) -> tuple[PredictionPlan, str]:
     plan = PredictionPlan.from_file(arguments.plan)
     if not 0 <= arguments.batch < len(plan.batches):
         raise InputError(f"--batch: expected 0 to {len(plan.batches) - 1}, as planned, got {arguments.batch}.")
-    for path, expected in ((arguments.weights, plan.model_sha256), (arguments.structure, plan.structure_sha256)):
-        if (found := sha256_of(path)) != expected:
-            raise InputError(
-                f"{path}: expected the file that {arguments.plan} was made from (sha256 {expected[:12]}…), got another "
-                f"({found[:12]}…). Run plan_tiles again."
-            )
+    check_origin(arguments.plan, {arguments.weights: plan.model_sha256, arguments.structure: plan.structure_sha256})
     return plan, sha256_of(arguments.plan)
 
 

@@ -11,10 +11,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nearsight.datasets import open_dataset
+from nearsight.datasets import atoms_of, open_dataset
 from nearsight.descriptors.interface import make_descriptor
+from nearsight.energies.screening import (
+    LONG_WAVE_A,
+    Response,
+    fit_wave_vector,
+    measure_response,
+    states_at,
+    thomas_fermi_wave_vector,
+)
 from nearsight.errors import InputError
 from nearsight.jobs import make_parser, run_job
+from nearsight.ldos import find_fermi_level
 from nearsight.memory import check_memory, training_bytes
 from nearsight.model.bundle import ModelBundle, save_bundle
 from nearsight.model.data import (
@@ -93,6 +102,7 @@ def main(arguments: argparse.Namespace) -> None:
     check_memory("train_model", needed, arguments.memory_MB)
     scalings = measure_scalings(parts[0], data.components, data.energy_grid.count)
     rows = [ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES) for part in parts]
+    screening_k_A = fit_screening(parts[0], data)
     projections = None
     if settings.projection_loss > 0 or settings.refit_last_layer or settings.error_bars:
         # of the scaled LDOS
@@ -141,6 +151,7 @@ def main(arguments: argparse.Namespace) -> None:
         ecutrho_Ry=data.ecutrho_Ry,
         domain=domain,
         error_bars=error_bars,
+        screening_k_A=screening_k_A,
         training={
             **mean_energies(snapshots[:count]),
             "epochs": result.state.epoch,
@@ -202,6 +213,34 @@ def mean_energies(snapshots: list[Snapshot]) -> dict[str, float]:
                 if name in reference:
                     found[name].append(float(reference[name]) / reference.sizes["atom"])
     return {f"mean_{name}_eV_per_atom": sum(values) / len(values) for name, values in found.items() if values}
+
+
+def fit_screening(snapshots: list[Snapshot], data: DataDescription) -> float | None:
+    """The k in 1/Å by which the training cells' electrons follow long waves; None where no cell has them."""
+    found = [one for one in (response_of(snapshot, data) for snapshot in snapshots) if one is not None]
+    if not found:
+        logger.info(
+            "screening: no training snapshot is a metal with waves longer than %g Å; predictions take Thomas and "
+            "Fermi's response", LONG_WAVE_A,
+        )  # fmt: skip
+        return None
+    k = fit_wave_vector(found)
+    logger.info(
+        "screening: k = %.3f 1/Å from %d snapshots with waves longer than %g Å (prior: Thomas and Fermi's %.3f)",
+        k, len(found), LONG_WAVE_A, thomas_fermi_wave_vector(float(np.mean([one.mean for one in found]))),
+    )  # fmt: skip
+    return k
+
+
+def response_of(snapshot: Snapshot, data: DataDescription) -> Response | None:
+    """How the DFT density of a snapshot follows long waves of the ions; None where it has none, or is not told."""
+    with open_dataset(snapshot.reference) as reference:
+        if "density" not in reference or "dos" not in reference:
+            return None
+        dos, conditions = reference["dos"].values, (snapshot.temperature_K, data.broadening_eV)
+        level = find_fermi_level(dos, data.energy_grid, snapshot.electrons, *conditions)
+        states = states_at(level, dos, data.energy_grid, snapshot.temperature_K)
+        return measure_response(reference["density"], atoms_of(reference), data.electrons_per_element, states)
 
 
 def describe_domain(

@@ -62,6 +62,11 @@ def write_energies(
         options["comm"] = comm
         # how sure the model is, where it knows
         further = {key: value for key, value in settings.items() if "_deviation_" in key}
+        screened = False
+        if settings.get("screening"):
+            further["screening"] = settings["screening"]
+            # what is left then is the metal's own
+            screened = settings["screening"]["wave_vector_A"] is not None
         if "ldos" in dataset:
             energies = energies_of_ldos(dataset, conditions, options)
             terms = asdict(density_energies(atoms, density, **options))
@@ -94,7 +99,7 @@ def write_energies(
         },
     )
     logger.info("%d atoms: total free energy %.6f eV/atom", len(atoms), energies.total / len(atoms))
-    if unscreened > UNSCREENED_eV_PER_ATOM:
+    if unscreened > UNSCREENED_eV_PER_ATOM and not screened:
         logger.warning(
             "unscreened charge: %.2f meV/atom in waves longer than %g Å, where a metal has nearly none. The total free "
             "energy may be off by as much: train on cells that are longer than such waves (docs/prediction.md).",

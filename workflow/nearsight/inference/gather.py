@@ -4,19 +4,22 @@ import csv
 import logging
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from math import fsum, prod
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from nearsight.datasets import atoms_of, create_field_file, open_dataset, require, settings_of, variables_of_atoms
+from nearsight.energies.screening import LONG_WAVE_A, NO_LONG_WAVE, Screening, screen, states_at
+from nearsight.energies.screening import memory_bytes as memory_of_screening
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.files import sha256_of, write_json, write_whole
-from nearsight.grids.regions import split_compactly
-from nearsight.grids.tiles import LARGEST_TILE
 from nearsight.inference.batch import TAYLOR_FIELDS
 from nearsight.inference.plan import DEVIATIONS, PredictionPlan
 from nearsight.ldos import DosObservables, EnergyGrid, check_window, fermi_weights, integrate_dos
+from nearsight.memory import check_memory, gathering_bytes
+from nearsight.model.bundle import ModelBundle
 from nearsight.provenance import collect_provenance
 
 logger = logging.getLogger("nearsight")
@@ -26,6 +29,9 @@ SERIES_TOLERANCE = 1e-6
 
 #: Largest relative deviation of the density's integral from the number of electrons, as rounding explains it.
 ELECTRON_TOLERANCE = 1e-5
+
+#: Change of the density's long waves, in parts of the mean density, above which the log warns: some 10 meV/atom.
+LARGE_MOVE = 0.01
 
 
 class LevelTooFar(ConvergenceError):
@@ -82,11 +88,46 @@ def check_electrons(counted: float, electrons: float, source: str) -> None:
         )
 
 
-def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Path, observables: Path) -> LevelShift:
+@dataclass(frozen=True)
+class JoinedDensity:
+    """The density at μ of all batches of a plan, read when a plane of it is asked for; 1/Å³."""
+
+    batches: list[xr.Dataset]
+    plan: PredictionPlan
+    shift_eV: float
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the grid."""
+        return self.plan.shape
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Plane i of x, the same to the last bit however the grid is cut into batches."""
+        plane = np.empty(self.shape[1:])
+        for batch, region in zip(self.batches, self.plan.batches, strict=True):
+            if region.x[0] <= i < region.x[1]:
+                parts = (batch[name][i - region.x[0]].values for name in TAYLOR_FIELDS)
+                plane[region.slices()[1:]] = expand(*parts, self.shift_eV)
+        return plane
+
+
+def gather_batches(
+    plan_file: Path,
+    model: ModelBundle,
+    files: list[Path],
+    output: Path,
+    *,
+    screening: bool,
+    dos: Path,
+    observables: Path,
+    memory_MB: float | None = None,
+) -> LevelShift:
     """Join a plan's batches and write the prediction (HDF5), its DOS (CSV) and its observables (JSON).
 
-    Memory is that of a tile. Raises InputError where a batch is of another plan or the density does not hold the
-    electrons, ConvergenceError where the plan's Fermi level is too far from the final one.
+    model: what the batches were predicted with; screening: whether a metal's long waves are put right, which keeps the
+    electrons; memory_MB: what the job was given. Memory is that of some planes of the density. Raises InputError where
+    a batch is of another plan or the density does not hold the electrons, ConvergenceError where the plan's Fermi level
+    is too far from the final one.
     """
     plan = PredictionPlan.from_file(plan_file)
     with ExitStack() as stack:
@@ -94,6 +135,8 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
         check_batches(batches, files, plan, sha256_of(plan_file))
         settings = {key: settings_of(batches[0])[key] for key in ("temperature_K", "broadening_eV", "electrons")}
         atoms = atoms_of(batches[0])
+        needed = gathering_bytes(prod(plan.shape[1:]), len(files), memory_of_screening(atoms) if screening else 0.0)
+        check_memory("gather_prediction", needed, memory_MB)
         grid = EnergyGrid.from_energies(batches[0]["energy"].values)
         spectrum = np.sum([batch["dos"].values for batch in batches], axis=0)
         level = solve_level(
@@ -117,17 +160,23 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
             **variables_of_atoms(atoms),
         }
         deviations = {name: getattr(plan, name) for name in DEVIATIONS if getattr(plan, name) is not None}
-        settings |= deviations
+        density = JoinedDensity(batches, plan, level.shift_eV)
+        planes, done = (density[i] for i in range(plan.shape[0])), None
+        if screening:
+            states = states_at(found.fermi_energy_eV, spectrum, grid, settings["temperature_K"])
+            change, waves, done = screen(density, atoms, model.electrons_per_element, states, model.screening_k_A)
+            log_screening(done)
+            if done.wave_vector_A is not None:
+                planes = (n + more for n, more in zip(planes, waves.planes(change, shape=plan.shape), strict=True))
+        record = {"screening": None if done is None else asdict(done)}
+        settings |= deviations | record
         provenance = collect_provenance("inference", settings, {"plan": plan_file})
-        counted = 0.0
+        sums = []
         with create_field_file(output, {"density": plan.shape}, variables, settings, provenance) as targets:
-            for batch, region in zip(batches, plan.batches, strict=True):
-                for part in split_compactly(region, LARGEST_TILE):
-                    inside = part.slices(region.origin)
-                    density = expand(*(batch[name][inside].values for name in TAYLOR_FIELDS), level.shift_eV)
-                    targets["density"][part.slices()] = density
-                    counted += float(density.sum())
-            counted *= atoms.get_volume() / np.prod(plan.shape)
+            for i, plane in enumerate(planes):
+                targets["density"][i] = plane
+                sums.append(float(plane.sum()))
+            counted = fsum(sums) * atoms.get_volume() / prod(plan.shape)
             check_electrons(counted, plan.electrons, str(output))
     write_dos(dos, grid.energies_eV, spectrum)
     write_json(
@@ -141,6 +190,7 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
             "entropy_energy_eV_per_atom": found.entropy_energy_eV / len(atoms),
             "first_fermi_level_eV": plan.fermi_level_eV,
             **deviations,
+            **record,
             "provenance": provenance,
         },
     )
@@ -149,6 +199,31 @@ def gather_batches(plan_file: Path, files: list[Path], output: Path, *, dos: Pat
         len(atoms), found.fermi_energy_eV, 1e3 * level.shift_eV, found.band_energy_eV / len(atoms),
     )  # fmt: skip
     return level
+
+
+def log_screening(done: Screening) -> None:
+    """Log what was done to the long waves; a warning where it was much, or where it should have been more."""
+    if done.wave_vector_A is None:
+        if done.why_not != NO_LONG_WAVE:
+            logger.warning(
+                "screening: the density's waves longer than %g Å are left as the model has them (%s); charge that is "
+                "not screened there has %.2f meV/atom.",
+                LONG_WAVE_A, done.why_not, 1e3 * done.unscreened_eV_per_atom_before,
+            )  # fmt: skip
+        return
+    logger.info(
+        "screening: waves longer than %g Å follow the ions with k = %.3f 1/Å; unscreened charge %.2f meV/atom, before "
+        "%.2f; the density moved by %.2f %%",
+        LONG_WAVE_A, done.wave_vector_A, 1e3 * done.unscreened_eV_per_atom_after,
+        1e3 * done.unscreened_eV_per_atom_before, 100 * done.moved,
+    )  # fmt: skip
+    if done.moved > LARGE_MOVE:
+        logger.warning(
+            "screening: the density's waves longer than %g Å had to be moved by %.1f %% of the mean density, more than "
+            "%.0f %%: the model knows little of such a structure, and its band energy is not put right. Train on "
+            "cells that are longer than such waves (docs/prediction.md).",
+            LONG_WAVE_A, 100 * done.moved, 100 * LARGE_MOVE,
+        )  # fmt: skip
 
 
 def expand(density: np.ndarray, slope: np.ndarray, curvature: np.ndarray, shift_eV: float) -> np.ndarray:

@@ -7,15 +7,16 @@ LDOS: that of a large cell is never stored.
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import prod
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
 from nearsight.errors import InputError
-from nearsight.files import read_json
+from nearsight.files import read_json, sha256_of
 from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.grids.tiles import LARGEST_TILE, THREAD_POINTS, choose_tile_points, plan_batches
 from nearsight.inference.extrapolation import check_extrapolation, measure_extrapolation
@@ -103,6 +104,16 @@ class PredictionPlan:
         filled = sum(check_region(region, self.shape).points for region in self.batches)
         if filled != prod(self.shape):
             raise InputError(f"batches of {filled} points for a grid of {self.shape}")
+
+
+def check_origin(plan_file: Path, origins: Mapping[Path, str]) -> None:
+    """Raise InputError unless the files (path -> SHA-256 in the plan) are those that a plan was made from."""
+    for path, expected in origins.items():
+        if (found := sha256_of(path)) != expected:
+            raise InputError(
+                f"{path}: expected the file that {plan_file} was made from (sha256 {expected[:12]}…), got another "
+                f"({found[:12]}…). Run plan_tiles again."
+            )
 
 
 def count_valence_electrons(atoms: Atoms, model: ModelBundle) -> float:

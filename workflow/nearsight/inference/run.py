@@ -153,7 +153,7 @@ def predict_structure(
             comm=comm,
             progress=lambda tiles: progress(tiles, "tiles"),
         )
-        farther = on_rank_0(comm, lambda: _gather(plan_file, batch, folder))
+        farther = on_rank_0(comm, lambda: _gather(plan_file, model, batch, folder, settings))
         if farther is None:
             break
         plan = plan.at_level(farther)
@@ -186,13 +186,15 @@ def check_costs(atoms: Atoms, shape: tuple[int, int, int], folder: Path, ldos_by
     check_disk(folder, DISK_BYTES_PER_POINT * points + ldos_bytes)
 
 
-def _gather(plan_file: Path, batch: Path, folder: Path) -> float | None:
+def _gather(plan_file: Path, model: ModelBundle, batch: Path, folder: Path, settings: Inference) -> float | None:
     """Join the batch; the new Fermi level where the plan's is too far from it."""
     try:
         gather_batches(
             plan_file,
+            model,
             [batch],
             folder / "prediction.h5",
+            screening=settings.screening,
             dos=folder / "dos.csv",
             observables=folder / "observables.json",
         )

@@ -46,6 +46,7 @@ AS_THEY_ARE = (
     "electrons_per_element",
     "pseudopotentials",
     "ecutrho_Ry",
+    "screening_k_A",
     "training",
     "provenance",
 )
@@ -93,6 +94,8 @@ class _Content(Section):
     electrons_per_element: dict[str, Number]
     pseudopotentials: dict[str, str]
     ecutrho_Ry: Number
+    #: bundles of before have none
+    screening_k_A: Annotated[float, Field(gt=0, le=100)] | None = None
     domain: _Domain
     error_bars: _ErrorBars | None
     training: dict
@@ -113,7 +116,8 @@ class ModelBundle:
     descriptor_settings: as in the descriptor datasets, without elements; broadening_eV: s of the Gaussian
     exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons; pseudopotentials: element -> text
     of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like; error_bars:
-    how sure the network is, where the training measured it.
+    how sure the network is, where the training measured it; screening_k_A: k in 1/Å by which the training cells'
+    electrons follow long waves of their ions, where some cell has them.
     """
 
     network: LdosNetwork
@@ -132,6 +136,7 @@ class ModelBundle:
     training: dict
     provenance: dict
     error_bars: ErrorBars | None = None
+    screening_k_A: float | None = None
 
     def __post_init__(self) -> None:
         """Raise InputError where scalings, network and energy grid differ in size."""

@@ -541,7 +541,7 @@ class Supercell(Section):
 
 
 class Inference(Section):
-    """How predictions are computed and cut into jobs; results depend on `precision`, and on nothing else of it."""
+    """How predictions are computed and cut into jobs; results depend on `precision` and `screening` alone."""
 
     batches: int = _key(
         "jobs per structure, each with its share of the tiles", "a whole number", default=2, ge=1, le=10000
@@ -559,6 +559,11 @@ class Inference(Section):
     )
     accept_extrapolation: bool = _key(
         "predict structures that are far from the training set too", "true or false", default=False
+    )
+    screening: bool = _key(
+        "let a metal's density follow its ions' waves longer than 10 Å, which no local model sees",
+        "true or false",
+        default=True,
     )
     ranks: int = _key("MPI ranks of one job", "a whole number", default=1, ge=1, le=65536)
     threads: int = _key("threads of one rank", "a whole number", default=1, ge=1, le=1024)
