@@ -25,6 +25,7 @@ ENERGIES_PROCESS_BYTES = 400 << 20
 TRAINING_PROCESS_BYTES = 450 << 20
 INFERENCE_PROCESS_BYTES = 420 << 20
 EVALUATION_PROCESS_BYTES = 460 << 20
+GATHERING_PROCESS_BYTES = 450 << 20
 
 #: What torch and the kernel keep for a thread, as measured.
 INFERENCE_THREAD_BYTES = 70 << 20
@@ -117,7 +118,7 @@ def gathering_bytes(plane_points: int, batches: int, screening_bytes: float) -> 
 
     screening_bytes: `energies.screening.memory_bytes` of the structure, 0 without screening.
     """
-    return INFERENCE_PROCESS_BYTES + 72 * plane_points + batches * HDF5_CACHE_BYTES + screening_bytes
+    return GATHERING_PROCESS_BYTES + 72 * plane_points + batches * HDF5_CACHE_BYTES + screening_bytes
 
 
 def reference_bytes(points: int, energies: int) -> float:
