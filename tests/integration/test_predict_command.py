@@ -123,7 +123,7 @@ def test_ldos_of_a_region(model, structure, predicted, tmp_path):
         (["--ldos", "3:2,0:3,0:3"], "argument --ldos: expected grid points as in"),
         (["--ldos", "0:1,0:1,0:99"], "expected"),
         (["--threads", "0"], "argument --threads: expected a whole number from 1 to 1024, got '0'"),
-        (["--memory-GiB", "nan"], "argument --memory-GiB: expected a number from 0.01 to 1e+06 GiB, got 'nan'"),
+        (["--memory-GiB", "nan"], "argument --memory-GiB: expected a number from 0.01 to 4096 GiB, got 'nan'"),
         (["--memory-GiB", "inf"], "argument --memory-GiB: expected"),
         (["--temperature-K", "-300"], "argument --temperature-K: expected a number from 1 to 1e+06 K"),
         (["--temperature-K", "20000"], "expected a Fermi function that ends in the model's energy window"),

@@ -185,7 +185,7 @@ OPTIONS: dict[str, list[tuple]] = {
         (
             "--memory-GiB",
             {
-                "type": Number(float, 0.01, 1e6, "GiB"),
+                "type": Number(float, 0.01, 4096, "GiB"),
                 "default": 4.0,
                 "help": "memory of each rank's tiles (default: 4)",
             },
