@@ -47,9 +47,10 @@ wildcard_constraints:
     trajectory=one_of(DFT_MD),
     segment=one_of(range(max((trajectory.segments for trajectory in DFT_MD.values()), default=0))),
     lammps_snapshot=one_of(LAMMPS_SNAPSHOTS),
-    snapshot=one_of(STUDY.snapshots()),
+    snapshot=one_of(STUDY.snapshot_names()),
+    imported=one_of(STUDY.snapshots),
     supercell=one_of(STUDY.supercells),
-    structure=one_of([*STUDY.snapshots(), *STUDY.supercells]),
+    structure=one_of([*STUDY.snapshot_names(), *STUDY.supercells]),
     batch=one_of(range(STUDY.inference.batches)),
     source=one_of(["prediction", "reference"]),
 
@@ -66,7 +67,7 @@ rule all:
 rule reference:
     """The snapshot datasets of the DFT reference."""
     input:
-        [f"{RESULTS}/reference/{snapshot}.h5" for snapshot in STUDY.snapshots()],
+        [f"{RESULTS}/reference/{snapshot}.h5" for snapshot in STUDY.snapshot_names()],
 
 
 rule model:

@@ -8,9 +8,9 @@ from nearsight.study.sections import DftMdTrajectory, FileStructure, FramesTraje
 
 # Structures that the finished model predicts; those among them with a DFT reference to compare with. The training set's
 # own belong to it: an error that is small on them and large on others is the sign of too few snapshots.
-EVALUATED = STUDY.snapshots()
+EVALUATED = STUDY.snapshot_names()
 PREDICTED = [*EVALUATED, *STUDY.supercells]
-HELD_OUT = STUDY.snapshots("test")
+HELD_OUT = STUDY.snapshot_names("test")
 DRAWN = [*HELD_OUT, *STUDY.supercells]
 
 
@@ -21,6 +21,8 @@ def trajectories(kind):
 
 DFT_MD = trajectories(DftMdTrajectory)
 FRAMES = trajectories(FramesTrajectory)
+# Snapshots whose DFT is run here; the others' datasets are there.
+COMPUTED = [name for name in EVALUATED if name not in STUDY.snapshots]
 LAMMPS_SNAPSHOTS = [name for name in EVALUATED if name.rpartition("-")[0] in trajectories(LammpsMdTrajectory)]
 
 PSEUDOPOTENTIALS = [f"{RESULTS}/pseudo/{element}.upf" for element in STUDY.pseudopotentials]
@@ -101,6 +103,15 @@ def snapshot_dft(wildcards):
     return STUDY.dft_of(STUDY.snapshot_structure(wildcards.snapshot)).to_json("launcher", "ranks")
 
 
+def crystal_options(wildcards):
+    """The lattice that a supercell's snapshot is of, where the study builds it."""
+    snapshot = STUDY.supercells[wildcards.supercell].snapshot
+    if snapshot in STUDY.snapshots:
+        return []
+    crystal = STUDY.structures[STUDY.snapshot_structure(snapshot)]
+    return ["--crystal", crystal.to_json("repeat", "vacancies", "stacking_fault_layer")]
+
+
 def segment_start(wildcards):
     """What a segment of the MD starts from: the segment before it."""
     folder = f"{RESULTS}/md/{wildcards.trajectory}"
@@ -128,7 +139,7 @@ def batch_files(wildcards):
 
 def datasets(kind, *roles):
     """Files results/<study>/<kind>/<snapshot>.h5 of the snapshots with one of the roles."""
-    return [f"{RESULTS}/{kind}/{snapshot}.h5" for snapshot in STUDY.snapshots(*roles)]
+    return [f"{RESULTS}/{kind}/{snapshot}.h5" for snapshot in STUDY.snapshot_names(*roles)]
 
 
 def observables_files():
@@ -165,5 +176,18 @@ def figure_files():
 
 
 def electron_temperature(wildcards):
-    """Temperature of the electrons of a snapshot, or of a structure that is predicted."""
-    return STUDY.electron_temperature_K(wildcards.get("snapshot") or wildcards.structure)
+    """Temperature of the electrons of a snapshot that is computed here."""
+    return STUDY.electron_temperature_K(wildcards.snapshot)
+
+
+def temperature_file(wildcards):
+    """The dataset that tells the temperature of a structure's electrons, where the study does not."""
+    snapshot = STUDY.source_of(wildcards.structure)
+    return [f"{RESULTS}/reference/{snapshot}.h5"] if snapshot in STUDY.snapshots else []
+
+
+def temperature_options(wildcards, input):
+    """How plan_tiles is told the temperature of the electrons."""
+    if input.conditions:
+        return ["--reference", *input.conditions]
+    return ["--temperature-K", STUDY.electron_temperature_K(wildcards.structure)]

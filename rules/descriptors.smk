@@ -21,14 +21,12 @@ rule build_supercell:
         runtime=growing(10),
     params:
         settings=lambda wildcards: STUDY.supercells[wildcards.supercell].to_json("snapshot"),
-        crystal=lambda wildcards: STUDY.structures[
-            STUDY.snapshot_structure(STUDY.supercells[wildcards.supercell].snapshot)
-        ].to_json("repeat", "vacancies", "stacking_fault_layer"),
+        crystal=crystal_options,
         seed=lambda wildcards: STUDY.seed_of(wildcards.supercell),
         version=VERSIONS["structures"],
     shell:
         "python {input.module:q} --structure {input.structure:q} --settings {params.settings:q}"
-        " --crystal {params.crystal:q} --seed {params.seed:q} --memory-MB {resources.mem_mb} --output {output:q} --log {log:q}"
+        " {params.crystal:q} --seed {params.seed:q} --memory-MB {resources.mem_mb} --output {output:q} --log {log:q}"
 
 
 rule compute_descriptors:

@@ -8,6 +8,7 @@ rule plan_tiles:
         bundle=f"{RESULTS}/model/model.json",
         weights=f"{RESULTS}/model/model.safetensors",
         structure=f"{RESULTS}/structures/{{structure}}.extxyz",
+        conditions=temperature_file,
     output:
         f"{RESULTS}/predictions/{{structure}}/plan.json",
     log:
@@ -22,12 +23,12 @@ rule plan_tiles:
         runtime=growing(60),
     params:
         settings=STUDY.inference.to_json("ranks", "threads", "screening"),
-        temperature_K=electron_temperature,
+        temperature=temperature_options,
         keep_ldos=lambda wildcards: ["--keep-ldos"] if wildcards.structure in EVALUATED else [],
         version=VERSIONS["inference"],
     shell:
         "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q} --structure {input.structure:q}"
-        " --settings {params.settings:q} --temperature-K {params.temperature_K:q} {params.keep_ldos:q}"
+        " --settings {params.settings:q} {params.temperature:q} {params.keep_ldos:q}"
         " --threads {threads} --output {output:q}"
         " --memory-MB {resources.mem_mb} --log {log:q}"
 

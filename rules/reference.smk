@@ -234,6 +234,36 @@ rule run_lammps_md:
         " --ecutrho-Ry {params.ecutrho_Ry:q} --output {output:q} --memory-MB {resources.mem_mb} --log {log:q}"
 
 
+rule take_snapshot:
+    """A snapshot that is computed already: its dataset, checked against the study, and its structure."""
+    input:
+        module=script("take_snapshot"),
+        dataset=lambda wildcards: STUDY.snapshots[wildcards.imported].dataset,
+        pseudopotentials=PSEUDOPOTENTIALS,
+    output:
+        dataset=f"{RESULTS}/reference/{{imported}}.h5",
+        structure=f"{RESULTS}/structures/{{imported}}.extxyz",
+    log:
+        f"{RESULTS}/logs/take_snapshot/{{imported}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/take_snapshot/{{imported}}.tsv"
+    localrule: True
+    conda:
+        "../envs/nearsight.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        settings=STUDY.dft.to_json("launcher", "ranks"),
+        ldos=STUDY.ldos.to_json("work_MB"),
+        version=VERSIONS["reference"],
+    shell:
+        "python {input.module:q} --dataset {input.dataset:q} {params.pseudopotentials:q} --settings {params.settings:q}"
+        " --ldos {params.ldos:q} --output {output.dataset:q} --structure {output.structure:q} --log {log:q}"
+
+
 rule run_scf:
     """Self-consistent field of one snapshot with pw.x."""
     input:
@@ -247,6 +277,8 @@ rule run_scf:
         f"{RESULTS}/logs/run_scf/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_scf/{{snapshot}}.tsv"
+    wildcard_constraints:
+        snapshot=one_of(COMPUTED),
     conda:
         "../envs/reference.yaml"
     threads: STUDY.dft.ranks
@@ -285,6 +317,8 @@ if STUDY.ldos.backend == "espresso":
             f"{RESULTS}/logs/run_ldos/{{snapshot}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/run_ldos/{{snapshot}}.tsv"
+        wildcard_constraints:
+            snapshot=one_of(COMPUTED),
         conda:
             "../envs/reference.yaml"
         threads: STUDY.dft.ranks
@@ -322,6 +356,8 @@ rule collect_reference:
         f"{RESULTS}/logs/collect_reference/{{snapshot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect_reference/{{snapshot}}.tsv"
+    wildcard_constraints:
+        snapshot=one_of(COMPUTED),
     conda:
         "../envs/nearsight.yaml"
     threads: 1

@@ -69,7 +69,7 @@ def test_every_value_in_a_shell_command_is_quoted(repository):
 
 def test_commands_hold_such_names_as_single_words(nasty):
     """What the shell would see of every rule: the names arrive whole, and nothing but Python is started."""
-    for suffix in ("upf", "xyz"):
+    for suffix in ("upf", "xyz", "h5"):
         (nasty.folder / f"{NASTY}.{suffix}").touch()
     launcher = "mpirun.openmpi --x 'a;b' $(touch pwned)"
     changes = {
@@ -77,6 +77,7 @@ def test_commands_hold_such_names_as_single_words(nasty):
         "structures.be8": {"file": f"{NASTY}.xyz"},
         "trajectories.f": {"temperature_K": 298.0, "file": f"{NASTY}.xyz@::2", "snapshots": {"train": 1}},
         "trajectories.l": {"temperature_K": 298.0, "lammps_steps": 10, "snapshots": {"train": 1}},
+        "snapshots": {"mine": {"dataset": f"{NASTY}.h5", "role": "train"}},
         "dft.launcher": launcher,
         "ldos.backend": "espresso",  # all scripts
     }
@@ -85,9 +86,9 @@ def test_commands_hold_such_names_as_single_words(nasty):
     modules = {word.rpartition("/")[2].removesuffix(".py") for words in commands for word in words if ".py" in word}
     assert modules == {path.stem for path in (nasty.snakefile.parent / "workflow/scripts").glob("*.py")}
     words = {word for command in commands for word in command}
-    assert {f"{NASTY}.upf", f"{NASTY}.xyz@::2", launcher} <= words
+    assert (named := {f"{NASTY}.upf", f"{NASTY}.xyz@::2", f"{NASTY}.h5", launcher}) <= words
     assert f"{NASTY}.xyz" in [json.loads(word).get("file") for word in words if word.startswith("{")]
     # single words with characters of the shell are these values, JSON, and nothing else
     special = {word for word in words if set(word) & set(" ;$`&|<>\"'()")}
-    assert {word for word in special if not word.startswith("{")} == {f"{NASTY}.upf", f"{NASTY}.xyz@::2", launcher}
+    assert {word for word in special if not word.startswith("{")} == named
     assert not list(nasty.folder.parent.rglob("pwned"))

@@ -265,3 +265,25 @@ def _load(path: Path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_study_of_snapshots_that_are_computed_already(workflow):
+    """No DFT is run: datasets are taken, and one of them tells the temperature of a prediction."""
+    study = yaml.safe_load((workflow.folder / "config/quickstart.yaml").read_text(encoding="utf-8"))
+    for key in ("structures", "trajectories", "md"):
+        del study[key]
+    study["snapshots"] = {
+        name: {"dataset": f"my data {name}.h5", "role": name} for name in ("train", "validation", "test")
+    }
+    study["supercells"] = {"large": {"snapshot": "test", "repeat": [2, 1, 1]}}
+    for name in study["snapshots"]:
+        (workflow.folder / f"my data {name}.h5").touch()
+    (workflow.folder / "mine.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    jobs = workflow.jobs("--configfile", "mine.yaml")
+    assert (jobs["take_snapshot"], jobs["build_supercell"], jobs["train_model"], jobs["plan_tiles"]) == (3, 1, 1, 4)
+    assert not set(jobs) & {"run_scf", "collect_reference", "build_structure", "run_dft_md"}
+    shown = workflow.run(
+        "--configfile", "mine.yaml", "--dry-run", "--printshellcmds", "results/quickstart/predictions/large/plan.json"
+    )
+    assert "--reference results/quickstart/reference/test.h5" in shown
+    assert "--temperature-K" not in shown

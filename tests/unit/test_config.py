@@ -60,10 +60,10 @@ def message(content: dict) -> str:
 
 def test_reads_and_knows_its_snapshots(content):
     study = parse_study(content, "config/x.yaml")
-    assert study.snapshots() == ["a-0", "a-1", "a-2", "a-3", "b-0"]
-    assert study.snapshots("train") == ["a-0", "a-1", "a-2"]
-    assert study.snapshots("validation", "test") == ["a-3", "b-0"]
-    assert [study.role(name) for name in study.snapshots()] == ["train"] * 3 + ["validation", "test"]
+    assert study.snapshot_names() == ["a-0", "a-1", "a-2", "a-3", "b-0"]
+    assert study.snapshot_names("train") == ["a-0", "a-1", "a-2"]
+    assert study.snapshot_names("validation", "test") == ["a-3", "b-0"]
+    assert [study.role(name) for name in study.snapshot_names()] == ["train"] * 3 + ["validation", "test"]
     assert study.descriptors.cutoff_A == 4.67637
 
 
@@ -392,7 +392,7 @@ def test_quickstart_is_what_the_readme_promises(repository):
     steps = sum(trajectory.segments for trajectory in study.trajectories.values()) * study.md.steps_per_segment
     assert steps * study.md.time_step_fs >= 100
     assert 4 * math.prod(study.structures["be8"].repeat) >= 8
-    assert len(study.snapshots("train")) >= 3
+    assert len(study.snapshot_names("train")) >= 3
     assert (study.ldos.energy_max_eV - study.ldos.energy_min_eV) / study.ldos.spacing_eV >= 100
     assert math.prod(study.supercells["be64"].repeat) * 8 >= 64
 
@@ -537,3 +537,46 @@ def test_launchers_that_no_command_line_should_have(content, launcher):
 )
 def test_absurd_numbers_are_refused(content, key, value):
     assert key.split(".")[0] in message(changed(content, key, value))
+
+
+def test_snapshots_that_are_computed_already(content):
+    """Beside trajectories or in place of them; names, files and supercells are checked."""
+    both = parse_study({**content, "snapshots": {"mine": {"dataset": "data/mine.h5", "role": "test"}}}, "x")
+    assert both.snapshot_names() == ["a-0", "a-1", "a-2", "a-3", "b-0", "mine"]
+    assert both.snapshot_names("test") == ["b-0", "mine"]
+    assert both.role("mine") == "test"
+    assert both.electron_temperature_K("mine") is None
+    alone = {key: value for key, value in content.items() if key not in ("structures", "trajectories", "md")}
+    alone["snapshots"] = {role: {"dataset": f"{role}.h5", "role": role} for role in ("train", "validation", "test")}
+    alone["supercells"] = {"be64": {"snapshot": "test", "repeat": [2, 2, 2]}}
+    study = parse_study(alone, "x")
+    assert study.snapshot_names("train", "validation") == ["train", "validation"]
+    assert study.electron_temperature_K("be64") is None
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "expected"),
+    [
+        (
+            {"a": {"dataset": "x.h5", "role": "tests"}},
+            "snapshots.a.role: expected a role (train or validation or test)",
+        ),
+        ({"a": {"dataset": "-x.h5", "role": "test"}}, "snapshots.a.dataset: expected a file name"),
+        ({"a": {"role": "test"}}, "snapshots.a.dataset: expected a file name"),
+        ({"a-0": {"dataset": "x.h5", "role": "test"}}, "snapshots.a-0: expected a name of letters"),
+        (
+            {"be64": {"dataset": "x.h5", "role": "test"}},
+            "supercells.be64: expected another name: be64 is one of the sn",
+        ),
+        (
+            {"c": {"dataset": "x.h5", "role": "test"}, "d": {"dataset": "x.h5", "role": "train"}},
+            "snapshots.d.dataset: expected another file than that of c, got x.h5.",
+        ),
+    ],
+)
+def test_mistakes_in_snapshots_that_are_computed_already(content, snapshots, expected):
+    assert expected in message({**content, "snapshots": snapshots})
+
+
+def test_trajectories_need_their_cells(content):
+    assert "structures: expected the cells of the trajectories, got none." in message({**content, "structures": {}})

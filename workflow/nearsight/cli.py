@@ -145,7 +145,7 @@ def check_config(arguments: argparse.Namespace) -> None:
         check_sources(study.pseudopotentials)
         dft_md = [one for one in study.trajectories.values() if isinstance(one, DftMdTrajectory)]
         total = sum(one.segments * study.md.time_step_fs * study.md.steps_per_segment for one in dft_md)
-        counts = ", ".join(f"{len(study.snapshots(role))} {role}" for role in ("train", "validation", "test"))
+        counts = ", ".join(f"{len(study.snapshot_names(role))} {role}" for role in ("train", "validation", "test"))
         say(
             f"{path}: study {study.study}: {total:g} fs of DFT-MD, snapshots: {counts}; larger structures: "
             f"{', '.join(study.supercells) or 'none'}. No mistakes found."

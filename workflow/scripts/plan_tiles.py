@@ -5,10 +5,12 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from nearsight.datasets import open_dataset, settings_of
 from nearsight.files import sha256_of, write_json
 from nearsight.inference.plan import make_plan
 from nearsight.jobs import make_parser, run_job, show_progress
 from nearsight.model.bundle import load_bundle
+from nearsight.model.method import positive_number
 from nearsight.structures.gridded import read_gridded_structure
 from nearsight.study.sections import Inference
 
@@ -23,6 +25,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
     parser.add_argument("--settings", type=Inference.from_json, required=True, help="JSON: the section `inference`")
     parser.add_argument("--temperature-K", type=float, help="of the electrons (default: the model's)")
+    parser.add_argument("--reference", type=Path, help="snapshot dataset whose electrons' temperature it is")
     parser.add_argument("--threads", type=int, default=1, help="threads of this job and of each batch's process")
     parser.add_argument("--keep-ldos", action="store_true", help="store the LDOS too (small cells only)")
     parser.add_argument("--output", type=Path, required=True, help="plan (JSON)")
@@ -32,8 +35,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Check model against structure, run the pre-pass, write the plan."""
     model = load_bundle(arguments.model, arguments.weights)
-    if arguments.temperature_K is not None:
-        model = replace(model, temperature_K=arguments.temperature_K)
+    temperature_K = arguments.temperature_K
+    if arguments.reference is not None:
+        with open_dataset(arguments.reference) as reference:
+            temperature_K = positive_number(settings_of(reference), "temperature_K", path=arguments.reference)
+    if temperature_K is not None:
+        model = replace(model, temperature_K=temperature_K)
     atoms, shape = read_gridded_structure(arguments.structure)
     plan = make_plan(
         model,

@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from nearsight import units
 from nearsight.datasets import write_dataset
-from nearsight.energies.method import check_method
+from nearsight.energies.method import check_method, functional_of
 from nearsight.energies.total import assemble, density_energies
 from nearsight.errors import InputError
 from nearsight.grids.energies import EnergyGrid
@@ -450,7 +450,8 @@ def describe_run(
     )
     settings = {
         "dft": dft.model_dump(exclude={"launcher", "ranks"}),
-        "ldos": ldos.model_dump(exclude={"work_MB"}),
+        "ldos": {**ldos.model_dump(exclude={"work_MB"}), "kernel": "gaussian"},
+        "functional": functional_of(run.pseudopotentials),
         "temperature_K": run.temperature_K,
         "elements": elements_of(result.atoms),
         "valence": {element: one.valence for element, one in run.pseudopotentials.items()},

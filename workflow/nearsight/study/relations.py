@@ -23,7 +23,8 @@ def find_contradictions(study: Study) -> list[Contradiction]:
     count = sum(sum(trajectory.snapshots.model_dump().values()) for trajectory in study.trajectories.values())
     if count > MOST_SNAPSHOTS:
         return [("trajectories", f"expected at most {MOST_SNAPSHOTS} snapshots in all, got {count}.")]
-    checks = (pseudopotentials, structures, cutoffs, kpoints, trajectories, energies, descriptors, supercells)
+    checks = (pseudopotentials, structures, cutoffs, kpoints, trajectories, snapshots, energies, descriptors)
+    checks += (supercells,)
     return [found for check in checks for found in check(study)]
 
 
@@ -94,6 +95,9 @@ def kpoints(study: Study) -> Iterator[Contradiction]:
 
 def trajectories(study: Study) -> Iterator[Contradiction]:
     """Every trajectory has a cell, is long enough, and every role has a snapshot that the others do not resemble."""
+    if study.trajectories and not study.structures:
+        yield "structures", "expected the cells of the trajectories, got none. Add one entry per cell."
+        return
     for name, trajectory in study.trajectories.items():
         key = f"trajectories.{name}"
         known = ", ".join(study.structures)
@@ -113,8 +117,16 @@ def trajectories(study: Study) -> Iterator[Contradiction]:
                 "time are alike. Move them to a trajectory of their own.",
             )
     for role in ROLES:
-        if not study.snapshots(role):
+        if not study.snapshot_names(role):
             yield "trajectories", f"expected at least one {role} snapshot in some trajectory, got none."
+
+
+def snapshots(study: Study) -> Iterator[Contradiction]:
+    """No two snapshots that are computed already are of one file: what a model was trained on is no test of it."""
+    files: dict[str, str] = {}
+    for name, snapshot in study.snapshots.items():
+        if (other := files.setdefault(snapshot.dataset, name)) != name:
+            yield f"snapshots.{name}.dataset", f"expected another file than that of {other}, got {snapshot.dataset}."
 
 
 def dft_md(study: Study, key: str, trajectory: DftMdTrajectory, count: int) -> Iterator[Contradiction]:
@@ -138,7 +150,8 @@ def energies(study: Study) -> Iterator[Contradiction]:
     ldos = study.ldos
     width = ldos.energy_max_eV - ldos.energy_min_eV
     steps = width / ldos.spacing_eV
-    hottest = max(one.electron_temperature_K or one.temperature_K for one in study.trajectories.values())
+    # snapshots that are computed already are checked against the window when their datasets are read
+    hottest = max((one.electron_temperature_K or one.temperature_K for one in study.trajectories.values()), default=0.0)
     needed = 25 * BOLTZMANN_eV_per_K * hottest + 4 * ldos.broadening_eV
     if width <= 0:
         yield (
@@ -180,17 +193,20 @@ def descriptors(study: Study) -> Iterator[Contradiction]:
 
 def supercells(study: Study) -> Iterator[Contradiction]:
     """A supercell repeats a snapshot; its layers are known where it is a built hcp crystal."""
-    snapshots = study.snapshots()
+    names = study.snapshot_names()
     for name, supercell in study.supercells.items():
         if name in study.structures:
             yield f"supercells.{name}", f"expected another name: {name} is one of the structures."
-        if supercell.snapshot not in snapshots:
+        if name in study.snapshots:
+            yield f"supercells.{name}", f"expected another name: {name} is one of the snapshots."
+        if supercell.snapshot not in names:
             yield (
                 f"supercells.{name}.snapshot",
-                f"expected one of the snapshots {', '.join(snapshots)}, got {supercell.snapshot}.",
+                f"expected one of the snapshots {', '.join(names)}, got {supercell.snapshot}.",
             )
             continue
-        structure = study.structures.get(study.snapshot_structure(supercell.snapshot))
+        built = None if supercell.snapshot in study.snapshots else study.snapshot_structure(supercell.snapshot)
+        structure = study.structures.get(built)
         is_hcp = isinstance(structure, BuiltStructure) and structure.lattice == "hcp"
         if supercell.stacking_fault_layer is not None and not is_hcp:
             yield (

@@ -342,6 +342,17 @@ class FramesTrajectory(FromFile, Trajectory):
     )
 
 
+class ImportedSnapshot(Section):
+    """A snapshot whose reference is there already: a dataset by `nearsight import`, or of another study."""
+
+    dataset: str = _key(
+        "snapshot dataset (HDF5), computed with the settings of `dft` and `ldos` and with the same pseudopotentials",
+        "a file name without braces and control characters that does not begin with a hyphen",
+        pattern=FILE_NAME,
+    )
+    role: Literal["train", "validation", "test"] = _key("what it serves for", "a role")
+
+
 class Ldos(Section):
     """The energies of the local density of states and its broadening."""
 
@@ -605,12 +616,19 @@ class Study(Section):
         "pseudopotential of each element", "one entry per chemical symbol", min_length=1
     )
     structures: dict[Name, Structure] = _key(
-        "cells by name", "one entry per cell, with either `file` or the keys of a lattice", min_length=1
+        "cells by name; none where all snapshots are imported",
+        "one entry per cell, with either `file` or the keys of a lattice",
+        default={},
     )
     dft: Dft = _key("SCF of the snapshots", "a section")
     md: Md | None = _key("DFT-MD, where a trajectory is of it", "a section", default=None)
     trajectories: dict[Name, AnyTrajectory] = _key(
-        "sources of snapshots by name: DFT-MD, LAMMPS, or frames of a file", "one entry per trajectory", min_length=1
+        "sources of snapshots by name: DFT-MD, LAMMPS, or frames of a file", "one entry per trajectory", default={}
+    )
+    snapshots: dict[Name, ImportedSnapshot] = _key(
+        "snapshots by name that are computed already, in place of a trajectory's or beside them",
+        "one entry per snapshot",
+        default={},
     )
     ldos: Ldos = _key("local density of states", "a section")
     descriptors: Annotated[SerializeAsAny[Bispectrum], other_kinds(DESCRIPTORS, "bispectrum")] = _key(
@@ -620,31 +638,45 @@ class Study(Section):
     supercells: dict[Name, Supercell] = _key("larger structures by name", "one entry per supercell", default={})
     inference: Inference = _key("prediction", "a section", default=Inference())
 
-    def snapshots(self, *roles: str) -> list[str]:
-        """Names of the snapshots with one of the roles (all, where none is given), in order of trajectory and time."""
+    def snapshot_names(self, *roles: str) -> list[str]:
+        """Names of the snapshots with one of the roles (all, where none is given), in order of trajectory and time.
+
+        Those that are computed already come last.
+        """
         return [
-            f"{name}-{index}"
-            for name, trajectory in self.trajectories.items()
-            for index, role in enumerate(trajectory.snapshots.roles())
-            if not roles or role in roles
+            *(
+                f"{name}-{index}"
+                for name, trajectory in self.trajectories.items()
+                for index, role in enumerate(trajectory.snapshots.roles())
+                if not roles or role in roles
+            ),
+            *(name for name, snapshot in self.snapshots.items() if not roles or snapshot.role in roles),
         ]
 
     def role(self, snapshot: str) -> str:
         """What a snapshot serves for. Raises KeyError for a name that is no snapshot."""
+        if snapshot in self.snapshots:
+            return self.snapshots[snapshot].role
         trajectory, _, index = snapshot.rpartition("-")
         return self.trajectories[trajectory].snapshots.roles()[int(index)]
 
     def structure_of(self, trajectory: str) -> str:
         """Name of a trajectory's cell in `structures`."""
-        return self.trajectories[trajectory].structure or next(iter(self.structures))
+        return self.trajectories[trajectory].structure or next(iter(self.structures), "")
 
     def snapshot_structure(self, snapshot: str) -> str:
         """Name of a snapshot's cell in `structures`."""
         return self.structure_of(snapshot.rpartition("-")[0])
 
-    def electron_temperature_K(self, structure: str) -> float:
-        """Temperature of the electrons of a snapshot or a supercell."""
-        snapshot = self.supercells[structure].snapshot if structure in self.supercells else structure
+    def source_of(self, structure: str) -> str:
+        """The snapshot that a supercell is made of; a snapshot's own name."""
+        return self.supercells[structure].snapshot if structure in self.supercells else structure
+
+    def electron_temperature_K(self, structure: str) -> float | None:
+        """Temperature of the electrons of a snapshot or a supercell; None of one whose dataset tells it."""
+        snapshot = self.source_of(structure)
+        if snapshot in self.snapshots:
+            return None
         trajectory = self.trajectories[snapshot.rpartition("-")[0]]
         return trajectory.electron_temperature_K or trajectory.temperature_K
 
