@@ -6,13 +6,14 @@
 #           root.
 # python:   the virtual environment $VENV (.venv) with the locked packages.
 # package:  Nearsight itself in that environment; compiles the bispectrum kernel.
-# tests:    Slurm, munge and bindfs from Debian, for the test cluster, where they are missing and this is root.
+# tests:    Slurm, munge and bindfs from Debian, for the test cluster, and Chromium, for the tests of `nearsight view`,
+#           where they are missing and this is root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
 debian_packages="quantum-espresso libopenblas0-pthread openmpi-bin libfftw3-dev g++"
 # libpmix-dev has the name libpmix.so, which Slurm's plugin for `srun --mpi=pmix` opens
-test_packages="slurm-wlm munge libpmix-dev bindfs"
+test_packages="slurm-wlm munge libpmix-dev bindfs chromium"
 
 set_up_programs() {
     local missing=()
@@ -85,16 +86,18 @@ set_up_tests() {
         PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null || missing+=("$program")
     done
     compgen -G "/usr/lib/*/pmix2/lib/libpmix.so" >/dev/null || missing+=("libpmix.so")
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+        missing+=("chromium")
     [ ${#missing[@]} -eq 0 ] && return
 
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-        echo "Installing Slurm for its tests (${missing[*]} not found)"
+        echo "Installing Slurm and Chromium for tests (${missing[*]} not found)"
         apt-get update -qq
         # the tests start daemons of their own: keep the packages from starting theirs
         # shellcheck disable=SC2086  # one word per package
         RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $test_packages
     else
-        echo "The tests on a Slurm cluster will be skipped (not root, or no apt-get); not found: ${missing[*]}"
+        echo "Tests on a Slurm cluster or in a browser will be skipped (not root, or no apt-get); not found: ${missing[*]}"
     fi
 }
 

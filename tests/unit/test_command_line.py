@@ -13,6 +13,7 @@ from ase.build import bulk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_files import make_random_model
+from view_files import blob, write_prediction
 
 from nearsight import memory
 from nearsight.cli import COMMANDS, RUN, main
@@ -54,7 +55,7 @@ FILES = (
         "a b\n'$(x)`",
         "",
     ),
-    *("model", "model/model.json", "model/model.safetensors", "x" * 300, "be.extxyz/inside", ".", "@1", ""),
+    *("predicted", "model", "model/model.json", "model/model.safetensors", "x" * 300, "be.extxyz/inside", ".", "@1", ""),
 )
 OUTPUTS = (
     *(
@@ -63,6 +64,7 @@ OUTPUTS = (
         "out/x.cube",
         "out/x.xsf",
         "out/x.dat",
+        "out/x.html",
         "out/a/b/c.cube",
         "out",
         "be.extxyz",
@@ -124,6 +126,7 @@ def sandbox(tmp_path_factory):
     settings = {"twojmax": 2, "cutoff_A": 4.0}
     model = make_random_model(bispectrum(atoms, (6, 6, 9), **settings), settings)
     save_bundle(model, folder / "model/model.json", folder / "model/model.safetensors")
+    write_prediction(folder / "predicted", density=blob((4, 4, 5)))
     write_dataset(folder / "density.h5", {**variables_of_atoms(atoms), "density": np.ones((4, 4, 5))}, {}, {})
     return folder
 
@@ -160,7 +163,7 @@ def argument(name, keywords):
     kind = keywords.get("type")
     if isinstance(kind, Number):
         return st.integers(0, 9).flatmap(lambda n: st.sampled_from(NUMBERS if n == 9 else taken(kind)))
-    if name in ("--out", "output", "--folder"):
+    if name in ("--out", "output", "--output", "--folder"):
         return st.sampled_from(OUTPUTS)
     if name == "--ldos":
         return st.sampled_from(REGIONS)

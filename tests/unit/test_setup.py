@@ -56,7 +56,7 @@ def test_missing_programs_end_with_the_commands_that_install_them(repository, tm
     assert "conda install -c conda-forge qe" in done.stderr
 
 
-def test_tests_on_slurm_are_skipped_without_root(repository, tmp_path):
+def test_tests_on_slurm_and_in_a_browser_are_skipped_without_root(repository, tmp_path):
     for name in ("bash", "dirname"):
         (tmp_path / name).symlink_to(shutil.which(name))
     (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n", encoding="utf-8")
@@ -74,3 +74,4 @@ def test_tests_on_slurm_are_skipped_without_root(repository, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "will be skipped" in done.stdout
     assert "slurmctld slurmd munged srun bindfs" in done.stdout
+    assert "chromium" in done.stdout

@@ -41,6 +41,11 @@ COMMANDS = {
         "Predict density, density of states and total free energy of a structure with a trained model. On several MPI "
         "ranks: mpiexec -n 4 nearsight predict ... A prediction that was stopped goes on where it was.",
     ),
+    "view": (
+        "make a page of a prediction, to look at in a browser",
+        "Make one HTML page of a prediction: structure and density in three dimensions, density of states, energies, "
+        "origin. It holds all that it needs and asks no network for anything.",
+    ),
 }
 
 
@@ -296,6 +301,7 @@ def predict_file(arguments: argparse.Namespace) -> None:
     from nearsight.jobs import show_progress
     from nearsight.mpi import on_rank_0, world
     from nearsight.structures.io import read_structure, split_index
+    from nearsight.view.page import PAGE, write_view
 
     comm = world()
     logging.basicConfig(level=logging.INFO if comm.rank == 0 else logging.ERROR, format="%(message)s")
@@ -321,9 +327,25 @@ def predict_file(arguments: argparse.Namespace) -> None:
         overwrite=arguments.overwrite,
         progress=lambda items, what: show_progress(items, what, unit="tile"),
     )
+    if comm.rank == 0 and arguments.view:
+        write_view(arguments.out, arguments.out / PAGE)
     if comm.rank == 0:
         say(f"total free energy {energies.total / len(atoms):.6f} eV/atom, Fermi level {energies.fermi_energy:.4f} eV")
-        say(f"written: {arguments.out}/prediction.h5, dos.csv, observables.json, energies.json")
+        page = f", {PAGE}" if arguments.view else ""
+        say(f"written: {arguments.out}/prediction.h5, dos.csv, observables.json, energies.json{page}")
+
+
+def view_prediction(arguments: argparse.Namespace) -> None:
+    """Write the page of a prediction."""
+    # imported here: the other commands must not wait for matplotlib
+    from nearsight.view.page import PAGE, write_view
+
+    output = arguments.output or arguments.prediction / PAGE
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{output}: expected a name that ends in .html, as browsers want it.")
+    refuse_inputs(output, [path for path in (arguments.prediction, arguments.compare) if path is not None])
+    write_view(arguments.prediction, output, arguments.compare)
+    say(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
 RUN = {
@@ -335,6 +357,7 @@ RUN = {
     "export": export_dataset,
     "build": build_file,
     "predict": predict_file,
+    "view": view_prediction,
 }
 
 if __name__ == "__main__":

@@ -220,6 +220,19 @@ OPTIONS: dict[str, list[tuple]] = {
                 "help": "leave the density's waves longer than 10 Å as the model has them, in a metal too",
             },
         ),
+        ("--view", {"action": "store_true", "help": "make a page of it too, DIR/view.html"}),
+    ],
+    "view": [
+        ("prediction", {"type": Path, "metavar": "DIR", "help": "folder of a prediction"}),
+        (
+            "--compare",
+            {
+                "type": Path,
+                "metavar": "DIR",
+                "help": "another prediction, or a dataset such as DFT's, of the same cell and grid, to subtract",
+            },
+        ),
+        ("--output", {"type": Path, "metavar": "FILE", "help": "page to write (default: DIR/view.html)"}),
     ],
 }  # fmt: skip
 

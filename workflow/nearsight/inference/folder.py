@@ -20,7 +20,7 @@ MARKER = "request.json"
 #: What a prediction may leave in its folder, besides pseudopotentials (*.upf).
 PRODUCTS = (
     *("plan.json", "structure.extxyz", "prediction.h5", "dos.csv", "observables.json", "energies.json", "ldos.h5"),
-    "batch-0.h5",
+    *("batch-0.h5", "view.html"),
 )
 
 
