@@ -55,7 +55,17 @@ FILES = (
         "a b\n'$(x)`",
         "",
     ),
-    *("predicted", "model", "model/model.json", "model/model.safetensors", "x" * 300, "be.extxyz/inside", ".", "@1", ""),
+    *(
+        "predicted",
+        "model",
+        "model/model.json",
+        "model/model.safetensors",
+        "x" * 300,
+        "be.extxyz/inside",
+        ".",
+        "@1",
+        "",
+    ),
 )
 OUTPUTS = (
     *(

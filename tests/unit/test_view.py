@@ -215,6 +215,14 @@ def test_energies_of_a_study_lie_elsewhere(tmp_path):
     assert read_page(folder / "view.html")[0]["terms"] == []
 
 
+def test_unscreened_charge_is_warned_of_unless_it_is_the_metals_own(tmp_path):
+    folder = write_prediction(tmp_path / "p")
+    for screening, wrong in ((None, True), ({"wave_vector_A": None}, True), ({"wave_vector_A": 1.2}, False)):
+        write_energies(folder, unscreened_eV_per_atom=0.002, screening=screening)
+        write_view(folder, folder / "view.html")
+        assert read_page(folder / "view.html")[0]["unscreenedIsWrong"] is wrong
+
+
 def test_of_too_many_atoms_one_end_is_shown(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "MOST_ATOMS", 10)
     atoms = bulk("Be").repeat((2, 2, 5))

@@ -31,10 +31,15 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Energies:
-    """Terms of the total free energy in eV, of TERMS and "total", the energy of unscreened charge, and error bars."""
+    """Terms of the total free energy in eV, of TERMS and "total", and the model's standard deviation of it.
+
+    unscreened_eV_per_atom: energy of charge in long waves; screened: whether the prediction has put it right, so that
+    what is left is the metal's own.
+    """
 
     terms_eV: dict[str, float]
     unscreened_eV_per_atom: float | None
+    screened: bool
     deviation_eV_per_atom: float | None
 
 
@@ -176,9 +181,11 @@ def read_energies(path: Path, source: Path) -> Energies:
             f"{path}: expected energies_eV with {', '.join(TERMS)}, total, got {sorted(found) or 'none'}. "
             "Predict again to make it anew."
         )
+    screening = content.get("screening")
     return Energies(
         terms_eV=found,
         unscreened_eV_per_atom=number_of(content, "unscreened_eV_per_atom", path),
+        screened=isinstance(screening, dict) and screening.get("wave_vector_A") is not None,
         deviation_eV_per_atom=number_of(content, "energy_deviation_eV_per_atom", path),
     )
 

@@ -182,7 +182,9 @@ def describe_prediction(prediction: Prediction, other: Prediction | None) -> dic
         "fermiLevelDeviation_eV": prediction.fermi_level_deviation_eV,
         "energyDeviation_eV_per_atom": None if energies is None else energies.deviation_eV_per_atom,
         "unscreened_eV_per_atom": None if energies is None else energies.unscreened_eV_per_atom,
-        "unscreenedWarning_eV_per_atom": UNSCREENED_eV_PER_ATOM,
+        "unscreenedIsWrong": energies is not None
+        and not energies.screened
+        and (energies.unscreened_eV_per_atom or 0) > UNSCREENED_eV_PER_ATOM,
         "terms": describe_terms(prediction, other),
         "scores": prediction.scores,
         "warningScore": WARNING_SCORE,

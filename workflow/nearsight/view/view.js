@@ -57,7 +57,7 @@ function writeHead() {
     const which = far.map(([what, score]) => `${what} ${score.toFixed(1)}`).join(", ");
     notes.push(`Outside the training set (1 is as far as validation snapshots are): ${which}. Expect larger errors.`);
   }
-  if (content.unscreened_eV_per_atom > content.unscreenedWarning_eV_per_atom) {
+  if (content.unscreenedIsWrong) {
     notes.push(`Unscreened charge in long waves: the free energy may be off by ${(1e3 * content.unscreened_eV_per_atom).toFixed(1)} meV/atom.`);
   }
   if (content.atomsRule) notes.push(`Shown: ${content.atomsRule}.`);
