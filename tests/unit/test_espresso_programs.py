@@ -7,7 +7,15 @@ import pytest
 
 from nearsight.errors import ConvergenceError, InputError, MissingProgramError
 from nearsight.reference.espresso.outputs import check_convergence
-from nearsight.reference.espresso.programs import Launch, ProgramError, ranks_of, run_program, version_of
+from nearsight.reference.espresso.programs import (
+    Launch,
+    ProgramError,
+    choose_pools,
+    count_kpoints,
+    ranks_of,
+    run_program,
+    version_of,
+)
 from nearsight.reference.espresso.workspace import scratch_folder, whole_folder
 
 HEADER = "     Program PWSCF v.6.7MaX starts on 23Nov2026 at  1:43:25\n"
@@ -107,6 +115,36 @@ def test_ranks_must_be_positive():
 )
 def test_ranks_are_read_from_all_versions(text, ranks):
     assert ranks_of(text) == ranks
+
+
+@pytest.mark.parametrize(
+    ("kpoints", "shift", "count"),
+    [
+        # pw.x 6.7 with nosym: "number of k points="
+        ([2, 2, 3], [1, 1, 1], 6),
+        ([2, 2, 2], [0, 0, 0], 8),
+        ([8, 8, 8], [0, 0, 0], 260),
+        ([3, 3, 1], [0, 0, 0], 5),
+        ([1, 1, 1], [0, 0, 0], 1),
+    ],
+)
+def test_kpoints_without_symmetry(kpoints, shift, count):
+    assert count_kpoints(kpoints, shift) == count
+
+
+@pytest.mark.parametrize(
+    ("ranks", "kpoints", "pools"),
+    [(1, 6, 1), (2, 6, 2), (4, 6, 2), (6, 6, 6), (8, 6, 2), (16, 260, 16), (4, 1, 1), (2, 5, 2)],
+)
+def test_pools_keep_all_ranks_busy(ranks, kpoints, pools):
+    assert choose_pools(ranks, kpoints) == pools
+
+
+def test_pools_are_asked_for(install, tmp_path):
+    install("launch", HEADER + ranks_line(2) + DONE)
+    install("pw.x", "")
+    text = run_program("pw.x", "", tmp_path, Launch("launch", 2).in_pools([2, 2, 3], [1, 1, 1]), "scf")
+    assert "['-n', '2', 'pw.x', '-nk', '2', '-in', 'scf.in']" in text
 
 
 def test_fewer_ranks_than_promised(install, tmp_path):

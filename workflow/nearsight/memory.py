@@ -154,19 +154,20 @@ def dft_bytes(
     *,
     ndim: int = 4,
     ranks: int = 1,
+    pools: int = 1,
 ) -> float:
     """Memory of one rank of pw.x in an SCF.
 
     Plane waves of a wave function: Ω k³/(6π²), k = √ecutwfc (bohr⁻¹, Ry). Wave functions of every k-point (pw.x keeps
     them in memory by default), Davidson's space of ndim times those of one, projectors and fields are shared out over
-    the ranks. kpoints: the mesh, of which time reversal leaves half.
+    the ranks of a pool, k-points over the pools. kpoints: the mesh, of which time reversal leaves half.
     """
     waves = volume_A3 / units.BOHR_A**3 * ecutwfc_Ry**1.5 / (6 * math.pi**2)
     mesh = math.prod(kpoints)
     # k and -k are one, up to eight are their own opposites
     different = (mesh + min(mesh, 8)) // 2
-    vectors = bands * (different + DAVIDSON_SETS * ndim) + PROJECTORS_PER_ATOM * atoms
-    return PW_PROCESS_BYTES + 16 * (waves * vectors + PW_FIELDS * points) / ranks
+    vectors = bands * (math.ceil(different / pools) + DAVIDSON_SETS * ndim) + PROJECTORS_PER_ATOM * atoms
+    return PW_PROCESS_BYTES + 16 * (waves * vectors + PW_FIELDS * points) * pools / ranks
 
 
 # ------------------------------------------------------------------------------------------------------- limits

@@ -219,6 +219,12 @@ class Dft(Section):
     conv_thr_Ry: float = _key("convergence threshold of the SCF", "an energy", unit="Ry", default=1e-9, gt=0, le=1e-5)
     electron_maxstep: int = _key("most iterations of the SCF", "a whole number", default=100, ge=1, le=10000)
     mixing_beta: float = _key("mixing factor of the SCF", "a number", default=0.7, gt=0, le=1)
+    mixing_mode: Literal["plain", "TF", "local-TF"] = _key(
+        "mixing of densities: plain, with Thomas-Fermi screening (metals take fewer iterations), or with a local one "
+        "(surfaces)",
+        "plain, TF or local-TF",
+        default="plain",
+    )
     launcher: str = _key(
         "command that starts Quantum ESPRESSO's MPI programs; a profile may replace it (resource `launcher`)",
         "a command without braces and control characters",

@@ -95,7 +95,7 @@ def run_segment(
                 kpoints_shift=settings.kpoints_shift,
             ),
             folder,
-            launch,
+            launch.in_pools(settings.kpoints, settings.kpoints_shift),
             "md",
             explain=lambda out: check_convergence(out, "md", settings.conv_thr_Ry, settings.electron_maxstep),
         )

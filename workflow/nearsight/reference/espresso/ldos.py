@@ -66,7 +66,7 @@ def run_ldos(
                 kpoints_shift=settings.kpoints_shift,
             ),
             scratch,
-            launch,
+            launch.in_pools(settings.kpoints, settings.kpoints_shift),
             "nscf",
         )
         post = run_program(

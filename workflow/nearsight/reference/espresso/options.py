@@ -68,5 +68,6 @@ def check_dft_memory(
         settings.ecutwfc_Ry,
         settings.kpoints,
         ranks=arguments.ranks,
+        pools=launch_of(arguments).in_pools(settings.kpoints, settings.kpoints_shift).pools,
     )
     check_memory(stage, PROCESS_BYTES + needed, arguments.memory_MB, arguments.ranks)

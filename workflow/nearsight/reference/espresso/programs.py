@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,6 +49,9 @@ TAIL_LINES = 40
 #: A disk with less space than this is taken for the reason of a failure.
 LITTLE_SPACE_BYTES = 1 << 20
 
+#: Share of the time for which a pool may wait for the one with most k-points.
+LARGEST_IDLE = 0.2
+
 #: Seconds that a program gets to end its ranks after SIGTERM.
 GRACE_S = 10.0
 
@@ -60,11 +64,17 @@ class ProgramError(NearsightError):
 class Launch:
     """How programs are started: `launcher` as one string, split like a shell would, and the number of ranks.
 
-    One rank needs no launcher and gets none.
+    One rank needs no launcher and gets none. pools: groups of ranks among which pw.x shares out the k-points, which
+    scales better than sharing out plane waves.
     """
 
     launcher: str = ""
     ranks: int = 1
+    pools: int = 1
+
+    def in_pools(self, kpoints: Sequence[int], shift: Sequence[int]) -> "Launch":
+        """The same for a run of pw.x on a grid of k-points."""
+        return replace(self, pools=choose_pools(self.ranks, count_kpoints(kpoints, shift)))
 
     def command(self, program: str) -> list[str]:
         """Full command of `program`; every part is found first. Raises MissingProgramError or InputError."""
@@ -89,6 +99,18 @@ class Launch:
         return [*words, "-n", str(self.ranks), program]
 
 
+def count_kpoints(kpoints: Sequence[int], shift: Sequence[int]) -> int:
+    """Points of a grid without symmetry, k and -k counted once; shift: 1 on an axis that is shifted by half a step."""
+    opposite_to_themselves = prod((n % 2) if moved else 2 - n % 2 for n, moved in zip(kpoints, shift, strict=True))
+    return (prod(kpoints) + opposite_to_themselves) // 2
+
+
+def choose_pools(ranks: int, kpoints: int) -> int:
+    """The most pools of equal size that keep all ranks busy to within `LARGEST_IDLE`."""
+    divisors = [n for n in range(1, min(ranks, kpoints) + 1) if ranks % n == 0]
+    return max(n for n in divisors if ceil(kpoints / n) * n <= kpoints / (1 - LARGEST_IDLE))
+
+
 def run_program(
     program: str,
     input_text: str,
@@ -104,7 +126,7 @@ def run_program(
     explain: called with the output of a run before its exit status is judged, to raise an error that says more.
     Raises MissingProgramError, InputError for fewer ranks than promised, ProgramError for all else.
     """
-    command = [*launch.command(program), "-in", f"{name}.in"]
+    command = [*launch.command(program), *(["-nk", str(launch.pools)] if launch.pools > 1 else []), "-in", f"{name}.in"]
     (folder / f"{name}.in").write_text(input_text, encoding="utf-8")
     output_path = folder / f"{name}.out"
     logger.info("running %s (%d ranks)", program, launch.ranks)

@@ -53,7 +53,7 @@ def run_scf(
             "pw.x",
             text,
             folder,
-            launch,
+            launch.in_pools(settings.kpoints, settings.kpoints_shift),
             "scf",
             explain=lambda out: check_convergence(out, "dft", settings.conv_thr_Ry, settings.electron_maxstep),
         )
@@ -79,6 +79,7 @@ def electrons(settings: Dft) -> dict[str, object]:
         "conv_thr": settings.conv_thr_Ry,
         "electron_maxstep": settings.electron_maxstep,
         "mixing_beta": settings.mixing_beta,
+        "mixing_mode": settings.mixing_mode,
         # a larger Davidson space costs memory and saves a quarter of the time where many bands are empty
         "diago_david_ndim": 4,
     }
