@@ -12,6 +12,7 @@ from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.reference.espresso.ld1 import (
     check_deck,
+    deck_valence,
     describe_deck,
     generate_pseudopotential,
     place_pseudopotentials,
@@ -211,6 +212,18 @@ def test_decks_are_read_as_fortran_does():
         check_deck("&inputp\n title='a\n! ', file_pseudopw='/tmp/x' '\n/\n", "deck.in")
 
 
+def test_valence_of_decks(repository):
+    """Before ld1.x has run: the occupied states of the list behind &inputp."""
+    for path, valence in (
+        ("config/pseudo/Be.pbe-rrkjus.in", 2.0),
+        ("config/pseudo/O.pbe-rrkjus.in", 6.0),
+        ("tests/integration/pseudo/C.pbe-rrkjus.in", 4.0),
+    ):
+        assert deck_valence((repository / path).read_text()) == valence
+    assert deck_valence("&input\n/\n&inputp\n pseudotype=1,\n/\n1\n") is None
+    assert deck_valence("&input\n/\n") is None
+
+
 @pytest.mark.parametrize(
     ("functional", "kind", "message"),
     [
@@ -250,6 +263,7 @@ def test_the_deck_of_beryllium(tmp_path, repository: Path):
     found = generate_pseudopotential(deck, "Be", output)
     assert (found.element, found.valence, found.functional, found.kind) == ("Be", 2.0, "PBE", "US")
     assert (found.functional, found.kind) == describe_deck(read_deck(deck, "Be"))
+    assert found.valence == deck_valence(read_deck(deck, "Be"))
     assert [path.name for path in output.parent.iterdir()] == ["Be.upf"]
     text = output.read_text()
     assert 'date=""' in text  # so that its SHA-256 is the same on another day

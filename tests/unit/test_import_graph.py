@@ -8,7 +8,7 @@ from pathlib import Path
 ORDER = (
     *("errors", "versions", "units", "fields", "options", "plugins", "files", "memory", "hdf5", "datasets", "jobs"),
     *("mpi", "provenance", "grids", "study", "structures", "descriptors", "ldos", "reference", "model", "energies"),
-    *("imports", "models", "inference", "evaluation", "export", "figures", "view", "calculator", "cli"),
+    *("imports", "models", "inference", "evaluation", "export", "figures", "view", "calculator", "preflight", "cli"),
 )
 
 

@@ -141,20 +141,28 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def check_config(arguments: argparse.Namespace) -> None:
-    """Raise ConfigError for the first study that is wrong; say what the others compute."""
+    """Say what studies compute and what may be a mistake. Raises ConfigError or InputError for the first wrong one."""
     # imported here: the other commands must not wait for numpy
-    from nearsight.energies.method import check_sources
+    from nearsight.preflight import check_files
 
     for path in arguments.studies:
         study = load_study(path)
-        check_sources(study.pseudopotentials)
+        try:
+            found = check_files(study)
+        except InputError as error:
+            raise InputError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
         dft_md = [one for one in study.trajectories.values() if isinstance(one, DftMdTrajectory)]
         total = sum(one.segments * study.md.time_step_fs * study.md.steps_per_segment for one in dft_md)
         counts = ", ".join(f"{len(study.snapshot_names(role))} {role}" for role in ("train", "validation", "test"))
         say(
             f"{path}: study {study.study}: {total:g} fs of DFT-MD, snapshots: {counts}; larger structures: "
-            f"{', '.join(study.supercells) or 'none'}. No mistakes found."
+            f"{', '.join(study.supercells) or 'none'}."
         )
+        for line in found.cells:
+            say(f"  {line}")
+        for line in found.warnings:
+            print(f"{path}: warning: {line}", file=sys.stderr)
+        say("  No mistakes found.")
 
 
 def describe_config(arguments: argparse.Namespace) -> None:

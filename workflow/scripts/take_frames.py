@@ -4,14 +4,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from ase import Atoms
-
-from nearsight.errors import InputError
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.jobs import make_parser, run_job
 from nearsight.structures.builders import GRID_SHAPE
-from nearsight.structures.checks import check_structure, require_same_cell
-from nearsight.structures.io import read_frames, read_structure, write_structure
+from nearsight.structures.io import read_structure, take_frames, write_structure
 
 logger = logging.getLogger("nearsight")
 
@@ -30,20 +26,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the first frames, as many as there are outputs, each with the grid of its fields."""
-    cell, frames = read_structure(arguments.cell), read_frames(arguments.frames)
-    if len(frames) < len(arguments.outputs):
-        raise InputError(
-            f"{arguments.frames}: expected at least {len(arguments.outputs)} frames, one per snapshot, got "
-            f"{len(frames)}."
-        )
-    for number, (path, frame) in enumerate(zip(arguments.outputs, frames, strict=False)):
-        source = f"{arguments.frames}: frame {number}"
-        require_same_cell(frame, cell, source)
-        atoms = Atoms(numbers=frame.numbers, positions=frame.positions, cell=cell.cell, pbc=True)
-        check_structure(atoms, source)
+    cell = read_structure(arguments.cell)
+    for path, atoms in zip(arguments.outputs, take_frames(arguments.frames, cell, len(arguments.outputs)), strict=True):
         atoms.info[GRID_SHAPE] = list(fft_shape(atoms.cell.array, arguments.ecutrho_Ry))
         write_structure(path, atoms)
-    logger.info("%d of %d frames", len(arguments.outputs), len(frames))
 
 
 if __name__ == "__main__":

@@ -4,30 +4,33 @@ from collections.abc import Mapping
 
 from nearsight.energies.xc import FUNCTIONALS
 from nearsight.errors import InputError
-from nearsight.reference.espresso.ld1 import describe_deck, read_deck
+from nearsight.reference.espresso.ld1 import deck_valence, describe_deck, read_deck
 from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotential
 from nearsight.study.sections import Pseudopotential as Source
 
 
-def check_sources(sources: Mapping[str, Source]) -> None:
-    """Raise InputError where a study's pseudopotentials cannot be read, or are none that the energies know.
+def check_sources(sources: Mapping[str, Source]) -> dict[str, float | None]:
+    """Valence electrons of a study's pseudopotentials, None where a deck does not tell; no program runs.
 
-    sources: the section `pseudopotentials`; its files are opened, and no program runs.
+    sources: the section `pseudopotentials`, whose files are opened. Raises InputError where they cannot be read, or
+    are none that the energies know.
     """
-    functionals = {check_source(element, source) for element, source in sources.items()}
-    require_one_functional(functionals)
+    found = {element: _check_source(element, source) for element, source in sources.items()}
+    require_one_functional({functional for functional, _ in found.values()})
+    return {element: valence for element, (_, valence) in found.items()}
 
 
-def check_source(element: str, source: Source) -> str:
-    """The functional of an element's pseudopotential in a study. Raises InputError as `check_sources`."""
+def _check_source(element: str, source: Source) -> tuple[str, float | None]:
+    """Functional and valence of an element's pseudopotential."""
     if source.ld1_input is not None:
-        functional, kind = describe_deck(read_deck(source.ld1_input, element))
+        deck = read_deck(source.ld1_input, element)
+        (functional, kind), valence = describe_deck(deck), deck_valence(deck)
     else:
         found = read_pseudopotential(source.upf, element)
         found.require_sha256(source.sha256)
-        functional, kind = found.functional, found.kind
+        functional, kind, valence = found.functional, found.kind, found.valence
     check_method(functional, kind, element)
-    return functional
+    return functional, valence
 
 
 def functional_of(pseudopotentials: Mapping[str, Pseudopotential]) -> str:

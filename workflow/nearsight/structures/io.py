@@ -22,7 +22,7 @@ from ase.io.formats import filetype
 
 from nearsight.errors import InputError
 from nearsight.files import bounded_memory, open_regular, write_whole
-from nearsight.structures.checks import check_structure, turn_right_handed
+from nearsight.structures.checks import check_structure, require_same_cell, turn_right_handed
 
 logger = logging.getLogger("nearsight")
 
@@ -75,18 +75,38 @@ def read_structure(source: str | Path) -> Atoms:
     return atoms
 
 
-def read_frames(path: str | Path) -> list[Atoms]:
-    """All structures of a file, each checked. Raises InputError as read_structure does."""
+def read_frames(source: str | Path) -> list[Atoms]:
+    """The structures of a file, each checked: all, or those of `FILE@INDEX` or `FILE@START:STOP:STEP`, as in ASE.
+
+    Raises InputError as read_structure does, and where there is none.
+    """
+    path, chosen = split_frames(source)
     with _opened(path) as (text, file_format):
         if file_format != "cif":
             _count_frames(text, file_format)
-        frames = ase.io.read(text, index=":", format=file_format, parallel=False)
+        frames = ase.io.read(text, index=chosen, format=file_format, parallel=False)
         frames = [_usable(frame, path) for frame in frames]
     if not frames:
-        raise InputError(f"{path}: expected a structure, got an empty file.")
+        raise InputError(f"{source}: expected at least one structure, got none.")
     for frame in frames:
-        check_structure(frame, path)
+        check_structure(frame, source)
     return frames
+
+
+def take_frames(source: str | Path, cell: Atoms, count: int) -> list[Atoms]:
+    """The first `count` frames of a file, with exactly the cell of the structure that they are of.
+
+    Raises InputError where there are fewer, or one has other elements, another cell, or overlapping atoms.
+    """
+    frames = read_frames(source)
+    if len(frames) < count:
+        raise InputError(f"{source}: expected at least {count} frames, one per snapshot, got {len(frames)}.")
+    taken = []
+    for number, frame in enumerate(frames[:count]):
+        require_same_cell(frame, cell, f"{source}: frame {number}")
+        taken.append(Atoms(numbers=frame.numbers, positions=frame.positions, cell=cell.cell, pbc=True))
+        check_structure(taken[-1], f"{source}: frame {number}")
+    return taken
 
 
 def split_index(source: str | Path) -> tuple[Path, int | None]:
@@ -95,6 +115,21 @@ def split_index(source: str | Path) -> tuple[Path, int | None]:
     if found is None or os.path.lexists(source):
         return Path(source), None
     return Path(found[1]), int(found[2])
+
+
+def split_frames(source: str | Path) -> tuple[Path, slice]:
+    """File and frames of `FILE@INDEX` or `FILE@START:STOP:STEP`; a file whose name has an @ itself comes first."""
+    path, index = split_index(source)
+    if index is not None:
+        return path, slice(index, index + 1 or None)
+    number = r"(-?\d{1,9})?"
+    found = re.fullmatch(rf"(.+)@{number}:{number}(?::{number})?", str(source), re.DOTALL)
+    if found is None or os.path.lexists(source):
+        return path, slice(None)
+    start, stop, step = (int(word) if word else None for word in found.groups()[1:])
+    if step is not None and step < 1:
+        raise InputError(f"{source}: expected a step of at least 1 behind @START:STOP:, got {step}.")
+    return Path(found[1]), slice(start, stop, step)
 
 
 @contextmanager

@@ -86,6 +86,23 @@ def describe_deck(text: str) -> tuple[str, str]:
     return name_functional(deck_value(text, "dft") or "LDA"), kind
 
 
+def deck_valence(text: str) -> float | None:
+    """Valence electrons of the pseudopotential that a deck makes; None where its list of states is not as usual.
+
+    Behind &inputp stands the number of states, then one on a line: name, n, l, occupation, ... A state that is not
+    occupied has a negative number there, or 0.
+    """
+    lines = [_without_comment(line)[0].strip() for line in text.splitlines()]
+    try:
+        start = next(number for number, line in enumerate(lines) if line.lower().startswith("&inputp"))
+        end = next(number for number in range(start, len(lines)) if lines[number].endswith("/"))
+        table = [line.split() for line in lines[end + 1 :] if line]
+        states = table[1 : int(table[0][0]) + 1]
+        return sum(max(float(state[3].upper().replace("D", "E")), 0.0) for state in states) or None
+    except (StopIteration, ValueError, IndexError):
+        return None
+
+
 def place_pseudopotentials(
     pseudopotentials: Mapping[str, Pseudopotential], elements: set[str], folder: Path
 ) -> dict[str, str]:
