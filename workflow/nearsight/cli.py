@@ -206,7 +206,8 @@ def import_dataset(arguments: argparse.Namespace) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cubes = expand_patterns(arguments.ldos or ())
-    refuse_inputs(arguments.out, [*cubes, *filter(None, (arguments.density, arguments.study))])
+    inputs = [*cubes, *filter(None, (arguments.density, arguments.study))]
+    check_output(arguments.out, inputs, overwrite=arguments.overwrite)
     window, ends = None, (arguments.energy_min_eV, arguments.energy_max_eV)
     if arguments.study is not None:
         window = load_study(arguments.study).ldos
@@ -234,7 +235,7 @@ def export_dataset(arguments: argparse.Namespace) -> None:
     """Write the density of a dataset in the format of another program."""
     from nearsight.export import export_density
 
-    refuse_inputs(arguments.output, [arguments.dataset])
+    check_output(arguments.output, [arguments.dataset], overwrite=arguments.overwrite)
     kind = arguments.format or {".cube": "cube", ".cub": "cube", ".xsf": "xsf"}.get(arguments.output.suffix.lower())
     if kind is None and not arguments.output.name.upper().startswith("CHGCAR"):
         raise InputError(
@@ -252,7 +253,7 @@ def build_file(arguments: argparse.Namespace) -> None:
     from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of
 
     inputs = [split_index(path)[0] for path in (arguments.structure, arguments.pair_commands) if path is not None]
-    refuse_inputs(arguments.output, inputs)
+    check_output(arguments.output, inputs, overwrite=arguments.overwrite)
     crystal = None
     if arguments.element:
         if arguments.density_g_cm3 is None or arguments.c_over_a is None:
@@ -296,10 +297,12 @@ def read_pair_commands(path: Path) -> list[str]:
     return lines
 
 
-def refuse_inputs(output: Path, inputs: Sequence[Path]) -> None:
-    """Raise InputError where a file would be written over one that is read."""
+def check_output(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Raise InputError where a file would be written over one that is read, or over another that nobody gave up."""
     if any(output.resolve() == Path(path).resolve() for path in inputs):
         raise InputError(f"{output}: expected another file to write than the one that is read. Name a new one.")
+    if output.is_file() and not overwrite:
+        raise InputError(f"{output}: expected no such file yet, found one. Name another, or give --overwrite.")
 
 
 def predict_file(arguments: argparse.Namespace) -> None:
@@ -351,7 +354,8 @@ def view_prediction(arguments: argparse.Namespace) -> None:
     output = arguments.output or arguments.prediction / PAGE
     if output.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{output}: expected a name that ends in .html, as browsers want it.")
-    refuse_inputs(output, [path for path in (arguments.prediction, arguments.compare) if path is not None])
+    inputs = [path for path in (arguments.prediction, arguments.compare) if path is not None]
+    check_output(output, inputs, overwrite=arguments.overwrite or arguments.output is None)  # the page is ours
     write_view(arguments.prediction, output, arguments.compare)
     say(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 

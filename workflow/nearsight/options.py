@@ -81,6 +81,8 @@ SEED = Number(int, 0, 2**31 - 1)
 
 ENERGY = Number(float, -1000, 1000, "eV")
 
+_OVERWRITE = ("--overwrite", {"action": "store_true", "help": "replace the output if it is there already"})
+
 _THREE = {"nargs": 3, "metavar": ("NX", "NY", "NZ")}
 
 #: Command -> (name of an argument or option, argparse's keywords); a tuple of them: one of these has to be given.
@@ -99,6 +101,7 @@ OPTIONS: dict[str, list[tuple]] = {
         ("program", {"choices": ("qe",), "help": "qe: a finished run of Quantum ESPRESSO's pw.x"}),
         ("outdir", {"type": Path, "help": "pw.x's outdir, or its PREFIX.save"}),
         ("--out", {"type": Path, "required": True, "metavar": "FILE", "help": "snapshot dataset to write (HDF5)"}),
+        _OVERWRITE,
         (
             "--ldos",
             {
@@ -122,6 +125,7 @@ OPTIONS: dict[str, list[tuple]] = {
     "export": [
         ("dataset", {"type": Path, "help": "HDF5 file with a density, such as prediction.h5"}),
         ("output", {"type": Path, "help": "file to write"}),
+        _OVERWRITE,
         (
             "--format",
             {
@@ -132,6 +136,7 @@ OPTIONS: dict[str, list[tuple]] = {
     ],
     "build": [
         ("output", {"type": Path, "help": "extended XYZ file to write"}),
+        _OVERWRITE,
         (
             ("--element", {"type": element, "help": "hcp crystal of it, in orthorhombic cells of four atoms"}),
             ("--structure", {"help": "structure to begin with, such as a snapshot of DFT-MD; FILE@INDEX of several"}),
@@ -233,6 +238,7 @@ OPTIONS: dict[str, list[tuple]] = {
             },
         ),
         ("--output", {"type": Path, "metavar": "FILE", "help": "page to write (default: DIR/view.html)"}),
+        _OVERWRITE,
     ],
 }  # fmt: skip
 

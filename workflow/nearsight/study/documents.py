@@ -18,9 +18,9 @@ the default below, never the value of another file. Run one with
     snakemake --cores 2 --configfile config/laptop.yaml
 
 without `--configfile` it is `config/quickstart.yaml`. `nearsight check-config FILE` checks a study without running
-anything: the keys, the files that they name (pseudopotentials, structures, frames), how dense the k-points of each cell are,
-whether window and bands are likely to do. Snakemake checks the keys before the first job. Keys carry their unit in their
-name. File names are relative to the folder in which Snakemake runs.
+anything: its keys, the files that they name (pseudopotentials, structures, frames), how dense the k-points of each cell
+are, and whether window and bands are likely to do. Snakemake checks the keys before the first job. Keys carry their
+unit in their name. File names are relative to the folder in which Snakemake runs.
 
 | study | what it is for |
 |---|---|
