@@ -55,5 +55,14 @@ def write_study(folder: Path, atoms: Atoms, ecutrho_Ry: float = ECUTRHO_Ry) -> N
     write_dataset(folder / "prediction.h5", common, {**CONDITIONS, "electrons": electrons}, {})
     region = [(0, n) for n in shape]
     write_dataset(folder / "batch-0.h5", {"ldos": ldos}, {"region": region}, {})
-    settings = {"temperature_K": CONDITIONS["temperature_K"], "ldos": {"broadening_eV": CONDITIONS["broadening_eV"]}}
+    settings = {
+        "temperature_K": CONDITIONS["temperature_K"],
+        "ldos": {"broadening_eV": CONDITIONS["broadening_eV"]},
+        "dft": {"conv_thr_Ry": 1e-9},
+    }
+    # levels of this DOS: where its integral has passed the next of 2000 equal parts
+    integral = np.cumsum(dos) * GRID.spacing_eV
+    levels = np.interp((np.arange(2000) + 0.5) / 2000 * integral[-1], integral, GRID.energies_eV)
+    common["ldos_eigenvalues"] = levels.reshape(10, 200).T
+    common["kpoint_weights"] = np.full(200, integral[-1] / 2000)
     write_dataset(folder / "snapshot.h5", {**common, "ldos": ldos, "total_free_energy": -73.0}, settings, {})

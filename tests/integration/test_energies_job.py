@@ -74,11 +74,14 @@ def test_evaluation_tells_method_and_network_apart(study, monkeypatch):
     options += ["--energies", f"{study}/prediction.json", "--reference-energies", f"{study}/snapshot.json"]
     options += ["--model", "m.json", "--weights", "m.safetensors", "--output", f"{study}/errors.json"]
     evaluate_prediction.main(evaluate_prediction.parse_arguments(options))
-    errors = read_json(study / "errors.json")["total_free_energy_error_meV_per_atom"]
+    result = read_json(study / "errors.json")
+    errors, floors = result["total_free_energy_error_meV_per_atom"], result["label_floor_meV_per_atom"]
     method = 500 * (reference["energies_eV"]["total"] + 73.0)
     assert errors == pytest.approx(
         {"network": 2.0, "method": method, "total": 2.0 + method, "mean_energy": 0.0}, abs=1e-3
     )
+    assert floors["ldos"] == pytest.approx(abs(method), abs=1e-6)
+    assert floors["total"] == pytest.approx(abs(method) + 500e-9 * units.RYDBERG_eV)
 
 
 def test_an_unknown_element_is_refused(study):

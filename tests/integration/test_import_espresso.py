@@ -247,3 +247,22 @@ def test_conditions_of_a_run(scf, cubes):
     assert 0 < found.accuracy_Ry < 1e-10
     assert found.width_eV == pytest.approx(0.005 * units.RYDBERG_eV)
     assert read_conditions(cubes / "tmp/crystal.save/data-file-schema.xml").smearing == "gaussian"
+
+
+def test_floors_of_an_imported_reference(imported, scf, pseudopotential, tmp_path, capsys):
+    """k-points: the difference of what pw.x prints; LDOS: steps of 1 eV are far too wide, and it says so."""
+    denser = run(tmp_path / "denser", pseudopotential, pw_text(two_atoms(), more="nosym=.true.", kpoints="3 3 3 0 0 0"))
+    import_run(denser / "tmp", tmp_path / "denser.h5", window=LDOS)
+    command = ["check", str(imported), "--denser", str(tmp_path / "denser.h5"), "--pseudopotentials", str(scf)]
+    capsys.readouterr()
+    assert main(command) == 0
+    found = {line.split()[0]: float(line.split()[1]) for line in capsys.readouterr().out.splitlines()}
+    totals = [
+        float(re.search(r"^!    total energy *= *(\S+) Ry", (folder / "scf.out").read_text(), re.MULTILINE)[1])
+        for folder in (scf, denser)
+    ]
+    assert found["kpoints"] == pytest.approx(500 * units.RYDBERG_eV * abs(totals[1] - totals[0]), abs=1e-3)
+    assert found["kpoints"] > 1
+    assert found["ldos"] > 10 * found["scf"]
+    assert found["together"] == pytest.approx(found["scf"] + found["kpoints"] + found["ldos"], abs=2e-3)
+    assert main([*command, "--limit-meV", "0.1"]) == 1

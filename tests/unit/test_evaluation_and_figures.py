@@ -56,6 +56,7 @@ def evaluation(name, role, dft, prediction):
         "band_energy_eV": {"dft": dft, "prediction": prediction, "reference_ldos": dft, "mean_energy": 12.0},
         "band_energy_error_meV_per_atom": {"network": 1.0, "method": 2.0, "total": 3.0, "mean_energy": 9.0},
         "total_free_energy_error_meV_per_atom": {"network": 0.5, "method": 0.25, "total": 0.75, "mean_energy": 8.0},
+        "label_floor_meV_per_atom": {"scf": 0.01, "ldos": 0.25, "total": 0.26},
     }
 
 
@@ -89,7 +90,7 @@ def test_summary_holds_errors_additivity_and_times(tmp_path):
     assert summary["additivity_meV_per_atom"]["be16"]["band_energy"] == 0
     page = render_markdown(summary)
     assert "| b-0 | test | 1.50 (15.0) |" in page
-    assert "| +0.75 | +0.50 | +0.25 | +8.00 |" in page
+    assert "| +0.75 | +0.50 | +0.25 | +8.00 | 0.26 |" in page
     assert summary["additivity_meV_per_atom"]["be16"]["total_free_energy"] == 0
     assert "| run_scf | 2 | 20.0 | 12.5 |" in page
 

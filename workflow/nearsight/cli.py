@@ -29,6 +29,11 @@ COMMANDS = {
         "Make a snapshot dataset of a finished run of Quantum ESPRESSO, with an LDOS from its wave functions or from "
         "cube files of pp.x. Everything is checked against what a study would have computed.",
     ),
+    "check": (
+        "tell how good a reference is: what its own approximations leave of the energy",
+        "Tell what SCF, k-points, window, bands and broadening leave of a reference's energy, each as a floor in "
+        "meV/atom below which errors of a model say nothing.",
+    ),
     "models": ("list the models that come with Nearsight, each with its card", None),
     "export": ("write a density for other programs", None),
     "build": (
@@ -231,6 +236,41 @@ def import_dataset(arguments: argparse.Namespace) -> None:
     say(f"{arguments.out}: {result.atoms.get_chemical_formula()}, total free energy {per_atom:.6f} eV/atom")
 
 
+def check_reference(arguments: argparse.Namespace) -> None:
+    """Print the floors of a reference. Raises InputError where they are above the limit."""
+    from contextlib import ExitStack
+
+    from nearsight.datasets import open_foreign_dataset
+    from nearsight.evaluation.labels import MEANINGS, energy_of_own_ldos, find_pseudopotentials, measure_floors
+
+    with ExitStack() as stack:
+        dataset = stack.enter_context(open_foreign_dataset(arguments.reference))
+        folder = arguments.pseudopotentials or arguments.reference.absolute().parent.parent / "pseudo"
+        pseudopotentials = find_pseudopotentials(dataset, folder)
+        if pseudopotentials is None and arguments.pseudopotentials is not None:
+            raise InputError(
+                f"{folder}: expected the UPF files that the reference was computed with (SHA-256 in its provenance), "
+                "found none or others. `nearsight show` lists what it was made from."
+            )
+        energy = None
+        if pseudopotentials is not None:
+            energy = energy_of_own_ldos(dataset, arguments.reference, pseudopotentials)
+        denser = None
+        if arguments.denser is not None:
+            denser = stack.enter_context(open_foreign_dataset(arguments.denser)), arguments.denser
+        floors = measure_floors(dataset, arguments.reference, energy, denser)
+    unknown = {"kpoints": "not known; give --denser", "ldos": "not known; give --pseudopotentials"}
+    for name, meaning in MEANINGS.items():
+        value = getattr(floors, name)
+        say(f"{name:10s} {unknown[name] if value is None else f'{value:10.4f} meV/atom'}  {meaning}")
+    say(f"{'together':10s} {floors.total:10.4f} meV/atom  errors of a model below this say nothing")
+    if arguments.limit_meV is not None and floors.total > arguments.limit_meV:
+        raise InputError(
+            f"{arguments.reference}: expected floors of at most {arguments.limit_meV:g} meV/atom together, got "
+            f"{floors.total:.4f}. Compute the reference with tighter settings of what is largest."
+        )
+
+
 def export_dataset(arguments: argparse.Namespace) -> None:
     """Write the density of a dataset in the format of another program."""
     from nearsight.export import export_density
@@ -365,6 +405,7 @@ RUN = {
     "describe-config": describe_config,
     "show": show_dataset,
     "import": import_dataset,
+    "check": check_reference,
     "models": list_models,
     "export": export_dataset,
     "build": build_file,

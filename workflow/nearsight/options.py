@@ -97,6 +97,18 @@ OPTIONS: dict[str, list[tuple]] = {
         ("dataset", {"type": Path, "help": "HDF5 file of Nearsight, such as results/quickstart/reference/a-0.h5"}),
     ],
     "models": [],
+    "check": [
+        ("reference", {"type": Path, "help": "snapshot dataset, such as results/quickstart/reference/a-0.h5"}),
+        ("--denser", {"type": Path, "metavar": "REFERENCE", "help": "the same structure with more k-points"}),
+        (
+            "--pseudopotentials",
+            {"type": Path, "metavar": "DIR", "help": "folder of the UPF files (default: the study's, ../pseudo)"},
+        ),
+        (
+            "--limit-meV",
+            {"type": Number(float, 0, 1e6, "meV"), "help": "fail where the floors' sum per atom is larger"},
+        ),
+    ],
     "import": [
         ("program", {"choices": ("qe",), "help": "qe: a finished run of Quantum ESPRESSO's pw.x"}),
         ("outdir", {"type": Path, "help": "pw.x's outdir, or its PREFIX.save"}),

@@ -12,6 +12,7 @@ import xarray as xr
 from nearsight.datasets import atoms_of, open_dataset, require, settings_of
 from nearsight.errors import InputError
 from nearsight.evaluation.errors import evaluate_fields
+from nearsight.evaluation.labels import measure_floors
 from nearsight.files import read_json, write_json
 from nearsight.grids.regions import Region
 from nearsight.jobs import make_parser, run_job
@@ -110,6 +111,7 @@ def main(arguments: argparse.Namespace) -> None:
                 "total": per_atom * (free["prediction"] - free["dft"]),
                 "mean_energy": per_atom * (free["mean_energy"] - free["dft"]),
             },
+            "label_floor_meV_per_atom": describe_floors(reference, arguments.reference, free["reference_ldos"]),
             "entropy_energy_error_meV_per_atom": {
                 "network": per_atom * (float(prediction["entropy_energy"]) - from_ldos.entropy_energy_eV),
                 "method": per_atom * (from_ldos.entropy_energy_eV - float(reference["entropy_energy"])),
@@ -122,6 +124,13 @@ def main(arguments: argparse.Namespace) -> None:
         fields["network"].density_mape_percent, fields["mean_ldos"].density_mape_percent,
         result["total_free_energy_error_meV_per_atom"]["total"],
     )  # fmt: skip
+
+
+def describe_floors(reference: xr.Dataset, path: Path, ldos_energy_eV: float) -> dict[str, float]:
+    """What the reference's own approximations leave of its energy, and the sum, in meV/atom; see `nearsight check`."""
+    floors = measure_floors(reference, path, ldos_energy_eV)
+    known = {name: value for name, value in asdict(floors).items() if value is not None}
+    return {**known, "total": floors.total}
 
 
 def join_ldos(batches: list[xr.Dataset], shape: tuple[int, ...]) -> np.ndarray:

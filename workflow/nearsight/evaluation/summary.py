@@ -93,6 +93,7 @@ def render_markdown(summary: dict) -> str:
                 f"{error['total_free_energy_error_meV_per_atom'][key]:+.2f}"
                 for key in ("total", "network", "method", "mean_energy")
             ),
+            f"{error['label_floor_meV_per_atom']['total']:.2f}",
         ]
         for error in errors
     ]
@@ -134,7 +135,9 @@ def render_markdown(summary: dict) -> str:
                 ),
                 "## Energies\n\n*Total* is the prediction against DFT (eigenvalues). It is the sum of *network*, the "
                 "prediction against the same integrals of the DFT's LDOS, and *method*, those integrals against the "
-                "eigenvalues. *Mean* is the trivial predictor: the training set's mean energy per atom.",
+                "eigenvalues. *Mean* is the trivial predictor: the training set's mean energy per atom. *Floor* is "
+                "what the DFT's own SCF, window and LDOS leave of the total free energy: an error of the network below "
+                "it says nothing (`nearsight check`).",
                 render_table(
                     [
                         "structure",
@@ -150,6 +153,7 @@ def render_markdown(summary: dict) -> str:
                         "network",
                         "method",
                         "mean",
+                        "floor",
                     ],
                     energies,
                 ),

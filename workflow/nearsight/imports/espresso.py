@@ -414,7 +414,7 @@ def check_total(run: FinishedRun, density: np.ndarray) -> None:
 
 def check_kernel(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: Path) -> None:
     """Raise InputError unless the LDOS sums to the eigenvalues, broadened by Gaussians; it names another kernel."""
-    expected = broadened_dos(states, ldos.grid, ldos.broadening_eV)
+    expected = broadened_dos(states.eigenvalues, states.weights, ldos.grid, ldos.broadening_eV)
     error = np.abs(dos - expected).max() / expected.max()
     logger.info("DOS: %.1e of its maximum from the broadened eigenvalues", error)
     if error < DOS_TOLERANCE + (HEADER_ROUNDING_eV / ldos.broadening_eV if ldos.backend == "espresso" else 0.0):

@@ -42,7 +42,7 @@ KERNELS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 def name_kernel(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos) -> str | None:
     """The kernel, other than a Gaussian, that broadens the eigenvalues to this DOS (1/eV); None where none does."""
     for name, kernel in KERNELS.items():
-        expected = broadened_dos(states, ldos.grid, ldos.broadening_eV, kernel)
+        expected = broadened_dos(states.eigenvalues, states.weights, ldos.grid, ldos.broadening_eV, kernel)
         if np.abs(dos - expected).max() < KNOWN * np.abs(expected).max():
             return name
     return None

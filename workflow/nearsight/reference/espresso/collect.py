@@ -129,7 +129,7 @@ def _check_electrons(density: np.ndarray, scf: ElectronicStructure, path: str | 
 
 def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: str | Path) -> None:
     """Raise InputError unless the LDOS sums to the broadened eigenvalues: pp.x may have broadened in another way."""
-    expected = broadened_dos(states, ldos.grid, ldos.broadening_eV)
+    expected = broadened_dos(states.eigenvalues, states.weights, ldos.grid, ldos.broadening_eV)
     error = np.abs(dos - expected).max() / expected.max()
     logger.info("DOS: %.1e of its maximum from the broadened eigenvalues", error)
     if not error < DOS_TOLERANCE:
@@ -140,12 +140,12 @@ def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: s
 
 
 def broadened_dos(
-    states: ElectronicStructure, grid: EnergyGrid, broadening_eV: float, kernel: Kernel = gaussian
+    eigenvalues: np.ndarray, weights: np.ndarray, grid: EnergyGrid, broadening_eV: float, kernel: Kernel = gaussian
 ) -> np.ndarray:
-    """DOS of broadened eigenvalues in 1/eV, shape (energies,)."""
+    """DOS in 1/eV, shape (energies,), of broadened eigenvalues in eV, shape (kpoints, bands), with k-point weights."""
     dos = np.zeros(grid.count)
-    for weight, eigenvalues in zip(states.weights, states.eigenvalues, strict=True):
-        dos += weight * kernel(grid.energies_eV[:, None] - eigenvalues, broadening_eV).sum(axis=1)
+    for weight, bands in zip(weights, eigenvalues, strict=True):
+        dos += weight * kernel(grid.energies_eV[:, None] - bands, broadening_eV).sum(axis=1)
     return dos
 
 
