@@ -277,6 +277,12 @@ def test_texts_of_files_stay_texts(tmp_path):
     assert all(a["href"] == "data:," for tag, a in parsed.elements if tag == "link")
 
 
+def test_a_name_of_any_bytes(tmp_path):
+    folder = write_prediction(tmp_path / "a\udcff \n ü")
+    write_view(folder, tmp_path / "view.html")
+    assert read_page(tmp_path / "view.html")[0]["name"] == "a? \n ü"
+
+
 def test_the_same_prediction_gives_the_same_page(tmp_path):
     folder = write_prediction(tmp_path / "p", density=blob((4, 4, 4)))
     write_view(folder, tmp_path / "one.html")

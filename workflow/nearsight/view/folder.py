@@ -76,7 +76,7 @@ def open_prediction(folder: Path) -> Iterator[Prediction]:
         plan = read_plan(folder / "plan.json", provenance, source)
         energies_file = find_energies(folder)
         yield Prediction(
-            name=folder.resolve().name,
+            name=readable(folder.resolve().name),
             atoms=read_atoms(dataset, source),
             density=dataset.get("density"),
             spectrum=read_spectrum(dataset, source),
@@ -124,7 +124,7 @@ def open_dataset_alone(path: Path) -> Iterator[Prediction]:
     with open_foreign_dataset(path) as dataset:
         require(dataset, "density", "cell", "positions", "atomic_numbers", path=path)
         yield Prediction(
-            name=path.stem,
+            name=readable(path.stem),
             atoms=read_atoms(dataset, path),
             density=dataset["density"],
             spectrum=read_spectrum(dataset, path),
@@ -154,10 +154,10 @@ def find_prediction(folder: Path) -> Path:
 
 def find_energies(folder: Path) -> Path | None:
     """The energies of a prediction: in its folder, or, in a study, in the one of energies; None for none in a study."""
-    own, of_study = folder / "energies.json", folder.resolve().parents[1] / "energies" / "prediction"
+    own, place = folder / "energies.json", folder.resolve()
     if own.exists() or (folder / "request.json").exists():  # `nearsight predict` writes them last
         return own
-    of_study /= f"{folder.resolve().name}.json"
+    of_study = place.parent.parent / "energies" / "prediction" / f"{place.name}.json"
     return of_study if of_study.exists() else None
 
 
@@ -199,6 +199,11 @@ def check_origin(path: Path, provenance: object, name: str, origin: Path) -> Non
             f"{path}: expected it to be made from the {origin.name} that is there, got one of another run. "
             "Predict again into an empty folder, or get both files of one run."
         )
+
+
+def readable(name: str) -> str:
+    """A file's name as text that can be written, whatever bytes it has."""
+    return name.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def number_of(content: dict, key: str, path: Path) -> float | None:

@@ -256,12 +256,7 @@ export class Picture {
     this.renderer.render(this.scene, this.camera);
     this.drawn = (this.drawn ?? 0) + 1;
     this.canvas.dataset.drawn = this.drawn;
-  }
-
-  // The picture as PNG; `done` gets a Blob.
-  save(done) {
-    this.draw(); // a canvas keeps its picture only until the browser shows it
-    this.canvas.toBlob(done, "image/png");
+    return this.canvas; // it keeps its picture only until the browser shows it
   }
 }
 

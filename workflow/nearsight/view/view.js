@@ -116,6 +116,13 @@ function writeSpectrum(arrays) {
 
 const digits = (value) => minus(Math.abs(value) < 1e-3 && value !== 0 ? value.toExponential(1) : value.toPrecision(3));
 
+// Both ends of a range with as many digits as tell them apart.
+function endsOf([low, high]) {
+  const size = Math.max(Math.abs(low), Math.abs(high)), places = Math.ceil(Math.log10(size / (high - low))) + 2;
+  const count = Number.isFinite(places) ? Math.min(Math.max(places, 3), 9) : 3;
+  return [low, high].map((value) => (Math.abs(value) < 1e-3 ? digits(value) : minus(value.toPrecision(count))));
+}
+
 function colourBar({ label, range, signed }, marks) {
   const bar = element("div", undefined, { class: "bar" }), track = element("div", undefined, { class: "track" });
   const strip = element("canvas", undefined, { width: 256, height: 1 }), map = content.maps[signed ? "sign" : "size"];
@@ -131,8 +138,8 @@ function colourBar({ label, range, signed }, marks) {
     track.append(line);
   }
   const ends = element("div", undefined, { class: "ends" });
-  ends.append(element("span", digits(range[0])), element("span", digits(range[1])));
-  bar.append(element("div", `${label} (1/Å³)`), track, ends);
+  ends.append(...endsOf(range).map((text) => element("span", text)));
+  bar.append(element("div", `${label} (1/Å³)`, { class: "name" }), track, ends);
   return bar;
 }
 
@@ -142,14 +149,11 @@ function start() {
   writeOrigin();
   const arrays = readArrays();
   writeSpectrum(arrays);
-  let picture = null;
-  try {
-    picture = new Picture(at("picture"), content, arrays, colours);
-  } catch (error) {
-    at("no-picture").textContent = "This browser has no WebGL, which the picture needs. All numbers are on this page.";
-    at("no-picture").hidden = false;
-    at("controls").hidden = true;
-  }
+  const drawable = document.createElement("canvas").getContext("webgl2") !== null;
+  at("no-picture").hidden = drawable;
+  at("controls").hidden = !drawable;
+  at("no-picture").textContent = "This browser has no WebGL 2, which the picture needs. The rest of the page does without.";
+  const picture = drawable ? new Picture(at("picture"), content, arrays, colours) : null;
   const downloads = at("downloads");
   const offer = (label, act) => {
     const button = element("button", label, { type: "button" });
@@ -158,7 +162,7 @@ function start() {
   };
   if (picture) {
     connect(picture);
-    offer("Picture (PNG)", () => picture.save((blob) => save([blob], "image/png", fileName(content.name, "picture.png"))));
+    offer("Picture (PNG)", () => savePicture(picture.draw()));
   }
   if (!content.atomsRule) {
     const numbers = Array.from(arrays.elements, (index) => content.elements[index].number);
@@ -172,6 +176,32 @@ function start() {
     offer("DOS (CSV)", () => save(
       [csvText(arrays["spectrum-energies"], arrays["spectrum-dos"])], "text/csv", fileName(content.name, "dos.csv")));
   }
+}
+
+// The picture with its legend, as it stands on the page.
+function savePicture(canvas) {
+  const whole = element("canvas", undefined, { width: canvas.width, height: canvas.height }), brush = whole.getContext("2d");
+  const frame = canvas.getBoundingClientRect(), scale = canvas.width / frame.width;
+  brush.drawImage(canvas, 0, 0);
+  brush.scale(scale, scale);
+  brush.translate(-frame.left, -frame.top);
+  brush.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  brush.textBaseline = "middle";
+  for (const part of at("legend").querySelectorAll("canvas, i, span, .name")) {
+    const box = part.getBoundingClientRect(), style = getComputedStyle(part);
+    if (part.tagName === "CANVAS") brush.drawImage(part, box.left, box.top, box.width, box.height);
+    else if (part.className === "mark" || part.tagName === "I") {
+      brush.fillStyle = style.backgroundColor;
+      brush.beginPath();
+      if (part.tagName === "I") brush.arc(box.left + box.width / 2, box.top + box.height / 2, box.width / 2, 0, 2 * Math.PI);
+      else brush.rect(box.left, box.top, box.width, box.height);
+      brush.fill();
+    } else if (part.children.length === 0) {
+      brush.fillStyle = style.color;
+      brush.fillText(part.textContent, box.left, box.top + box.height / 2);
+    }
+  }
+  whole.toBlob((blob) => save([blob], "image/png", fileName(content.name, "picture.png")), "image/png");
 }
 
 function connect(picture) {
@@ -241,7 +271,7 @@ function connect(picture) {
       parts.push(...content.elements.map(({ symbol, name, colour }) => {
         const entry = element("span", undefined, { class: "element", title: name }), dot = element("i");
         dot.style.background = colour;
-        entry.append(dot, symbol);
+        entry.append(dot, element("span", symbol));
         return entry;
       }));
     }
