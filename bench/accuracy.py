@@ -1,0 +1,151 @@
+"""What the ingredients of a training gain: variants of a study's model, each on its validation and test snapshots.
+
+Run the study first (snakemake --cores 2 --configfile config/beryllium.yaml). Every variant is trained on the study's
+datasets by its own job and predicts every snapshot from the atoms; those that are there are kept: run it again to go
+on. Decide by the validation snapshots; the test snapshots' errors stand beside them to be reported, not to choose by.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nearsight.datasets import atoms_of, open_dataset, settings_of
+from nearsight.errors import InputError
+from nearsight.evaluation.errors import mean_absolute_percentage_error
+from nearsight.files import write_whole
+from nearsight.inference.run import ModelFiles, predict_structure
+from nearsight.mpi import alone
+from nearsight.study.reading import load_study
+from nearsight.study.sections import Inference, Study
+
+SCRIPT = Path(__file__).resolve().parents[1] / "workflow/scripts/train_model.py"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A change to the study's section `training`, or fewer training snapshots, taken evenly from all states."""
+
+    changes: Mapping = field(default_factory=dict)
+    snapshots: int | None = None
+
+
+#: The study's own model is the first.
+VARIANTS = {
+    "as in the study": Variant(),
+    "loss on the LDOS alone": Variant({"projection_loss": 0.0, "refit_last_layer": False}),
+    "with the loss on projections": Variant({"projection_loss": 1.0, "refit_last_layer": False}),
+    "with the last layer refitted": Variant({"projection_loss": 0.0, "refit_last_layer": True}),
+    "both": Variant({"projection_loss": 1.0, "refit_last_layer": True}),
+    "1 snapshot": Variant(snapshots=1),
+    "2 snapshots": Variant(snapshots=2),
+    "4 snapshots": Variant(snapshots=4),
+    "8 snapshots": Variant(snapshots=8),
+}
+
+COLUMNS = (
+    "variant", "snapshot", "role", "atoms", "dft_eV_per_atom", "free_energy_error_meV_per_atom",
+    "band_energy_error_meV_per_atom", "fermi_energy_error_meV", "density_mape_percent",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Train and evaluate the variants; write the errors of every snapshot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--study", type=Path, default=Path("config/beryllium.yaml"), help="a study that was run")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="those to look at")
+    parser.add_argument("--threads", type=int, default=2, help="threads of training and prediction")
+    parser.add_argument("--output", type=Path, default=Path("docs/beryllium-variants.csv"), help="table (CSV)")
+    arguments = parser.parse_args()
+    study = load_study(arguments.study)
+    rows = []
+    for name in arguments.variants:
+        folder = Path("results") / study.study / "variants" / name.replace(" ", "-")
+        model = train_variant(study, VARIANTS[name], folder, arguments.threads)
+        for snapshot in tqdm(study.snapshots("validation", "test"), desc=name, disable=None):
+            rows.append([name, *evaluate(study, model, snapshot, folder, arguments.threads)])
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(arguments.output) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    print_means(rows)
+
+
+def train_variant(study: Study, variant: Variant, folder: Path, threads: int) -> ModelFiles:
+    """The variant's model, trained where it is not there yet."""
+    results = Path("results") / study.study
+    if variant == Variant():
+        return ModelFiles.find(results / "model")
+    if not (folder / "model.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {**json.loads(study.training.to_json("threads")), **variant.changes}
+        chosen = study.snapshots("train")
+        if variant.snapshots is not None:
+            if variant.snapshots >= len(chosen):
+                raise InputError(
+                    f"study: expected more than {variant.snapshots} training snapshots, got {len(chosen)}."
+                )
+            chosen = [chosen[round(i)] for i in np.linspace(0, len(chosen) - 1, variant.snapshots)]
+        command = [sys.executable, str(SCRIPT)]
+        for role, names in (("train", chosen), ("validation", study.snapshots("validation"))):
+            for kind in ("reference", "descriptors"):
+                command += [f"--{role}-{kind}", *(str(results / kind / f"{name}.h5") for name in names)]
+        for element in study.pseudopotentials:
+            command += ["--pseudopotential", f"{element}={results / 'pseudo' / element}.upf"]
+        command += ["--settings", json.dumps(settings), "--seed", str(study.seed), "--threads", str(threads)]
+        command += ["--checkpoint", folder / "checkpoint.safetensors", "--weights", folder / "model.safetensors"]
+        command += ["--bundle", folder / "model.json", "--history", folder / "history.csv"]
+        subprocess.run(list(map(str, command)), check=True)
+    return ModelFiles.find(folder)
+
+
+def evaluate(study: Study, model: ModelFiles, snapshot: str, folder: Path, threads: int) -> list:
+    """One row of the table without the variant's name: errors of a prediction against DFT."""
+    with open_dataset(Path("results") / study.study / "reference" / f"{snapshot}.h5") as reference:
+        atoms, settings = atoms_of(reference), settings_of(reference)
+        density = reference["density"].values
+        dft = {name: float(reference[name]) for name in ("total_free_energy", "band_energy", "fermi_energy")}
+    target = folder / "predictions" / snapshot
+    energies = predict_structure(
+        model,
+        atoms,
+        target,
+        Inference(batches=1, threads=threads, accept_extrapolation=True),
+        alone(),
+        shape=density.shape,
+        temperature_K=settings["temperature_K"],
+        overwrite=True,
+    )
+    with open_dataset(target / "prediction.h5") as prediction:
+        error = mean_absolute_percentage_error(prediction["density"].values, density)
+        band, level = float(prediction["band_energy"]), float(prediction["fermi_energy"])
+    per_atom = 1e3 / len(atoms)
+    return [
+        snapshot, study.role(snapshot), len(atoms), f"{dft['total_free_energy'] / len(atoms):.6f}",
+        f"{per_atom * (energies.total - dft['total_free_energy']):.3f}",
+        f"{per_atom * (band - dft['band_energy']):.3f}", f"{1e3 * (level - dft['fermi_energy']):.1f}", f"{error:.3f}",
+    ]  # fmt: skip
+
+
+def print_means(rows: list[list]) -> None:
+    """Mean absolute errors of each variant, on the validation and on the test snapshots."""
+    print(f"{'variant':32s} {'role':10s} {'MAE, meV/atom':>14s} {'largest':>8s} {'density, %':>10s}")
+    for name in dict.fromkeys(row[0] for row in rows):
+        for role in ("validation", "test"):
+            those = [row for row in rows if row[0] == name and row[2] == role]
+            if those:
+                errors = np.abs([float(row[5]) for row in those])
+                mape = np.mean([float(row[8]) for row in those])
+                print(f"{name:32s} {role:10s} {errors.mean():14.2f} {errors.max():8.2f} {mape:10.3f}")
+
+
+if __name__ == "__main__":
+    main()
