@@ -20,7 +20,8 @@ from tqdm import tqdm
 from nearsight.datasets import atoms_of, open_dataset, settings_of
 from nearsight.errors import InputError
 from nearsight.evaluation.errors import mean_absolute_percentage_error
-from nearsight.files import write_whole
+from nearsight.evaluation.summary import render_table
+from nearsight.files import write_text, write_whole
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
 from nearsight.study.reading import load_study
@@ -62,7 +63,8 @@ def main() -> None:
     parser.add_argument("--study", type=Path, default=Path("config/beryllium.yaml"), help="a study that was run")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="those to look at")
     parser.add_argument("--threads", type=int, default=2, help="threads of training and prediction")
-    parser.add_argument("--output", type=Path, default=Path("docs/beryllium-variants.csv"), help="table (CSV)")
+    parser.add_argument("--output", type=Path, default=Path("docs/beryllium.csv"), help="table (CSV)")
+    parser.add_argument("--page", type=Path, help="page whose tables, between <!-- name --> and <!-- end -->, to write")
     arguments = parser.parse_args()
     study = load_study(arguments.study)
     rows = []
@@ -76,7 +78,10 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-    print_means(rows)
+    tables = {"states": states_table(rows), "variants": variants_table(rows)}
+    print(*tables.values(), sep="\n\n")
+    if arguments.page is not None:
+        fill_page(arguments.page, tables)
 
 
 def train_variant(study: Study, variant: Variant, folder: Path, threads: int) -> ModelFiles:
@@ -135,16 +140,66 @@ def evaluate(study: Study, model: ModelFiles, snapshot: str, folder: Path, threa
     ]  # fmt: skip
 
 
-def print_means(rows: list[list]) -> None:
+def states_table(rows: list[list]) -> str:
+    """Errors of the first variant's predictions, by state: snapshots of one trajectory, of one size and temperature.
+
+    Scatter: standard deviation of the errors, which is what differences of energies feel, beside that of DFT's
+    energies in the same state. R² over all test snapshots: 1 - Σ error² / Σ (E - mean E)².
+    """
+    ours = [row for row in rows if row[0] == rows[0][0]]
+    lines = [
+        ["state", "role", "cells", "atoms", "MAE (meV/atom)", "mean error", "scatter", "DFT's scatter", "density (%)"]
+    ]
+    groups: dict[tuple, list[list]] = {}
+    for row in ours:
+        groups.setdefault((row[1].rpartition("-")[0], row[2], row[3]), []).append(row)
+    for (state, role, atoms), those in groups.items():
+        energies, errors = 1e3 * column(those, 4), column(those, 5)
+        scatter = [f"{errors.std():.2f}", f"{energies.std():.2f}"] if len(those) > 1 else ["", ""]
+        errors = [f"{np.abs(errors).mean():.2f}", f"{errors.mean():+.2f}", *scatter]
+        lines.append([state, role, str(len(those)), str(atoms), *errors, f"{column(those, 8).mean():.2f}"])
+    test = [row for row in ours if row[2] == "test"]
+    text = render_table(lines[0], lines[1:])
+    if len(test) > 1:
+        energies, errors = 1e3 * column(test, 4), column(test, 5)
+        r_squared = 1 - (errors**2).sum() / ((energies - energies.mean()) ** 2).sum()
+        text += f"\n\nAll {len(test)} test cells: MAE {np.abs(errors).mean():.2f} meV/atom, R² {r_squared:.5f}."
+    return text
+
+
+def variants_table(rows: list[list]) -> str:
     """Mean absolute errors of each variant, on the validation and on the test snapshots."""
-    print(f"{'variant':32s} {'role':10s} {'MAE, meV/atom':>14s} {'largest':>8s} {'density, %':>10s}")
+    lines = []
     for name in dict.fromkeys(row[0] for row in rows):
+        line = [name]
         for role in ("validation", "test"):
             those = [row for row in rows if row[0] == name and row[2] == role]
-            if those:
-                errors = np.abs([float(row[5]) for row in those])
-                mape = np.mean([float(row[8]) for row in those])
-                print(f"{name:32s} {role:10s} {errors.mean():14.2f} {errors.max():8.2f} {mape:10.3f}")
+            errors = np.abs(column(those, 5))
+            line += (
+                [f"{errors.mean():.2f} ({errors.max():.2f})", f"{column(those, 8).mean():.2f}"] if those else ["", ""]
+            )
+        lines.append(line)
+    header = ["variant"]
+    for role in ("validation", "test"):
+        header += [f"{role}: MAE (largest), meV/atom", "density, %"]
+    return render_table(header, lines)
+
+
+def column(rows: list[list], index: int) -> np.ndarray:
+    """One column of the table as numbers."""
+    return np.array([float(row[index]) for row in rows])
+
+
+def fill_page(page: Path, tables: Mapping[str, str]) -> None:
+    """Put each table between its marks, `<!-- name -->` and `<!-- end -->`. Raises InputError where they are not."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        before, mark, rest = text.partition(f"<!-- {name} -->")
+        _, end, after = rest.partition("<!-- end -->")
+        if not (mark and end):
+            raise InputError(f"{page}: expected a place for the table, <!-- {name} --> and <!-- end -->, found none.")
+        text = f"{before}{mark}\n{table}\n{end}{after}"
+    write_text(page, text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""The equation of state of a study's crystal: its model against Quantum ESPRESSO at the study's settings.
+
+The lattice's own cell, without displacements, at several linear strains. What pw.x leaves is kept: run it again to go
+on, with another model too.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.eos import EquationOfState
+from ase.units import GPa
+from tqdm import tqdm
+
+from nearsight.evaluation.summary import render_table
+from nearsight.files import write_whole
+from nearsight.grids.plane_waves import fft_shape
+from nearsight.inference.run import ModelFiles, predict_structure
+from nearsight.mpi import alone
+from nearsight.reference.espresso.outputs import read_electronic_structure, xml_of
+from nearsight.reference.espresso.programs import Launch
+from nearsight.reference.espresso.scf import run_scf
+from nearsight.reference.pseudopotential import read_pseudopotentials
+from nearsight.structures.builders import build_structure
+from nearsight.study.reading import load_study
+from nearsight.study.sections import Inference, Study
+
+STRAINS_PERCENT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+
+
+def main() -> None:
+    """Compute, predict, fit, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--study", type=Path, default=Path("config/beryllium.yaml"), help="a study that was run")
+    parser.add_argument("--structure", help="one of its structures that is built from a lattice (default: the first)")
+    parser.add_argument("--model", type=Path, help="another model than the study's")
+    parser.add_argument("--temperature-K", type=float, default=298.0, help="temperature of the electrons in K")
+    parser.add_argument("--work", type=Path, default=Path("bench/work/equation-of-state"), help="folder of runs")
+    parser.add_argument("--output", type=Path, default=Path("docs/beryllium-eos.csv"), help="table (CSV)")
+    arguments = parser.parse_args()
+    study = load_study(arguments.study)
+    name = arguments.structure or next(iter(study.structures))
+    model = ModelFiles.find(arguments.model or Path("results") / study.study / "model")
+    rows = []
+    for strain in tqdm(STRAINS_PERCENT, desc="strains", disable=None):
+        atoms = strained_cell(study, name, strain)
+        folder = arguments.work / f"{study.study}-{name}" / f"{strain:+g}"
+        dft = compute(study, atoms, arguments.temperature_K, folder)
+        settings = Inference(batches=1, accept_extrapolation=True)
+        target = folder / "prediction"
+        found = predict_structure(
+            model, atoms, target, settings, alone(), temperature_K=arguments.temperature_K, overwrite=True
+        )
+        rows.append((strain, *(value / len(atoms) for value in (atoms.get_volume(), dft, found.total))))
+    with write_whole(arguments.output) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["strain_percent", "volume_A3_per_atom", "dft_eV_per_atom", "model_eV_per_atom"])
+        writer.writerows((f"{row[0]:g}", *(f"{value:.6f}" for value in row[1:])) for row in rows)
+    print(fits_table(np.array(rows)))
+
+
+def strained_cell(study: Study, name: str, strain_percent: float) -> Atoms:
+    """The cell of the lattice itself, strained; off the grid points, where descriptors are not smooth."""
+    section = study.structures[name].model_copy(update={"repeat": [1, 1, 1], "strain_percent": strain_percent})
+    atoms = build_structure(section)
+    atoms.positions += 0.0137
+    return atoms
+
+
+def compute(study: Study, atoms: Atoms, temperature_K: float, folder: Path) -> float:
+    """Total free energy by pw.x, eV; the k-set is the lattice's own."""
+    scf = folder / "scf"
+    if not scf.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        upf = Path("results") / study.study / "pseudo"
+        pseudopotentials = read_pseudopotentials({e: upf / f"{e}.upf" for e in set(atoms.symbols)})
+        grid = fft_shape(np.asarray(atoms.cell), study.dft.ecutrho_Ry)
+        run_scf(atoms, grid, pseudopotentials, study.dft, temperature_K, Launch(), scf, folder / "scf.out")
+    return read_electronic_structure(xml_of(scf)).energies["total_free_energy"]
+
+
+def fits_table(rows: np.ndarray) -> str:
+    """Minimum and bulk modulus of Birch and Murnaghan's equation, and their errors; rows as in the CSV."""
+    fits = [EquationOfState(rows[:, 1], rows[:, column], eos="birchmurnaghan").fit() for column in (2, 3)]
+    lines = [
+        [name, f"{volume:.4f}", f"{modulus / GPa:.1f}"]
+        for name, (volume, _, modulus) in zip(("Quantum ESPRESSO", "model"), fits, strict=True)
+    ]
+    (volume, _, modulus), (ours, _, our_modulus) = fits
+    length = 100 * ((ours / volume) ** (1 / 3) - 1)
+    lines.append(["error", f"{length:+.2f} % (lattice constant)", f"{100 * (our_modulus / modulus - 1):+.1f} %"])
+    return render_table(["", "volume at the minimum, Å³/atom", "bulk modulus, GPa"], lines)
+
+
+if __name__ == "__main__":
+    main()
