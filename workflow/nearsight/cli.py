@@ -273,13 +273,24 @@ def check_reference(arguments: argparse.Namespace) -> None:
 
 def export_dataset(arguments: argparse.Namespace) -> None:
     """Write the density of a dataset in the format of another program."""
-    from nearsight.export import export_density
+    from nearsight.export import export_density, export_restart
 
+    if arguments.format == "espresso":
+        save = export_restart(arguments.dataset, arguments.output, arguments.ecutrho_Ry, overwrite=arguments.overwrite)
+        say(
+            f"{save}: start pw.x with startingpot = 'file', prefix = '{save.stem}' and outdir = '{save.parent}'. Wave "
+            "functions are not there: pw.x starts them from atoms; projections of ultrasoft pseudopotentials (becsum) "
+            "follow from them in the first iteration."
+        )
+        return
+    if arguments.ecutrho_Ry is not None:
+        raise InputError("--ecutrho-Ry: expected it with --format espresso alone.")
     check_output(arguments.output, [arguments.dataset], overwrite=arguments.overwrite)
     kind = arguments.format or {".cube": "cube", ".cub": "cube", ".xsf": "xsf"}.get(arguments.output.suffix.lower())
     if kind is None and not arguments.output.name.upper().startswith("CHGCAR"):
         raise InputError(
-            f"{arguments.output}: expected the suffix .cube or .xsf, the name CHGCAR, or --format cube, xsf, chgcar."
+            f"{arguments.output}: expected the suffix .cube or .xsf, the name CHGCAR, or --format cube, xsf, chgcar, "
+            "espresso."
         )
     export_density(arguments.dataset, arguments.output, kind or "chgcar")
 

@@ -1,4 +1,4 @@
-"""The density in the formats of other programs: Gaussian cube, XCrySDen's XSF, VASP's CHGCAR."""
+"""The density in the formats of other programs: Gaussian cube, XCrySDen's XSF, VASP's CHGCAR, a start for pw.x."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +8,10 @@ import numpy as np
 from ase import Atoms
 
 from nearsight import units
-from nearsight.datasets import atoms_of, open_foreign_dataset, require
+from nearsight.datasets import atoms_of, open_foreign_dataset, require, settings_of
 from nearsight.errors import InputError
-from nearsight.files import write_whole
+from nearsight.files import read_json, write_whole
+from nearsight.reference.espresso.restart import DENSITY_FILES, write_save_density
 
 #: Values of one line.
 COLUMNS = {"cube": 6, "xsf": 6, "chgcar": 5}
@@ -28,6 +29,46 @@ def export_density(source: Path, output: Path, kind: str) -> None:
         require(dataset, "density", "cell", "positions", "atomic_numbers", path=source)
         with write_whole(output) as temporary, open(temporary, "w", encoding="utf-8") as file:
             WRITERS[kind](file, atoms_of(dataset), dataset["density"])
+
+
+def export_restart(source: Path, outdir: Path, ecutrho_Ry: float | None = None, *, overwrite: bool = False) -> Path:
+    """Write the density of a dataset as pw.x takes it with startingpot = 'file'; the save folder.
+
+    outdir: pw.x's, in which the folder pwscf.save of its default prefix is made, or a folder PREFIX.save itself;
+    ecutrho_Ry: density cutoff of the run to come, by default that of the dataset. Raises InputError where the dataset
+    has no density or tells no cutoff, or the folder has a density that nobody gave up.
+    """
+    save = outdir if outdir.suffix == ".save" else outdir / "pwscf.save"
+    if not overwrite and (there := [name for name in DENSITY_FILES if (save / name).exists()]):
+        raise InputError(
+            f"{save}: expected a folder without a density, got one with {there[0]}. Name another, or give --overwrite."
+        )
+    with open_foreign_dataset(source) as dataset:
+        require(dataset, "density", "cell", "positions", "atomic_numbers", path=source)
+        settings = settings_of(dataset)
+        electrons = settings.get("electrons", dataset.get("electrons"))
+        if electrons is None:
+            raise InputError(
+                f"{source}: expected the number of electrons, found none. Give a prediction or a reference."
+            )
+        cutoff = ecutrho_Ry or find_cutoff(settings, source)
+        atoms = atoms_of(dataset)
+        write_save_density(save, atoms, dataset["density"].values, cutoff, float(electrons))
+    return save
+
+
+def find_cutoff(settings: dict, source: Path) -> float:
+    """Density cutoff in Ry of a reference, or of a prediction from the energies beside it."""
+    found = settings.get("dft", {}).get("ecutrho_Ry")
+    energies = source.with_name("energies.json")
+    if found is None and energies.is_file():
+        found = read_json(energies).get("provenance", {}).get("settings", {}).get("ecutrho_Ry")
+    if isinstance(found, bool) or not isinstance(found, int | float) or not found > 0:
+        raise InputError(
+            f"{source}: expected a density cutoff in the dataset or in energies.json beside it, found none. Give "
+            "--ecutrho-Ry, that of the run to come."
+        )
+    return float(found)
 
 
 def write_cube(file: TextIO, atoms: Atoms, density: np.ndarray) -> None:

@@ -136,14 +136,18 @@ OPTIONS: dict[str, list[tuple]] = {
     ],
     "export": [
         ("dataset", {"type": Path, "help": "HDF5 file with a density, such as prediction.h5"}),
-        ("output", {"type": Path, "help": "file to write"}),
+        ("output", {"type": Path, "help": "file to write; for espresso a folder, pw.x's outdir or its PREFIX.save"}),
         _OVERWRITE,
         (
             "--format",
             {
-                "choices": ("cube", "xsf", "chgcar"),
-                "help": "by default that of the output's suffix, or CHGCAR",
+                "choices": ("cube", "xsf", "chgcar", "espresso"),
+                "help": "by default that of the output's suffix, or CHGCAR; espresso is a start for pw.x",
             },
+        ),
+        (
+            "--ecutrho-Ry",
+            {"type": Number(float, 1, 8000, "Ry"), "help": "of the run that espresso is for (default: the dataset's)"},
         ),
     ],
     "build": [
