@@ -25,6 +25,9 @@ from nearsight.view.page import write_view
 #: WebGL by the processor alone, so that no graphics card is needed.
 OPTIONS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 
+#: How long anything may take: a busy machine is no failure.
+MOST_ms = 900_000
+
 WIDE, PHONE = {"width": 960, "height": 600}, {"width": 390, "height": 844}
 
 
@@ -34,7 +37,7 @@ def browser():
     if program is None:
         pytest.skip("no Chromium here (chromium, chromium-browser, google-chrome): install one, as make test does")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+        browser = playwright.chromium.launch(executable_path=program, args=OPTIONS, timeout=MOST_ms)
         yield browser
         browser.close()
 
@@ -60,6 +63,7 @@ def predicted(tmp_path_factory):
 def opened(browser, path, viewport=WIDE, script=None, **options):
     """A page, once it is drawn, in a browser without network; nothing is asked for and nothing goes wrong on it."""
     context = browser.new_context(viewport=viewport, offline=True, **options)
+    context.set_default_timeout(MOST_ms)
     wrong = []
     page = context.new_page()
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
@@ -329,7 +333,6 @@ def test_100000_atoms(browser, tmp_path):
     write_view(folder, folder / "view.html")
     assert len(atoms) > 100_000
     with opened(browser, folder / "view.html") as page:
-        page.set_default_timeout(300_000)
         start = pixels(page)
         page.uncheck("#atoms")
         assert part_changed(start, pixels(page)) > 0.05
