@@ -13,7 +13,8 @@ cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
 debian_packages="quantum-espresso libopenblas0-pthread openmpi-bin libfftw3-dev g++"
 # libpmix-dev has the name libpmix.so, which Slurm's plugin for `srun --mpi=pmix` opens
-test_packages="slurm-wlm munge libpmix-dev bindfs chromium"
+# a page needs letters: chromium brings none
+test_packages="slurm-wlm munge libpmix-dev bindfs chromium fonts-dejavu-core"
 
 set_up_programs() {
     local missing=()
