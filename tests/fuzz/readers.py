@@ -153,7 +153,22 @@ def plan_seed(folder: Path) -> dict[str, bytes]:
     del folder
     batches = [Region((0, 6), (0, 5), (0, 4)), Region((0, 6), (0, 5), (4, 8))]
     plan = PredictionPlan(
-        (6, 5, 8), batches, 20, 7.5, 298.0, 16.0, 1, "native", "float32", False, 0.9, 1.1, "a" * 64, "b" * 64
+        (6, 5, 8),
+        (8, 5, 9),
+        60.0,
+        batches,
+        20,
+        7.5,
+        298.0,
+        16.0,
+        1,
+        "native",
+        "float32",
+        False,
+        0.9,
+        1.1,
+        "a" * 64,
+        "b" * 64,
     )
     return {"plan.json": json.dumps(plan.to_json()).encode()}
 

@@ -38,7 +38,9 @@ def cells():
     atoms.info[GRID_SHAPE] = [5, 6, 8]
     long = build_supercell(atoms, (1, 1, 4))
     long.positions[:, 2] += 0.1 * np.sin(2 * np.pi * long.get_scaled_positions()[:, 2])
-    return {"cell": atoms, "repeated": build_supercell(atoms, (1, 2, 1)), "long": long}
+    fine = long.copy()
+    fine.info[GRID_SHAPE] = [12, 12, 64]
+    return {"cell": atoms, "repeated": build_supercell(atoms, (1, 2, 1)), "long": long, "fine": fine}
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +66,16 @@ def options_of(study, structure):
     ]
 
 
-def make_plan(study, structure, plan, *further, batches=1, precision="float32"):
-    settings = json.dumps({"batches": batches, "precision": precision, "accept_extrapolation": True})
+def make_plan(study, structure, plan, *further, **settings):
+    settings = json.dumps({"batches": 1, "precision": "float32", "accept_extrapolation": True} | settings)
     options = [*options_of(study, structure), "--settings", settings, "--output", str(plan), *further]
     plan_tiles.main(plan_tiles.parse_arguments(options))
 
 
-def predict(study, structure, folder, *further, batches=1, precision="float64"):
+def predict(study, structure, folder, *further, batches=1, precision="float64", **settings):
     """Run the three jobs; return the observables and the density."""
     plan = f"{folder}/plan.json"
-    make_plan(study, structure, plan, *further, batches=batches, precision=precision)
+    make_plan(study, structure, plan, *further, batches=batches, precision=precision, **settings)
     files = [f"{folder}/batch-{number}.h5" for number in range(batches)]
     for number, file in enumerate(files):
         options = ["--plan", plan, *options_of(study, structure), "--batch", str(number), "--output", file]
@@ -175,6 +177,61 @@ def test_batches_are_not_joined_by_another_model(study, tmp_path):
         gather(study, tmp_path, [f"{tmp_path}/batch-0.h5"], "--weights", str(other))
 
 
+SAMPLED = {"ecut_sample_Ry": 30.0}
+
+
+def test_a_density_is_continued_from_the_sampling_grid(study, tmp_path, caplog):
+    """To that of the whole grid but for what is said to be missing; DOS and energies as well, the electrons exactly."""
+    caplog.set_level("INFO", logger="nearsight")
+    whole, exact = predict(study, "fine", tmp_path / "whole", ecut_sample_Ry=60.0)
+    assert whole["sampling"] is None
+    assert "sampling" not in caplog.text
+    found, density = predict(study, "fine", tmp_path / "sampled", **SAMPLED)
+    record = found["sampling"]
+    assert record["ecut_sample_Ry"] == 30.0
+    assert record["grid_shape"] == [8, 8, 48]
+    assert "sampling: 8 x 8 x 48 points (30 Ry) continued to 12 x 12 x 64; waves beyond" in caplog.text
+    assert found["grid_shape"] == [12, 12, 64] == list(density.shape)
+    with open_dataset(tmp_path / "sampled" / "prediction.h5") as dataset:
+        assert settings_of(dataset)["sampling"] == record
+    assert found["electrons_of_density"] == pytest.approx(16.0, abs=1e-6)
+    error = np.sqrt(np.mean((density - exact) ** 2)) / exact.mean()
+    assert 0.2 * record["aliasing"] < error < 2 * record["aliasing"]
+    assert found["band_energy_eV"] == pytest.approx(whole["band_energy_eV"], abs=0.01)
+
+
+@pytest.mark.parametrize(("batches", "further"), [(3, []), (2, ["--threads", "2"])])
+def test_batches_and_threads_change_nothing_of_a_sampled_density(study, tmp_path, monkeypatch, batches, further):
+    one, density = predict(study, "fine", tmp_path / "one", **SAMPLED)
+    monkeypatch.setattr("nearsight.grids.tiles.LARGEST_TILE", 40)
+    monkeypatch.setattr("nearsight.inference.predict.THREAD_POINTS", 16)
+    monkeypatch.setattr("nearsight.energies.continuation.DISK_FROM_POINTS", 1)
+    other, other_density = predict(study, "fine", tmp_path / "other", *further, batches=batches, **SAMPLED)
+    np.testing.assert_allclose(other_density, density, rtol=1e-12)
+    assert other["sampling"]["aliasing"] == pytest.approx(one["sampling"]["aliasing"], rel=1e-9)
+    assert not [path for path in (tmp_path / "other").iterdir() if path.name.startswith("tmp")]
+
+
+def test_a_kept_ldos_is_that_of_all_points(study, tmp_path, caplog):
+    caplog.set_level("INFO", logger="nearsight")
+    found, _ = predict(study, "fine", tmp_path, "--keep-ldos", **SAMPLED)
+    assert found["sampling"] is None
+    assert "with the LDOS kept, all points of the density's grid are predicted" in caplog.text
+    with open_dataset(tmp_path / "batch-0.h5") as batch:
+        assert batch["ldos"].shape[:3] == (12, 12, 64)
+
+
+def test_a_sampling_cutoff_above_the_models_is_refused(study, tmp_path):
+    with pytest.raises(InputError, match="ecut_sample_Ry: expected at most the density's cutoff of 60 Ry"):
+        make_plan(study, "fine", tmp_path / "plan.json", ecut_sample_Ry=60.1)
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_too_coarse_a_sampling_warns(study, tmp_path, caplog):
+    predict(study, "fine", tmp_path, ecut_sample_Ry=8.0)
+    assert "sampling: expected waves beyond the sampling cutoff of 8 Ry with at most 0.1 %" in caplog.text
+
+
 def test_bfloat16_is_close(study, tmp_path):
     one, density = predict(study, "cell", tmp_path / "one")
     other, rough = predict(study, "cell", tmp_path / "other", precision="bfloat16")
@@ -191,10 +248,13 @@ def test_dos_is_a_table_too(study, tmp_path):
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("ranks", "structure"), [(2, "repeated"), (3, "repeated"), (3, "long")])
-def test_ranks_change_nothing(repository, study, tmp_path, ranks, structure):
-    one, density = predict(study, structure, tmp_path / "one", precision="float32")
-    make_plan(study, structure, tmp_path / "plan.json")
+@pytest.mark.parametrize(
+    ("ranks", "structure", "settings"),
+    [(2, "repeated", {}), (3, "repeated", {}), (3, "long", {}), (2, "fine", {"ecut_sample_Ry": 30.0})],
+)
+def test_ranks_change_nothing(repository, study, tmp_path, ranks, structure, settings):
+    one, density = predict(study, structure, tmp_path / "one", precision="float32", **settings)
+    make_plan(study, structure, tmp_path / "plan.json", **settings)
     file = f"{tmp_path}/batch-0.h5"
     script = [sys.executable, repository / "workflow" / "scripts" / "predict_tiles.py"]
     options = ["--plan", f"{tmp_path}/plan.json", *options_of(study, structure), "--batch", "0", "--output", file]

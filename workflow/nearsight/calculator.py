@@ -12,7 +12,7 @@ from ase.calculators.calculator import all_changes
 from nearsight.errors import InputError
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
-from nearsight.options import GRID, TEMPERATURE, THREADS
+from nearsight.options import ECUT_SAMPLE, GRID, TEMPERATURE, THREADS
 from nearsight.structures.builders import GRID_SHAPE
 from nearsight.study.sections import Inference
 
@@ -45,11 +45,12 @@ class Calculator(AseCalculator):
         "threads": 1,
         "accept_extrapolation": False,
         "screening": True,
+        "ecut_sample_Ry": None,
         "shape": None,
     }
     model, temperature_K, threads = _parameter("model"), _parameter("temperature_K"), _parameter("threads")
     accept_extrapolation, screening = _parameter("accept_extrapolation"), _parameter("screening")
-    shape = _parameter("shape")
+    ecut_sample_Ry, shape = _parameter("ecut_sample_Ry"), _parameter("shape")
 
     def __init__(self, model: str | Path, **parameters: Any) -> None:
         self.terms = None
@@ -66,6 +67,8 @@ class Calculator(AseCalculator):
             parameters["model"] = Path(parameters["model"])
         if parameters.get("temperature_K") is not None:
             TEMPERATURE.check("Calculator: temperature_K", parameters["temperature_K"])
+        if parameters.get("ecut_sample_Ry") is not None:
+            ECUT_SAMPLE.check("Calculator: ecut_sample_Ry", parameters["ecut_sample_Ry"])
         THREADS.check("Calculator: threads", parameters.get("threads", 1))
         for name in ("accept_extrapolation", "screening"):
             if not isinstance(parameters.get(name, True), bool):
@@ -104,6 +107,7 @@ class Calculator(AseCalculator):
                     threads=self.threads,
                     accept_extrapolation=self.accept_extrapolation,
                     screening=self.screening,
+                    ecut_sample_Ry=self.ecut_sample_Ry and float(self.ecut_sample_Ry),
                 ),
                 alone(),
                 shape=self.shape,

@@ -379,6 +379,7 @@ def predict_file(arguments: argparse.Namespace) -> None:
             threads=arguments.threads,
             accept_extrapolation=arguments.accept_extrapolation,
             screening=arguments.screening,
+            ecut_sample_Ry=arguments.ecut_sample_Ry,
         ),
         comm,
         backend=arguments.backend,

@@ -113,12 +113,12 @@ def inference_bytes(
     return INFERENCE_PROCESS_BYTES + of_threads + tile + ATOM_BYTES * atoms
 
 
-def gathering_bytes(plane_points: int, batches: int, screening_bytes: float) -> float:
+def gathering_bytes(plane_points: int, batches: int, waves_bytes: float) -> float:
     """Memory of gather_prediction: a plane's fields with sums and transforms, what HDF5 keeps of each open batch.
 
-    screening_bytes: `energies.screening.memory_bytes` of the structure, 0 without screening.
+    waves_bytes: `memory_bytes` of `energies.screening` and `energies.continuation`, of what is done of them.
     """
-    return GATHERING_PROCESS_BYTES + 72 * plane_points + batches * HDF5_CACHE_BYTES + screening_bytes
+    return GATHERING_PROCESS_BYTES + 72 * plane_points + batches * HDF5_CACHE_BYTES + waves_bytes
 
 
 def reference_bytes(points: int, energies: int) -> float:

@@ -75,6 +75,7 @@ def region(text: str) -> str | tuple[tuple[int, int], ...]:
 GRID = Number(int, 1, LARGEST_GRID)
 THREADS = Number(int, 1, 1024)
 TEMPERATURE = Number(float, 1, 1e6, "K")
+ECUT_SAMPLE = Number(float, 1, 8000, "Ry")
 REPEAT = Number(int, 1, 10_000)
 #: LAMMPS takes seeds of 31 bits.
 SEED = Number(int, 0, 2**31 - 1)
@@ -232,6 +233,14 @@ OPTIONS: dict[str, list[tuple]] = {
         (
             "--accept-extrapolation",
             {"action": "store_true", "help": "predict a structure that is far from the training set too"},
+        ),
+        (
+            "--ecut-sample-Ry",
+            {
+                "type": ECUT_SAMPLE,
+                "help": "cutoff of the grid that is predicted, before the density is continued to its own grid "
+                "(default: the model's ecutrho, and with --grid all points of that grid)",
+            },
         ),
         (
             "--no-screening",

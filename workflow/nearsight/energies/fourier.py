@@ -60,6 +60,15 @@ class FourierGrid(RealGrid):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_cutoff()
+        if self.comm is not None and self.comm.size > min(self.shape[:2]):
+            raise InputError(
+                f"comm: expected at most {min(self.shape[:2])} MPI ranks, one per plane of the grid {self.shape}, got "
+                f"{self.comm.size}."
+            )
+
+    def check_cutoff(self) -> None:
+        """Raise InputError unless the cutoff is one, and the grid is made for it."""
         if not (np.isfinite(self.ecutrho_Ry) and self.ecutrho_Ry > 0):
             raise InputError(f"ecutrho_Ry: expected a positive energy in Ry, got {self.ecutrho_Ry}.")
         # the plane of all G with the index m along an axis is 2π m/|a| away from the origin
@@ -68,11 +77,6 @@ class FourierGrid(RealGrid):
             raise InputError(
                 f"density: expected a grid of about {tuple(needed.tolist())} points for ecutrho = {self.ecutrho_Ry:g} "
                 f"Ry in this cell, got {self.shape}. Is it the grid of this cell?"
-            )
-        if self.comm is not None and self.comm.size > min(self.shape[:2]):
-            raise InputError(
-                f"comm: expected at most {min(self.shape[:2])} MPI ranks, one per plane of the grid {self.shape}, got "
-                f"{self.comm.size}."
             )
 
     @classmethod

@@ -62,6 +62,8 @@ def write_energies(
         options["comm"] = comm
         # how sure the model is, where it knows
         further = {key: value for key, value in settings.items() if "_deviation_" in key}
+        if settings.get("sampling"):
+            further["sampling"] = settings["sampling"]
         screened = False
         if settings.get("screening"):
             further["screening"] = settings["screening"]

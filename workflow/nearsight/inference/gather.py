@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 
 from nearsight.datasets import atoms_of, create_field_file, open_dataset, require, settings_of, variables_of_atoms
+from nearsight.energies.continuation import continue_density
+from nearsight.energies.continuation import memory_bytes as memory_of_continuation
 from nearsight.energies.screening import LONG_WAVE_A, NO_LONG_WAVE, Screening, screen, states_at
 from nearsight.energies.screening import memory_bytes as memory_of_screening
 from nearsight.errors import ConvergenceError, InputError
@@ -32,6 +34,9 @@ ELECTRON_TOLERANCE = 1e-5
 
 #: Change of the density's long waves, in parts of the mean density, above which the log warns: some 10 meV/atom.
 LARGE_MOVE = 0.01
+
+#: Waves beyond the sampling cutoff, in parts of the mean density, above which the log warns: 0.2 meV/atom in beryllium.
+LARGE_ALIASING = 1e-3
 
 
 class LevelTooFar(ConvergenceError):
@@ -90,7 +95,7 @@ def check_electrons(counted: float, electrons: float, source: str) -> None:
 
 @dataclass(frozen=True)
 class JoinedDensity:
-    """The density at μ of all batches of a plan, read when a plane of it is asked for; 1/Å³."""
+    """The density at μ on the grid of a plan's batches, read when a plane of it is asked for; 1/Å³."""
 
     batches: list[xr.Dataset]
     plan: PredictionPlan
@@ -135,7 +140,12 @@ def gather_batches(
         check_batches(batches, files, plan, sha256_of(plan_file))
         settings = {key: settings_of(batches[0])[key] for key in ("temperature_K", "broadening_eV", "electrons")}
         atoms = atoms_of(batches[0])
-        needed = gathering_bytes(prod(plan.shape[1:]), len(files), memory_of_screening(atoms) if screening else 0.0)
+        needed = gathering_bytes(
+            prod(plan.density_shape[1:]),
+            len(files),
+            (memory_of_screening(atoms) if screening else 0.0)
+            + (0.0 if plan.ecut_sample_Ry is None else memory_of_continuation(plan.shape, plan.density_shape)),
+        )
         check_memory("gather_prediction", needed, memory_MB)
         grid = EnergyGrid.from_energies(batches[0]["energy"].values)
         spectrum = np.sum([batch["dos"].values for batch in batches], axis=0)
@@ -161,29 +171,39 @@ def gather_batches(
         }
         deviations = {name: getattr(plan, name) for name in DEVIATIONS if getattr(plan, name) is not None}
         density = JoinedDensity(batches, plan, level.shift_eV)
-        planes, done = (density[i] for i in range(plan.shape[0])), None
+        if plan.ecut_sample_Ry is None:
+            planes, sampling = (density[i] for i in range(plan.shape[0])), None
+        else:
+            planes, aliasing = continue_density(
+                density, np.asarray(atoms.cell), plan.density_shape, plan.ecut_sample_Ry, output.parent
+            )
+            sampling = {"ecut_sample_Ry": plan.ecut_sample_Ry, "grid_shape": plan.shape, "aliasing": aliasing}
+            log_sampling(plan, aliasing)
+        done = None
         if screening:
             states = states_at(found.fermi_energy_eV, spectrum, grid, settings["temperature_K"])
             change, waves, done = screen(density, atoms, model.electrons_per_element, states, model.screening_k_A)
             log_screening(done)
             if done.wave_vector_A is not None:
-                planes = (n + more for n, more in zip(planes, waves.planes(change, shape=plan.shape), strict=True))
-        record = {"screening": None if done is None else asdict(done)}
+                planes = (
+                    n + more for n, more in zip(planes, waves.planes(change, shape=plan.density_shape), strict=True)
+                )
+        record = {"screening": None if done is None else asdict(done), "sampling": sampling}
         settings |= deviations | record
         provenance = collect_provenance("inference", settings, {"plan": plan_file})
         sums = []
-        with create_field_file(output, {"density": plan.shape}, variables, settings, provenance) as targets:
+        with create_field_file(output, {"density": plan.density_shape}, variables, settings, provenance) as targets:
             for i, plane in enumerate(planes):
                 targets["density"][i] = plane
                 sums.append(float(plane.sum()))
-            counted = fsum(sums) * atoms.get_volume() / prod(plan.shape)
+            counted = fsum(sums) * atoms.get_volume() / prod(plan.density_shape)
             check_electrons(counted, plan.electrons, str(output))
     write_dos(dos, grid.energies_eV, spectrum)
     write_json(
         observables,
         {
             "atoms": len(atoms),
-            "grid_shape": plan.shape,
+            "grid_shape": plan.density_shape,
             **asdict(found),
             "electrons_of_density": counted,
             "band_energy_eV_per_atom": found.band_energy_eV / len(atoms),
@@ -199,6 +219,22 @@ def gather_batches(
         len(atoms), found.fermi_energy_eV, 1e3 * level.shift_eV, found.band_energy_eV / len(atoms),
     )  # fmt: skip
     return level
+
+
+def log_sampling(plan: PredictionPlan, aliasing: float) -> None:
+    """Log which grid was predicted, with a warning where it is too coarse for the density."""
+    logger.info(
+        "sampling: %d x %d x %d points (%g Ry) continued to %d x %d x %d; waves beyond that cutoff have %.3f %% of the "
+        "density",
+        *plan.shape, plan.ecut_sample_Ry, *plan.density_shape, 100 * aliasing,
+    )  # fmt: skip
+    if aliasing > LARGE_ALIASING:
+        logger.warning(
+            "sampling: expected waves beyond the sampling cutoff of %g Ry with at most %g %% of the density, got "
+            "%.2f %%: the energies may be off by more than 0.2 meV/atom. Predict with a larger ecut_sample_Ry (at most "
+            "the model's ecutrho; docs/prediction.md).",
+            plan.ecut_sample_Ry, 100 * LARGE_ALIASING, 100 * aliasing,
+        )  # fmt: skip
 
 
 def log_screening(done: Screening) -> None:

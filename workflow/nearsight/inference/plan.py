@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from nearsight.energies.continuation import sampling_cutoff, sampling_shape
 from nearsight.errors import InputError
 from nearsight.files import read_json, sha256_of
 from nearsight.grids.regions import Region, check_region, split_compactly
@@ -44,15 +45,18 @@ DEVIATIONS = ("energy_deviation_eV_per_atom", "fermi_level_deviation_eV")
 class PredictionPlan:
     """Everything that the batches of one prediction share.
 
-    shape: the grid's; batches: one region each; tile_points: grid points of one tile; fermi_level_eV: μ0;
-    temperature_K: of the electrons; electrons: of the structure; prepass_stride: 1 if μ0 is that of the whole grid;
-    backend: of the descriptors, the training's if None; precision: of the network; descriptor_score, rdf_score: how far
-    the structure is from the training set (1: as far as the validation set); model_sha256 and structure_sha256: of the
-    files that the plan was made from; *_deviation*: standard deviations of the free energy and the Fermi level, where
-    the model knows how sure it is.
+    shape: of the grid that is predicted; density_shape: of the one that the density is continued to, along no axis
+    coarser; ecut_sample_Ry: cutoff of the former, None where both are one; batches: one region each; tile_points: grid
+    points of one tile; fermi_level_eV: μ0; temperature_K: of the electrons; electrons: of the structure;
+    prepass_stride: 1 if μ0 is that of the whole grid; backend: of the descriptors, the training's if None; precision:
+    of the network; descriptor_score, rdf_score: how far the structure is from the training set (1: as far as the
+    validation set); model_sha256 and structure_sha256: of the files that the plan was made from; *_deviation*: standard
+    deviations of the free energy and the Fermi level, where the model knows how sure it is.
     """
 
     shape: tuple[int, int, int]
+    density_shape: tuple[int, int, int]
+    ecut_sample_Ry: float | None
     batches: list[Region]
     tile_points: int
     fermi_level_eV: float
@@ -83,7 +87,8 @@ class PredictionPlan:
         content = read_json(path)
         try:
             content["batches"] = [Region(*((int(a), int(b)) for a, b in region)) for region in content["batches"]]
-            content["shape"] = tuple(int(n) for n in content["shape"])
+            for key in ("shape", "density_shape"):
+                content[key] = tuple(int(n) for n in content[key])
             plan = cls(**content)
             plan.check()
         except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
@@ -101,6 +106,13 @@ class PredictionPlan:
                 raise InputError(f"{key.name} = {value!r}")
         if not 1 <= self.tile_points <= LARGEST_TILE or min(self.shape) < 1:
             raise InputError(f"tiles of {self.tile_points} points in a grid of {self.shape}")
+        finer = len(self.density_shape) == 3 and all(
+            n <= more for n, more in zip(self.shape, self.density_shape, strict=True)
+        )
+        if not finer or (self.ecut_sample_Ry is None) != (self.shape == self.density_shape):
+            raise InputError(f"a grid of {self.shape} for a density of {self.density_shape}")
+        if self.ecut_sample_Ry is not None and not self.ecut_sample_Ry > 0:
+            raise InputError(f"ecut_sample_Ry = {self.ecut_sample_Ry!r}")
         filled = sum(check_region(region, self.shape).points for region in self.batches)
         if filled != prod(self.shape):
             raise InputError(f"batches of {filled} points for a grid of {self.shape}")
@@ -136,12 +148,15 @@ def make_plan(
 ) -> PredictionPlan:
     """Check that model, structure and memory fit together, run the pre-pass and cut the grid.
 
-    backend: of the descriptors, the training's if None; keep_ldos: whether batches store the LDOS (small cells);
+    shape: of the density's grid; the one that is predicted is `choose_sampling`'s; backend: of the descriptors, the
+    training's if None; keep_ldos: whether batches store the LDOS (small cells), all of the density's grid then;
     memory_MB: what the job was given; the tiles follow from the settings' memory_GiB. Raises InputError where the
     structure is too far from the training set and `settings` do not accept that.
     """
-    stride = choose_stride(shape, settings.largest_stride)
-    coarse = tuple(-(-n // stride) for n in shape)
+    density_shape = shape
+    shape, ecut_sample_Ry = choose_sampling(model, atoms, density_shape, settings, keep_ldos=keep_ldos)
+    stride = choose_stride(density_shape, settings.largest_stride)
+    coarse = tuple(min(-(-n // stride), sampled) for n, sampled in zip(density_shape, shape, strict=True))
     predictor = prepare_predictor(
         model, atoms, coarse, backend=backend, precision=settings.precision, threads=settings.threads
     )
@@ -170,6 +185,8 @@ def make_plan(
         }
     return PredictionPlan(
         shape=shape,
+        density_shape=density_shape,
+        ecut_sample_Ry=ecut_sample_Ry,
         batches=batches,
         tile_points=tile_points,
         fermi_level_eV=level,
@@ -185,6 +202,23 @@ def make_plan(
         structure_sha256=structure_sha256,
         **deviations,
     )
+
+
+def choose_sampling(
+    model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], settings: Inference, *, keep_ldos: bool = False
+) -> tuple[tuple[int, int, int], float | None]:
+    """The grid that is predicted for a density's grid `shape`, and its cutoff in Ry; None where both grids are one.
+
+    Where the LDOS is kept it is that of the density's grid. Raises InputError for a cutoff above the model's.
+    """
+    cutoff = sampling_cutoff(settings.ecut_sample_Ry, model.ecutrho_Ry)
+    sampled = sampling_shape(np.asarray(atoms.cell), shape, cutoff)
+    if cutoff == model.ecutrho_Ry or sampled == shape:
+        return shape, None
+    if keep_ldos:
+        logger.info("grid: with the LDOS kept, all points of the density's grid are predicted")
+        return shape, None
+    return sampled, cutoff
 
 
 def log_time(predictor: StructurePredictor, shape: tuple[int, int, int]) -> None:

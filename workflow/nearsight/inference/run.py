@@ -17,6 +17,7 @@ from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
 from nearsight.energies import FourierGrid
+from nearsight.energies.continuation import disk_bytes as disk_of_continuation
 from nearsight.energies.ion import memory_bytes as memory_of_ions
 from nearsight.energies.report import SINGLE_FROM_POINTS, write_energies
 from nearsight.energies.total import FreeEnergy
@@ -27,7 +28,7 @@ from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.folder import Request, check_disk, check_folder, claim_folder, sha256_of_structure
 from nearsight.inference.gather import LevelTooFar, gather_batches
-from nearsight.inference.plan import PredictionPlan, make_plan
+from nearsight.inference.plan import PredictionPlan, choose_sampling, make_plan
 from nearsight.inference.predict import prepare_predictor
 from nearsight.memory import check_memory, energies_bytes
 from nearsight.model.bundle import ModelBundle, load_bundle
@@ -82,6 +83,13 @@ def choose_grid(atoms: Atoms, model: ModelBundle, shape: tuple[int, int, int] | 
     return grid_of(atoms) if GRID_SHAPE in atoms.info else fft_shape(np.asarray(atoms.cell), model.ecutrho_Ry)
 
 
+def choose_cutoff(settings: Inference, model: ModelBundle, shape: tuple[int, int, int] | None) -> Inference:
+    """The settings; of a grid that is asked for all points are predicted, unless a sampling cutoff is asked for too."""
+    if shape is None or settings.ecut_sample_Ry is not None:
+        return settings
+    return settings.model_copy(update={"ecut_sample_Ry": model.ecutrho_Ry})
+
+
 def predict_structure(
     files: ModelFiles,
     atoms: Atoms,
@@ -100,13 +108,15 @@ def predict_structure(
     """Predict a structure and write everything into `folder`; a stopped prediction goes on where it was.
 
     Writes prediction.h5 (density, DOS, observables), dos.csv, observables.json, energies.json, structure.extxyz,
-    plan.json, the model's pseudopotentials and, for the region `ldos` of the grid, ldos.h5. shape: of the grid;
-    temperature_K: of the electrons, the model's where it is None; ldos: a region, or 'all'; inputs: further files that
-    were read, which `folder` must not hold; overwrite: the prediction of another structure in it; progress: wraps
-    (items, what they are). Nothing is written before model, structure, grid, folder, memory and disk are checked and
-    the pre-pass is over. Raises InputError, and StorageError, where something does not fit.
+    plan.json, the model's pseudopotentials and, for the region `ldos` of the grid, ldos.h5. shape: of the grid of
+    density and LDOS, all of whose points are predicted unless the settings have a sampling cutoff; temperature_K: of
+    the electrons, the model's where it is None; ldos: a region, or 'all'; inputs: further files that were read, which
+    `folder` must not hold; overwrite: the prediction of another structure in it; progress: wraps (items, what they
+    are). Nothing is written before model, structure, grid, folder, memory and disk are checked and the pre-pass is
+    over. Raises InputError, and StorageError, where something does not fit.
     """
     model, atoms = files.load(temperature_K), turn_right_handed(atoms)
+    settings = choose_cutoff(settings, model, shape)
     shape = choose_grid(atoms, model, shape)
     region = None if ldos is None else check_region(None if ldos == "all" else ldos, shape)
     plan_file, structure = folder / "plan.json", folder / "structure.extxyz"
@@ -118,7 +128,10 @@ def predict_structure(
         check_folder(folder, request, [files.bundle, files.weights, *inputs], overwrite=overwrite)
         for warning in model.descriptor(backend).warnings(atoms, shape):
             logger.warning("structure: %s", warning)
-        check_costs(atoms, shape, folder, 0 if region is None else 4 * region.points * model.energy_grid.count, comm)
+        sampled, _ = choose_sampling(model, atoms, shape, settings)
+        check_costs(
+            atoms, shape, sampled, folder, 0 if region is None else 4 * region.points * model.energy_grid.count, comm
+        )
         placed = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
         placed.info = {GRID_SHAPE: list(shape)}
         text = structure_text(placed)
@@ -173,7 +186,14 @@ def predict_structure(
     return energies
 
 
-def check_costs(atoms: Atoms, shape: tuple[int, int, int], folder: Path, ldos_bytes: int, comm: "Comm") -> None:
+def check_costs(
+    atoms: Atoms,
+    shape: tuple[int, int, int],
+    sampled: tuple[int, int, int],
+    folder: Path,
+    ldos_bytes: int,
+    comm: "Comm",
+) -> None:
     """Log what a prediction takes of memory and disk. Raises InputError or StorageError where there is less.
 
     On disk are the finished tiles (three numbers of 8 bytes a point) beside the batch that is joined from them (16),
@@ -181,9 +201,11 @@ def check_costs(atoms: Atoms, shape: tuple[int, int, int], folder: Path, ldos_by
     """
     points = prod(shape)
     logger.info("grid: %d x %d x %d, %.3g points; %d atoms", *shape, points, len(atoms))
+    if sampled != shape:
+        logger.info("grid that is predicted: %d x %d x %d, %.3g points", *sampled, prod(sampled))
     needed = energies_bytes(points, memory_of_ions(atoms), single=points >= SINGLE_FROM_POINTS, ranks=comm.size)
     check_memory("compute_energies", needed, None, comm.size)
-    check_disk(folder, DISK_BYTES_PER_POINT * points + ldos_bytes)
+    check_disk(folder, DISK_BYTES_PER_POINT * points + disk_of_continuation(sampled, shape) + ldos_bytes)
 
 
 def _gather(plan_file: Path, model: ModelBundle, batch: Path, folder: Path, settings: Inference) -> float | None:
@@ -221,11 +243,11 @@ def write_ldos(
     output: Path,
     progress: Callable[[Iterable, str], Iterable],
 ) -> None:
-    """Write the LDOS of a region of the grid, one tile in memory at a time."""
+    """Write the LDOS of a region of the density's grid, one tile in memory at a time."""
     predictor = prepare_predictor(
-        model, atoms, plan.shape, backend=plan.backend, precision=plan.precision, threads=settings.threads
+        model, atoms, plan.density_shape, backend=plan.backend, precision=plan.precision, threads=settings.threads
     )
-    record = {"region": region, "grid_shape": plan.shape, "backend": plan.backend, "precision": plan.precision}
+    record = {"region": region, "grid_shape": plan.density_shape, "backend": plan.backend, "precision": plan.precision}
     variables = {"energy": model.energy_grid.energies_eV, **variables_of_atoms(atoms)}
     no_fields = np.zeros((model.energy_grid.count, 0))
     fields = {"ldos": (*region.shape, model.energy_grid.count)}

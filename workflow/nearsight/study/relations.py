@@ -66,7 +66,7 @@ def structures(study: Study) -> Iterator[Contradiction]:
 
 
 def cutoffs(study: Study) -> Iterator[Contradiction]:
-    """The density's cutoff is at least four times that of the wave functions."""
+    """The density's cutoff is at least four times that of the wave functions, and not below that of a prediction."""
     for name, section in (("dft", study.dft), ("md", study.md)):
         if section is not None and section.ecutrho_Ry and section.ecutrho_Ry < 4 * section.ecutwfc_Ry:
             yield (
@@ -74,6 +74,12 @@ def cutoffs(study: Study) -> Iterator[Contradiction]:
                 f"expected at least 4 times {name}.ecutwfc_Ry, that is {4 * section.ecutwfc_Ry:g} Ry, got "
                 f"{section.ecutrho_Ry:g}.",
             )
+    sampled = study.inference.ecut_sample_Ry
+    if sampled is not None and sampled > study.dft.ecutrho_Ry:
+        yield (
+            "inference.ecut_sample_Ry",
+            f"expected at most dft.ecutrho_Ry, that is {study.dft.ecutrho_Ry:g} Ry, got {sampled:g}.",
+        )
 
 
 def kpoints(study: Study) -> Iterator[Contradiction]:

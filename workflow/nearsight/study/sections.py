@@ -558,7 +558,7 @@ class Supercell(Section):
 
 
 class Inference(Section):
-    """How predictions are computed and cut into jobs; results depend on `precision` and `screening` alone."""
+    """How predictions are computed, and cut into jobs; results depend on `precision`, `ecut_sample_Ry`, `screening`."""
 
     batches: int = _key(
         "jobs per structure, each with its share of the tiles", "a whole number", default=2, ge=1, le=10000
@@ -576,6 +576,15 @@ class Inference(Section):
     )
     accept_extrapolation: bool = _key(
         "predict structures that are far from the training set too", "true or false", default=False
+    )
+    ecut_sample_Ry: float | None = _key(
+        "cutoff of the grid on which density of states and density are predicted, before the density is continued to "
+        "the grid of dft.ecutrho_Ry; by default that grid itself, as with dft.ecutrho_Ry",
+        "an energy",
+        unit="Ry",
+        default=None,
+        gt=0,
+        le=8000,
     )
     screening: bool = _key(
         "let a metal's density follow its ions' waves longer than 10 Å, which no local model sees",

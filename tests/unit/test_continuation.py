@@ -1,0 +1,108 @@
+"""Densities continued to finer grids, against fields whose waves are known."""
+
+import numpy as np
+import pytest
+
+from nearsight import units
+from nearsight.energies import FourierGrid
+from nearsight.energies.continuation import (
+    SAMPLING_SHARE,
+    BoxGrid,
+    continue_density,
+    disk_bytes,
+    memory_bytes,
+    sampling_cutoff,
+    sampling_shape,
+)
+from nearsight.errors import InputError
+from nearsight.grids.plane_waves import fft_shape
+
+CELL = np.array([[4.1, 0.3, -0.2], [-1.1, 3.9, 0.4], [0.5, 0.7, 4.6]])
+
+#: Waves by Miller indices, with their complex amplitudes; the mean is 0.3.
+WAVES = {(0, 0, 1): 0.05, (3, -2, 1): 0.02j, (-4, 4, 0): 0.01 - 0.01j, (4, 4, 5): 0.003, (0, 4, -5): 0.002j}
+
+
+def field(shape, waves=WAVES):
+    """0.3 + 2 Re Σ c exp(2πi m·s) on a grid."""
+    s = np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij")
+    values = np.full(shape, 0.3)
+    for m, c in waves.items():
+        values += 2 * (c * np.exp(2j * np.pi * sum(k * x for k, x in zip(m, s, strict=True)))).real
+    return values
+
+
+def continued(density, shape, folder, ecut_Ry=20.0):
+    planes, aliasing = continue_density(density, CELL, shape, ecut_Ry, folder)
+    return np.stack(list(planes)), aliasing
+
+
+@pytest.mark.parametrize("shape", [(9, 9, 11), (10, 12, 12), (9, 10, 15)])
+@pytest.mark.parametrize("finer", [(9, 12, 15), (10, 12, 16), (25, 24, 27), (20, 12, 15)])
+def test_a_field_without_shorter_waves_is_continued_exactly(tmp_path, shape, finer):
+    """Corner waves of the box too; on even and odd grids."""
+    finer = tuple(max(pair) for pair in zip(shape, finer, strict=True))
+    found, _ = continued(field(shape), finer, tmp_path)
+    np.testing.assert_allclose(found, field(finer), atol=1e-14)
+
+
+def test_shorter_waves_come_back_as_longer_ones(tmp_path):
+    """The wave 6 on 11 points is seen as -5; on 10 points 5 is the Nyquist wave, which is left out."""
+    found, _ = continued(field((9, 9, 11), {(1, 0, 6): 0.01j}), (9, 9, 16), tmp_path)
+    np.testing.assert_allclose(found, field((9, 9, 16), {(1, 0, -5): 0.01j}), atol=1e-14)
+    found, _ = continued(field((9, 9, 10), {(1, 0, 5): 0.01}), (9, 9, 16), tmp_path)
+    np.testing.assert_allclose(found, 0.3, atol=1e-14)
+
+
+def test_estimate_is_of_the_waves_beyond_the_cutoff(tmp_path):
+    """Root mean square of 2 Re c exp(iG·r) with |G|² above the cutoff: √2 |c|, over the mean."""
+    reciprocal = 2 * np.pi * np.linalg.inv(CELL).T
+    squared = {m: np.sum((m @ reciprocal) ** 2) * units.BOHR_A**2 for m in WAVES}
+    for cutoff in (1.0, 20.0, 30.0, 1000.0):
+        beyond = sum(2 * abs(c) ** 2 for m, c in WAVES.items() if squared[m] > cutoff)
+        _, aliasing = continued(field((9, 9, 11)), (12, 12, 12), tmp_path, cutoff)
+        assert aliasing == pytest.approx(np.sqrt(beyond) / 0.3, rel=1e-9, abs=1e-12)
+    assert len([m for m in WAVES if 20.0 < squared[m] < 1000.0]) > 1
+
+
+def test_disk_and_memory_give_the_same_bits(tmp_path, monkeypatch):
+    density = field((9, 9, 11)) + 0.01 * np.random.default_rng(0).random((9, 9, 11))
+    in_memory, estimate = continued(density, (12, 14, 16), tmp_path)
+    monkeypatch.setattr("nearsight.energies.continuation.DISK_FROM_POINTS", 100)
+    on_disk, other = continued(density, (12, 14, 16), tmp_path)
+    np.testing.assert_array_equal(on_disk, in_memory)
+    assert other == estimate
+    assert memory_bytes((9, 9, 11), (12, 14, 16)) == 0
+    assert disk_bytes((9, 9, 11), (12, 14, 16)) == 16 / 2 * 9 * 9 * 11 * (1 + 12 / 9)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_mean_stays(tmp_path):
+    density = np.random.default_rng(1).random((9, 10, 11))
+    found, _ = continued(density, (15, 16, 18), tmp_path)
+    assert found.mean() == pytest.approx(density.mean(), rel=1e-14)
+
+
+def test_energies_of_a_continued_density(tmp_path):
+    """The coefficients up to the density's own cutoff are those of the coarse points, for every energy term to take."""
+    fine = FourierGrid(CELL, (20, 20, 24), 60.0)
+    found, _ = continued(field((9, 9, 11)), fine.shape, tmp_path)
+    np.testing.assert_allclose(fine.coefficients(found), fine.coefficients(field(fine.shape)), atol=1e-15)
+
+
+def test_the_grid_of_a_sampling_cutoff():
+    shape = fft_shape(CELL, 60.0)
+    assert sampling_shape(CELL, shape, 60.0) == shape
+    assert sampling_shape(CELL, shape, 30.0) == fft_shape(CELL, 30.0)
+    # a grid that is asked for may be coarser along an axis
+    assert sampling_shape(CELL, (8, 30, 30), 30.0) == (8, *fft_shape(CELL, 30.0)[1:])
+    assert sampling_cutoff(None, 60.0) == SAMPLING_SHARE * 60.0
+    assert sampling_cutoff(60.0, 60.0) == 60.0
+    with pytest.raises(InputError, match=r"expected at most the density's cutoff of 60 Ry .* got 61"):
+        sampling_cutoff(61.0, 60.0)
+
+
+def test_a_box_has_all_waves_that_its_points_tell_apart():
+    box = BoxGrid(CELL, (5, 6, 4))
+    kept = sum(int(box.inside(i, np.square(box.plane_of_G(i)).sum(axis=0)).sum()) for i in range(5))
+    assert kept == 5 * 5 * 2
