@@ -130,6 +130,8 @@ def test_ldos_of_a_region(model, structure, predicted, tmp_path):
         (["--grid", "-3", "20", "20"], "argument --grid: expected a whole number from 1 to 100000, got '-3'"),
         (["--grid", "0", "0", "0"], "argument --grid: expected a whole number from 1 to 100000, got '0'"),
         (["--grid", "5", "5", "5"], "expected a grid of about"),
+        (["--ecut-sample-Ry", "0"], "argument --ecut-sample-Ry: expected a number from 1 to 8000 Ry, got '0'"),
+        (["--ecut-sample-Ry", "61"], "expected at most the density's cutoff of 60 Ry"),
         (["--grid", "2000", "2000", "2000"], "compute_energies: expected to need about 208.18 GB of memory"),
         (["--grid", "500", "500", "500"], "GB"),
     ],
@@ -420,6 +422,28 @@ def test_screening_of_a_long_cell(model, atoms, tmp_path):
     assert abs(on["energies_eV"]["hartree"] - off["energies_eV"]["hartree"]) > 1e-3
 
 
+def test_sampling(model, atoms, structure, predicted, tmp_path, caplog):
+    """With --grid all its points, unless a cutoff is given too; LDOS at the points of the density's grid."""
+    caplog.set_level("INFO")
+    assert read_json(predicted / "plan.json")["shape"] == list(SHAPE)
+    assert run(model, structure, tmp_path / "a", "--ecut-sample-Ry", "30", "--ldos", "2:5,0:12,7:8") == 0
+    assert "grid that is predicted: 8 x 8 x 12, 768 points" in caplog.text
+    found, whole = (read_json(folder / "energies.json") for folder in (tmp_path / "a", predicted))
+    assert found["sampling"]["grid_shape"] == [8, 8, 12]
+    assert found["grid_shape"] == list(SHAPE)
+    assert found["energies_eV"]["total"] == pytest.approx(whole["energies_eV"]["total"], abs=0.02)
+    with open_dataset(tmp_path / "a" / "ldos.h5") as part, open_dataset(predicted / "ldos.h5") as all_of_it:
+        np.testing.assert_array_equal(part["ldos"].values, all_of_it["ldos"].values[2:5, :, 7:8])
+    error = np.abs(density_of(tmp_path / "a") - density_of(predicted)) / density_of(predicted)
+    assert 0 < error.mean() < 2 * found["sampling"]["aliasing"]
+    calculated = atoms.copy()
+    calculated.calc = nearsight.Calculator(model, accept_extrapolation=True, shape=SHAPE, ecut_sample_Ry=30)
+    assert calculated.get_potential_energy() == pytest.approx(found["energies_eV"]["total"], abs=1e-6)
+    # the model's own cutoff switches it off
+    assert run(model, structure, tmp_path / "b", "--ecut-sample-Ry", "60") == 0
+    np.testing.assert_array_equal(density_of(tmp_path / "b"), density_of(predicted))
+
+
 def test_calculator_computes_anew(model, atoms):
     calculated = atoms.copy()
     calc = calculated.calc = nearsight.Calculator(model, accept_extrapolation=True, shape=SHAPE)
@@ -456,6 +480,7 @@ def test_calculator_computes_anew(model, atoms):
         ({"threads": True}, "threads: expected a whole number"),
         ({"temperature_K": float("nan")}, "temperature_K: expected a number from 1 to"),
         ({"temperature_K": "300"}, "temperature_K: expected a number"),
+        ({"ecut_sample_Ry": "30"}, "ecut_sample_Ry: expected a number from 1 to 8000 Ry, got '30'"),
         ({"screening": "yes"}, "screening: expected True or False, got 'yes'"),
         ({"accept_extrapolation": 1}, "accept_extrapolation: expected True or False, got 1"),
         ({"accept_unfit": True}, "expected the parameters model, temperature_K.*got accept_unfit"),

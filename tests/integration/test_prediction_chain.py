@@ -229,7 +229,7 @@ def test_a_sampling_cutoff_above_the_models_is_refused(study, tmp_path):
 
 def test_too_coarse_a_sampling_warns(study, tmp_path, caplog):
     predict(study, "fine", tmp_path, ecut_sample_Ry=8.0)
-    assert "sampling: expected waves beyond the sampling cutoff of 8 Ry with at most 0.1 %" in caplog.text
+    assert "sampling: expected waves beyond the sampling cutoff of 8 Ry with at most 0.15 %" in caplog.text
 
 
 def test_bfloat16_is_close(study, tmp_path):

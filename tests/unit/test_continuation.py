@@ -6,13 +6,15 @@ import pytest
 from nearsight import units
 from nearsight.energies import FourierGrid
 from nearsight.energies.continuation import (
-    SAMPLING_SHARE,
+    SHARES,
     BoxGrid,
     continue_density,
     disk_bytes,
     memory_bytes,
     sampling_cutoff,
+    sampling_losses,
     sampling_shape,
+    smallest_cutoff,
 )
 from nearsight.errors import InputError
 from nearsight.grids.plane_waves import fft_shape
@@ -96,10 +98,29 @@ def test_the_grid_of_a_sampling_cutoff():
     assert sampling_shape(CELL, shape, 30.0) == fft_shape(CELL, 30.0)
     # a grid that is asked for may be coarser along an axis
     assert sampling_shape(CELL, (8, 30, 30), 30.0) == (8, *fft_shape(CELL, 30.0)[1:])
-    assert sampling_cutoff(None, 60.0) == SAMPLING_SHARE * 60.0
-    assert sampling_cutoff(60.0, 60.0) == 60.0
+    assert sampling_cutoff(None, None, 60.0) == 60.0
+    assert sampling_cutoff(None, 42.0, 60.0) == 42.0
+    assert sampling_cutoff(60.0, 42.0, 60.0) == 60.0
     with pytest.raises(InputError, match=r"expected at most the density's cutoff of 60 Ry .* got 61"):
-        sampling_cutoff(61.0, 60.0)
+        sampling_cutoff(61.0, 42.0, 60.0)
+
+
+def test_losses_are_the_errors_of_the_smallest_grids(tmp_path):
+    """Each grid has just the waves of its sphere; what it lacks is missing, and folded onto others, all apart here."""
+    waves = WAVES | {(1, 0, 9): 0.004, (-7, 1, 2): 0.002, (0, 8, 1): 0.001j}
+    ecutrho_Ry, shape = 60.0, fft_shape(CELL, 60.0)
+    found = sampling_losses(field(shape, waves), CELL, ecutrho_Ry)
+    exact = field(shape, waves)
+    for share, loss in zip(SHARES, found, strict=True):
+        radius = np.sqrt(share * ecutrho_Ry) / units.BOHR_A
+        smallest = tuple(2 * int(radius * length / (2 * np.pi)) + 1 for length in np.linalg.norm(CELL, axis=1))
+        error = continued(field(smallest, waves), shape, tmp_path)[0] - exact
+        assert loss == pytest.approx(error.std() / 0.3, rel=1e-9, abs=1e-14)
+    assert found[0] > found[1] > 1e-3
+    assert found[2] < 1e-12
+    assert smallest_cutoff(np.array([found, [0, 0, 0]]), 60.0) == pytest.approx(0.9 * 60)
+    assert smallest_cutoff(np.array([[4e-4, 1e-4, 0.0], [6e-4, 5e-4, 0.0]]), 60.0) == pytest.approx(0.8 * 60)
+    assert smallest_cutoff(np.array([[1e-3, 6e-4, 6e-4]]), 60.0) == 60.0
 
 
 def test_a_box_has_all_waves_that_its_points_tell_apart():

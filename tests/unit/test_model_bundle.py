@@ -41,6 +41,7 @@ def make_bundle(activation="leaky_relu", **changes):
         "pseudopotentials": {"Be": UPF},
         "ecutrho_Ry": 160.0,
         "screening_k_A": 2.2,
+        "ecut_sample_Ry": 80.0,
         "domain": make_domain(generator.random((40, 5))),
         "training": {"epochs": 3},
         "provenance": {"stage": "training"},
@@ -84,6 +85,7 @@ def test_what_is_saved_comes_back(tmp_path, activation):
         "pseudopotentials",
         "ecutrho_Ry",
         "screening_k_A",
+        "ecut_sample_Ry",
         "descriptor_settings",
         "energy_grid",
         "broadening_eV",
@@ -95,9 +97,10 @@ def test_what_is_saved_comes_back(tmp_path, activation):
     assert loaded.provenance == {"stage": "training"}
 
 
-def test_a_bundle_of_before_knows_no_screening(files):
-    alter(files[0], lambda content: content.pop("screening_k_A"))
+def test_a_bundle_of_before_knows_no_screening_and_sampling(files):
+    alter(files[0], lambda content: [content.pop(key) for key in ("screening_k_A", "ecut_sample_Ry")])
     assert load_bundle(*files).screening_k_A is None
+    assert load_bundle(*files).ecut_sample_Ry is None
     for wrong in (0.0, -1.0, 1e300, "2"):
         alter(files[0], lambda content, wrong=wrong: content.update(screening_k_A=wrong))
         with pytest.raises(InputError, match="screening_k_A"):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ase import Atoms
 from model_files import DESCRIPTOR_SETTINGS, UPF, write_pair
 
 from nearsight.datasets import open_dataset, variables_of_atoms, write_dataset
@@ -131,9 +132,29 @@ def test_screening_is_fitted_to_the_training_cells(script, tmp_path, caplog):
     assert "from 6 snapshots with waves longer than 10 Å (prior: Thomas and Fermi's 2.170" in caplog.text
 
 
+def test_sampling_is_chosen_for_the_training_cells(script, tmp_path, caplog):
+    """The waves of these densities are long; one short wave more asks for the whole grid."""
+    caplog.set_level("INFO", logger="nearsight")
+    data = SimpleNamespace(ecutrho_Ry=60.0)
+    cell, rng = np.diag([3.0, 3.5, 4.0]), np.meshgrid(*(np.arange(n) / n for n in (15, 18, 20)), indexing="ij")
+    snapshots = []
+    for name, index in (("smooth", 1), ("rough", 7)):
+        density = 0.2 + 0.01 * np.cos(2 * np.pi * (rng[0] + index * rng[1]))
+        atoms = Atoms("Be", cell=cell, pbc=True)
+        write_dataset(tmp_path / name, {**variables_of_atoms(atoms), "density": density}, {}, {})
+        snapshots.append(Snapshot(tmp_path / name, tmp_path / name, density.shape, 298.0, 2.0, 42.0, 1))
+    assert script.choose_sampling(snapshots[:1], data) == pytest.approx(0.7 * 60)
+    assert "sampling: predictions take the grid of 42 Ry of the density's 60 Ry" in caplog.text
+    # 7 waves along 3.5 Å are of 44.2 Ry, and twice 0.01/√2 of them are lost below
+    assert script.choose_sampling(snapshots, data) == pytest.approx(0.8 * 60)
+    assert "42 Ry 5.000 %, 48 Ry 0.000 %" in caplog.text
+
+
 def test_small_cells_teach_no_screening(script, arguments):
     script.main(arguments)
-    assert load_bundle(arguments.bundle, arguments.weights).screening_k_A is None
+    bundle = load_bundle(arguments.bundle, arguments.weights)
+    assert bundle.screening_k_A is None
+    assert bundle.ecut_sample_Ry is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ the stage's number in nearsight/versions.py and put the new version and numbers 
 
 import hashlib
 import inspect
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -30,6 +31,7 @@ import nearsight.model.training
 from nearsight import units
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.energies import FourierGrid
+from nearsight.energies.continuation import continue_density, sampling_losses
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
 from nearsight.energies.screening import screen
@@ -129,13 +131,18 @@ def training(folder):
 
 
 def inference():
-    """Weights around the Fermi level: density, band energy, -TS; what screening does to a wave."""
+    """Weights around the Fermi level: density, band energy, -TS; what screening does to a wave, and sampling."""
     weights = fermi_weights(EnergyGrid(-1.0, 0.2, 11), 0.13, 298.0, broadening_eV=0.4)
     atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat((1, 1, 4))
     atoms.positions[:, 2] += 0.1 * np.sin(2 * np.pi * atoms.get_scaled_positions()[:, 2])
     _, _, done = screen(np.full((4, 6, 40), 32 / atoms.get_volume()), atoms, {"Be": 2.0}, 5.0)
     screened = [done.wave_vector_A, done.moved, done.unscreened_eV_per_atom_before, done.unscreened_eV_per_atom_after]
-    return [weights.count[5], weights.band_energy[6], weights.entropy_energy[6], *screened]
+    # what the sampling leaves out of a wave's square, and how it is continued
+    wave = np.cos(2 * np.pi * np.add.outer(np.arange(14), np.zeros((20, 16))) / 14)
+    losses = sampling_losses(np.exp(5 * wave), np.diag([3.0, 4.0, 3.5]), 60.0)
+    planes, aliasing = continue_density(np.exp(5 * wave), np.diag([3.0, 4.0, 3.5]), (20, 20, 16), 42.0, Path())
+    sampled = [losses[0], aliasing, next(planes)[0, 0]]
+    return [weights.count[5], weights.band_energy[6], weights.entropy_energy[6], *screened, *sampled]
 
 
 def energies():
@@ -193,7 +200,7 @@ GOLDEN = {
     ),
     "training": (
         training,
-        4,
+        5,
         [
             *(0.29280380747, 0.784554947517),
             *(0.914104223251, 0.794570796496, 0.01),
@@ -209,10 +216,11 @@ GOLDEN = {
     "energies": (energies, 2, [1.13020422434, -33.8256232821, -31.6136114096, -82.6485743643]),
     "inference": (
         inference,
-        4,
+        5,
         [
             *(0.383204817028, 0.0102903531642, -0.00370795743914),
             *(2.17031545793, 0.0298795369936, 0.229145138875, 0.00035726241738),
+            *(0.0636127729707, 0.0449810231377, 147.900181219),
         ],
     ),
 }

@@ -239,7 +239,7 @@ OPTIONS: dict[str, list[tuple]] = {
             {
                 "type": ECUT_SAMPLE,
                 "help": "cutoff of the grid that is predicted, before the density is continued to its own grid "
-                "(default: the model's ecutrho, and with --grid all points of that grid)",
+                "(default: the model's, and with --grid all points of that grid)",
             },
         ),
         (

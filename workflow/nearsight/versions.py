@@ -9,8 +9,8 @@ STAGES = {
     "structures": 1,
     "reference": 2,
     "descriptors": 3,
-    "training": 4,
-    "inference": 4,
+    "training": 5,
+    "inference": 5,
     "energies": 2,
     "figures": 1,
 }

@@ -13,6 +13,7 @@ import torch
 
 from nearsight.datasets import atoms_of, open_dataset
 from nearsight.descriptors.interface import make_descriptor
+from nearsight.energies.continuation import SHARES, sampling_losses, smallest_cutoff
 from nearsight.energies.screening import (
     LONG_WAVE_A,
     Response,
@@ -102,7 +103,7 @@ def main(arguments: argparse.Namespace) -> None:
     check_memory("train_model", needed, arguments.memory_MB)
     scalings = measure_scalings(parts[0], data.components, data.energy_grid.count)
     rows = [ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES) for part in parts]
-    screening_k_A = fit_screening(parts[0], data)
+    screening_k_A, ecut_sample_Ry = fit_screening(parts[0], data), choose_sampling(parts[0], data)
     projections = None
     if settings.projection_loss > 0 or settings.refit_last_layer or settings.error_bars:
         # of the scaled LDOS
@@ -152,6 +153,7 @@ def main(arguments: argparse.Namespace) -> None:
         domain=domain,
         error_bars=error_bars,
         screening_k_A=screening_k_A,
+        ecut_sample_Ry=ecut_sample_Ry,
         training={
             **mean_energies(snapshots[:count]),
             "epochs": result.state.epoch,
@@ -241,6 +243,25 @@ def response_of(snapshot: Snapshot, data: DataDescription) -> Response | None:
         level = find_fermi_level(dos, data.energy_grid, snapshot.electrons, *conditions)
         states = states_at(level, dos, data.energy_grid, snapshot.temperature_K)
         return measure_response(reference["density"], atoms_of(reference), data.electrons_per_element, states)
+
+
+def choose_sampling(snapshots: list[Snapshot], data: DataDescription) -> float | None:
+    """Cutoff in Ry of the grid on which predictions need to be sampled; None where no snapshot has a density."""
+    losses = []
+    for snapshot in snapshots:
+        with open_dataset(snapshot.reference) as reference:
+            if "density" in reference:
+                losses.append(sampling_losses(reference["density"], reference["cell"].values, data.ecutrho_Ry))
+    if not losses:
+        return None
+    worst, cutoff = np.max(losses, axis=0), smallest_cutoff(np.array(losses), data.ecutrho_Ry)
+    tried = (f"{share * data.ecutrho_Ry:g} Ry {100 * loss:.3f} %" for share, loss in zip(SHARES, worst, strict=True))
+    logger.info(
+        "sampling: predictions take the grid of %g Ry of the density's %g Ry; errors of coarser grids on the training "
+        "densities: %s",
+        cutoff, data.ecutrho_Ry, ", ".join(tried),
+    )  # fmt: skip
+    return cutoff
 
 
 def describe_domain(

@@ -5,7 +5,7 @@ the exchange and correlation, not for the density. What a coarser grid's points 
 field has no shorter waves; shorter ones are missing and, folded back, added to longer ones (aliasing).
 
 The coarser grid is that of a sampling cutoff. All of its waves are kept, also those beyond the cutoff in the corners
-of the box: without them the error in beryllium is two to ten times as large (docs/prediction.md).
+of the box: without them the error in beryllium is two to ten times as large.
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,12 @@ from nearsight.energies.fourier import Array, FourierGrid
 from nearsight.errors import InputError
 from nearsight.grids.plane_waves import fft_shape
 
-#: Sampling cutoff in parts of ecutrho where none is given.
-SAMPLING_SHARE = 1.0
+#: Sampling cutoffs that a training tries, in parts of ecutrho. A predicted density has short waves of the network's own
+#: making beside DFT's, so that less than the first costs more than DFT's density alone would (docs/prediction.md).
+SHARES = (0.7, 0.8, 0.9)
+
+#: Largest error of the training cells' densities at the sampling cutoff: root mean square in parts of the mean.
+LARGEST_LOSS = 5e-4
 
 #: Points of a sampled density from which on its coefficients are on disk: 0.5 GB and as much for their transform.
 DISK_FROM_POINTS = 1 << 26
@@ -40,10 +44,39 @@ class BoxGrid(FourierGrid):
         """There is none."""
 
 
-def sampling_cutoff(ecut_sample_Ry: float | None, ecutrho_Ry: float) -> float:
-    """The sampling cutoff in Ry, by default SAMPLING_SHARE of ecutrho. Raises InputError where it is above ecutrho."""
+def sampling_losses(density: Array, cell: np.ndarray, ecutrho_Ry: float) -> np.ndarray:
+    """What each of SHARES costs of a known density: root mean square error in parts of the mean, shape (shares,).
+
+    density: as in `FourierGrid.coefficients`, on the grid of ecutrho. Waves that the smallest grid of the cutoff does
+    not hold count twice: they are missing, and they are folded back onto others.
+    """
+    grid = BoxGrid(cell, density.shape)
+    coefficients = grid.coefficients(density)
+    mx, my, mz = (np.abs(m) for m in grid.miller)
+    double = np.where(mz > 0, 2.0, 1.0)
+    radii = np.sqrt(np.array(SHARES) * ecutrho_Ry) / units.BOHR_A
+    bounds = np.floor(np.outer(radii, np.linalg.norm(grid.cell, axis=1)) / (2 * np.pi))
+    lost = np.zeros(len(SHARES))
+    for i in range(grid.shape[0]):
+        power = double * np.abs(coefficients[i]) ** 2
+        for number, (x, y, z) in enumerate(bounds):
+            lost[number] += power.sum() - power[my <= y][:, mz <= z].sum() * (mx[i] <= x)
+    return np.sqrt(2 * np.maximum(lost, 0.0)) / float(coefficients[0][0, 0].real)
+
+
+def smallest_cutoff(losses: np.ndarray, ecutrho_Ry: float) -> float:
+    """The least of the cutoffs whose losses, shape (densities, shares), are all small; ecutrho where none is. In Ry."""
+    fitting = [share for share, loss in zip(SHARES, losses.max(axis=0), strict=True) if loss <= LARGEST_LOSS]
+    return min(fitting, default=1.0) * ecutrho_Ry
+
+
+def sampling_cutoff(ecut_sample_Ry: float | None, of_training_Ry: float | None, ecutrho_Ry: float) -> float:
+    """The sampling cutoff in Ry: what is asked for, what the training found, else ecutrho.
+
+    Raises InputError where it is above ecutrho.
+    """
     if ecut_sample_Ry is None:
-        return SAMPLING_SHARE * ecutrho_Ry
+        return min(of_training_Ry or ecutrho_Ry, ecutrho_Ry)
     if ecut_sample_Ry > ecutrho_Ry:
         raise InputError(
             f"ecut_sample_Ry: expected at most the density's cutoff of {ecutrho_Ry:g} Ry (which predicts on the "
@@ -78,12 +111,15 @@ def continue_density(
 
 
 def memory_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int]) -> float:
-    """Memory of `continue_density` from one grid to another at its peak, beside some planes."""
-    points = prod(sampled)
-    return 0.0 if points >= DISK_FROM_POINTS else POINT_BYTES * points * (1 + shape[0] / sampled[0])
+    """Memory of `continue_density` from one grid to another at its peak, beside some planes; none for the same grid."""
+    return 0.0 if prod(sampled) >= DISK_FROM_POINTS else coefficients_bytes(sampled, shape)
 
 
 def disk_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int]) -> float:
     """What `continue_density` takes on disk at its peak."""
-    points = prod(sampled)
-    return POINT_BYTES * points * (1 + shape[0] / sampled[0]) if points >= DISK_FROM_POINTS else 0.0
+    return coefficients_bytes(sampled, shape) if prod(sampled) >= DISK_FROM_POINTS else 0.0
+
+
+def coefficients_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int]) -> float:
+    """What the coefficients take, and their transform along x to the finer grid."""
+    return 0.0 if sampled == shape else POINT_BYTES * prod(sampled) * (1 + shape[0] / sampled[0])

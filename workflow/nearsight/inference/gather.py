@@ -36,7 +36,7 @@ ELECTRON_TOLERANCE = 1e-5
 LARGE_MOVE = 0.01
 
 #: Waves beyond the sampling cutoff, in parts of the mean density, above which the log warns: 0.2 meV/atom in beryllium.
-LARGE_ALIASING = 1e-3
+LARGE_ALIASING = 1.5e-3
 
 
 class LevelTooFar(ConvergenceError):

@@ -211,7 +211,7 @@ def choose_sampling(
 
     Where the LDOS is kept it is that of the density's grid. Raises InputError for a cutoff above the model's.
     """
-    cutoff = sampling_cutoff(settings.ecut_sample_Ry, model.ecutrho_Ry)
+    cutoff = sampling_cutoff(settings.ecut_sample_Ry, model.ecut_sample_Ry, model.ecutrho_Ry)
     sampled = sampling_shape(np.asarray(atoms.cell), shape, cutoff)
     if cutoff == model.ecutrho_Ry or sampled == shape:
         return shape, None

@@ -47,6 +47,7 @@ AS_THEY_ARE = (
     "pseudopotentials",
     "ecutrho_Ry",
     "screening_k_A",
+    "ecut_sample_Ry",
     "training",
     "provenance",
 )
@@ -96,6 +97,7 @@ class _Content(Section):
     ecutrho_Ry: Number
     #: bundles of before have none
     screening_k_A: Annotated[float, Field(gt=0, le=100)] | None = None
+    ecut_sample_Ry: Number | None = None
     domain: _Domain
     error_bars: _ErrorBars | None
     training: dict
@@ -117,7 +119,8 @@ class ModelBundle:
     exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons; pseudopotentials: element -> text
     of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like; error_bars:
     how sure the network is, where the training measured it; screening_k_A: k in 1/Å by which the training cells'
-    electrons follow long waves of their ions, where some cell has them.
+    electrons follow long waves of their ions, where some cell has them; ecut_sample_Ry: cutoff of a grid that is fine
+    enough for the training cells' densities.
     """
 
     network: LdosNetwork
@@ -137,6 +140,7 @@ class ModelBundle:
     provenance: dict
     error_bars: ErrorBars | None = None
     screening_k_A: float | None = None
+    ecut_sample_Ry: float | None = None
 
     def __post_init__(self) -> None:
         """Raise InputError where scalings, network and energy grid differ in size."""

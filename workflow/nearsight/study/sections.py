@@ -579,7 +579,8 @@ class Inference(Section):
     )
     ecut_sample_Ry: float | None = _key(
         "cutoff of the grid on which density of states and density are predicted, before the density is continued to "
-        "the grid of dft.ecutrho_Ry; by default that grid itself, as with dft.ecutrho_Ry",
+        "the grid of dft.ecutrho_Ry; by default what the training found fine enough for its cells' densities (at least "
+        "0.7 of dft.ecutrho_Ry); dft.ecutrho_Ry itself predicts all points",
         "an energy",
         unit="Ry",
         default=None,
