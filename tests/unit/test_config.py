@@ -109,7 +109,12 @@ def test_message_is_the_one_of_the_style_guide(content):
         ("dft.kpoints", [4, 4, 0], "dft.kpoints[2]: expected three whole numbers between 1 and 10000, got 0."),
         ("dft.kpoints", [4, 4, 4.0], "dft.kpoints[2]: expected three whole numbers between 1 and 10000, got 4.0."),
         ("dft.kpoints", "4 4 4", "dft.kpoints: expected three whole numbers between 1 and 10000, got"),
-        ("inference.ecut_sample_Ry", 161.0, "expected at most dft.ecutrho_Ry, that is 160 Ry, got 161."),
+        ("inference", {"ecut_sample_Ry": 160.0}, None),
+        (
+            "inference",
+            {"ecut_sample_Ry": 161.0},
+            "inference.ecut_sample_Ry: expected at most dft.ecutrho_Ry, that is 160 Ry, got 161.",
+        ),
         ("dft.ecutrho_Ry", 120.0, "dft.ecutrho_Ry: expected at least 4 times dft.ecutwfc_Ry, that is 160 Ry, got 120."),
         ("dft", None, "dft: expected a section, got nothing."),
         ("dft", [1], "dft: expected a section, got [1]."),
