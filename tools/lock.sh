@@ -19,7 +19,7 @@ trap 'rm -rf "$tools"' EXIT
 
 "$tools/bin/pip-compile" --quiet "$@" --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header \
     --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-    --extra workflow --extra dev --output-file requirements.lock pyproject.toml
+    --all-extras --output-file requirements.lock pyproject.toml
 
 # an entry goes from its name to the last of its hashes
 sed -n '/^mpi4py-fft==/,/[^\\]$/p' requirements.lock >requirements-source.lock

