@@ -13,6 +13,7 @@ SCRIPTS = os.path.relpath(os.path.join(PACKAGES, "scripts"))
 sys.path.insert(0, PACKAGES)
 
 from nearsight.errors import ConfigError
+from nearsight.figures.contents import TABLES
 from nearsight.study.reading import load_study
 from nearsight.versions import STAGES
 
@@ -30,8 +31,14 @@ os.environ.update(
 STUDY_FILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles] or ["config/quickstart.yaml"]
 if len(STUDY_FILES) > 1:
     raise WorkflowError(f"expected one study file, got {', '.join(STUDY_FILES)}: each is complete by itself.")
+
+# Of --config: keys of the study, but for what tells where the paper's figures take their data from (rules/paper.smk).
+OVERRIDES = dict(workflow.config_settings.config)
+DEPOSITED = OVERRIDES.pop("deposited", None)
+AVAILABLE = str(OVERRIDES.pop("available", False)).lower() == "true"
+
 try:
-    STUDY = load_study(STUDY_FILES[0], overrides=workflow.config_settings.config)
+    STUDY = load_study(STUDY_FILES[0], overrides=OVERRIDES)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -53,6 +60,7 @@ wildcard_constraints:
     structure=one_of([*STUDY.snapshot_names(), *STUDY.supercells]),
     batch=one_of(range(STUDY.inference.batches)),
     source=one_of(["prediction", "reference"]),
+    number=one_of(TABLES),
 
 
 rule all:
@@ -95,3 +103,4 @@ include: "rules/training.smk"
 include: "rules/inference.smk"
 include: "rules/energies.smk"
 include: "rules/figures.smk"
+include: "rules/paper.smk"

@@ -81,12 +81,15 @@ def test_commands_hold_such_names_as_single_words(nasty):
         "dft.launcher": launcher,
         "ldos.backend": "espresso",  # all scripts
     }
-    output = nasty.run("--dry-run", "--printshellcmds", "--configfile", nasty.study(changes, name=f"{NASTY}.yaml"))
+    study = nasty.study(changes, name=f"{NASTY}.yaml")
+    targets = ["all", "deposit_figures"]
+    output = nasty.run(*targets, "--dry-run", "--printshellcmds", "--configfile", study)
     commands = [shlex.split(line.removeprefix(COMMAND)) for line in output.splitlines() if line.startswith(COMMAND)]
     modules = {word.rpartition("/")[2].removesuffix(".py") for words in commands for word in words if ".py" in word}
-    assert modules == {path.stem for path in (nasty.snakefile.parent / "workflow/scripts").glob("*.py")}
+    scripts = {path.stem for path in (nasty.snakefile.parent / "workflow/scripts").glob("*.py")}
+    assert modules == scripts - {"take_deposit"}  # of a deposit alone
     words = {word for command in commands for word in command}
-    assert (named := {f"{NASTY}.upf", f"{NASTY}.xyz@::2", f"{NASTY}.h5", launcher}) <= words
+    assert (named := {f"{NASTY}.upf", f"{NASTY}.xyz@::2", f"{NASTY}.h5", f"{NASTY}.yaml", launcher}) <= words
     assert f"{NASTY}.xyz" in [json.loads(word).get("file") for word in words if word.startswith("{")]
     # single words with characters of the shell are these values, JSON, and nothing else
     special = {word for word in words if set(word) & set(" ;$`&|<>\"'()")}

@@ -47,6 +47,14 @@ def parse_settings(text: str) -> dict:
     return value
 
 
+def named_file(text: str) -> tuple[str, Path]:
+    """A name and its file, given as NAME=FILE (argparse type)."""
+    name, found, path = text.partition("=")
+    if not (name and found and path):
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE, got {text!r}")
+    return name, Path(path)
+
+
 def show_progress(items: Iterable, description: str, total: int | None = None, unit: str = "it") -> Iterable:
     """The items behind a progress bar on the terminal; silent where standard error is no terminal."""
     return tqdm(items, desc=description, total=total, unit=unit, disable=None, mininterval=0.5, leave=False)

@@ -7,7 +7,8 @@ from ase import Atoms
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from nearsight.figures.output import STYLE, new_figure
+from nearsight.figures.output import new_figure
+from nearsight.figures.style import STYLE
 
 #: Nuclei closer to the plane than this are marked.
 NEAR_PLANE_A = 0.35

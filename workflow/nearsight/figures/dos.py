@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from nearsight.figures.output import PREDICTION, REFERENCE, SECONDARY, STYLE, new_figure
+from nearsight.figures.output import new_figure
+from nearsight.figures.style import PREDICTION, REFERENCE, SECONDARY, STYLE
 
 
 @dataclass(frozen=True)

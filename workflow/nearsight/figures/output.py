@@ -1,4 +1,4 @@
-"""How figures look and how they are written."""
+"""How figures and their tables are written."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,8 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nearsight.figures.style import STYLE
 from nearsight.files import write_whole
-
-#: Reference, prediction and trivial predictor look the same in every figure (colours after Okabe and Ito).
-REFERENCE = {"color": "#000000", "label": "DFT"}
-PREDICTION = {"color": "#D55E00", "label": "prediction"}
-SECONDARY = {"color": "#0072B2"}
-
-STYLE = {
-    "font.size": 9,
-    "axes.linewidth": 0.8,
-    "axes.labelsize": 9,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.4,
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,
-    "figure.constrained_layout.use": True,
-}
 
 
 def new_figure(width_inch: float, height_inch: float) -> Figure:

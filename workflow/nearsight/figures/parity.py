@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from nearsight.figures.output import STYLE, new_figure
+from nearsight.figures.output import new_figure
+from nearsight.figures.style import STYLE
 
 MARKERS = {"train": ("o", "#000000"), "validation": ("s", "#0072B2"), "test": ("D", "#D55E00")}
 

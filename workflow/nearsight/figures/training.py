@@ -5,7 +5,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nearsight.figures.output import PREDICTION, REFERENCE, SECONDARY, STYLE, new_figure
+from nearsight.figures.output import new_figure
+from nearsight.figures.style import PREDICTION, REFERENCE, SECONDARY, STYLE
 
 
 def draw_training(

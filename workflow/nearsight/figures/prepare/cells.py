@@ -1,0 +1,34 @@
+"""What a cell of a study is called in the figures: its size and what sets it apart."""
+
+from collections.abc import Mapping
+
+#: What a cell can be; its first that holds. A bulk cell is the crystal at the temperature of most training snapshots.
+KINDS = ("stacking fault", "vacancy", "strain", "temperature", "bulk")
+
+
+def kind_of(cell: Mapping) -> str:
+    """The kind of a cell with the keys temperature_K, usual_temperature_K, strain_percent, vacancies and fault."""
+    found = {
+        "stacking fault": cell["fault"],
+        "vacancy": cell["vacancies"],
+        "strain": cell["strain_percent"] != 0,
+        "temperature": cell["temperature_K"] != cell["usual_temperature_K"],
+        "bulk": True,
+    }
+    return next(kind for kind in KINDS if found[kind])
+
+
+def describe_cell(cell: Mapping, atoms: int) -> dict:
+    """Set, kind and temperature_K of a cell: cells of one set are alike but for the motion of their atoms."""
+    kind = kind_of(cell)
+    details = {
+        "stacking fault": ", fault",
+        "vacancy": f", {cell['vacancies']} vacanc{'y' if cell['vacancies'] == 1 else 'ies'}",
+        "strain": f", {cell['strain_percent']:+g} %",
+        "temperature": "",
+        "bulk": "",
+    }
+    label = f"{atoms:,} atoms{details[kind]}"
+    if cell["temperature_K"] != cell["usual_temperature_K"]:
+        label += f", {cell['temperature_K']:g} K"
+    return {"set": label, "kind": kind, "temperature_K": cell["temperature_K"]}
