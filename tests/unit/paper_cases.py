@@ -120,7 +120,13 @@ def fault_arguments(folder: Path, sizes=(1, 2), points_per_A=1.8):
 
 def cell_of(**changes):
     """What the workflow says of a cell."""
-    usual = {"role": "test", "temperature_K": 298.0, "usual_temperature_K": 298.0, "strain_percent": 0.0}
+    usual = {
+        "role": "test",
+        "imported": False,
+        "temperature_K": 298.0,
+        "usual_temperature_K": 298.0,
+        "strain_percent": 0.0,
+    }
     return {**usual, "vacancies": 0, "fault": False, **changes}
 
 

@@ -236,7 +236,7 @@ def test_errors_and_parity(prepared):
     data = prepared[1]["3"]
     rows = rows_of(data.tables["errors"])
     assert len(rows) == len(paper_cases.CELLS)
-    assert {row["kind"] for row in rows} == set(CELL_KINDS)
+    assert {row["kind"] for row in rows} == set(CELL_KINDS) - {"imported"}
     snap = data.found["lines"]["SNAP (Wood 2019)"]
     assert snap["slope"] == pytest.approx(1 / 0.9, rel=1e-6)
     assert snap["r_squared"] == pytest.approx(1.0, abs=1e-9)
@@ -259,6 +259,8 @@ def test_cells_are_named_by_what_sets_them_apart():
         "temperature_K": 900.0,
     }
     assert describe_cell(cell(vacancies=2), 62)["set"] == "62 atoms, 2 vacancies"
+    imported = {"role": "test", "imported": True, "fault": False}
+    assert describe_cell(imported, 54) == {"set": "54 atoms, imported", "kind": "imported", "temperature_K": None}
     assert set(KINDS) == {TRAINING, *CELL_KINDS}
 
 

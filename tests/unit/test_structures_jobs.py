@@ -1,5 +1,6 @@
 """The jobs around structures, called as rules call them: any characters in paths, errors on terminal and in log."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -220,3 +221,9 @@ def test_jobs_of_quantum_espresso_say_what_is_missing(job, monkeypatch):
     monkeypatch.setenv("PATH", "")
     fails(job, "apt-get install quantum-espresso", "run_scf", *options, "--pseudopotential", f"Be={upf}")
     fails(job, "expected a pseudopotential of Al, got one of Be", "run_scf", *options, "--pseudopotential", f"Al={upf}")
+
+
+def test_every_script_can_be_imported(repository):
+    """What a script takes from the package is there: most rules run in slow tests alone."""
+    for path in sorted((repository / "workflow/scripts").glob("*.py")):
+        assert callable(importlib.import_module(path.stem).main), path.stem

@@ -41,6 +41,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder of Snakemake's benchmark files")
     parser.add_argument("--batches", type=int, required=True, help="jobs of each prediction")
     parser.add_argument("--measured", type=Path, nargs="*", default=[], help="table of bench/inference.py")
+    parser.add_argument("--python", default=sys.executable, help="Python that has Snakemake")
     parser.add_argument("--snakefile", type=Path, required=True, help="whose graph is drawn")
     parser.add_argument("--rules", type=Path, nargs="+", required=True, help="files with the rules, one per stage")
     parser.add_argument("--study-file", type=Path, required=True, help="study file of the graph")
@@ -59,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
     for path in arguments.measured:
         rows += measured_rows(path)
     times = tabulate_times(rows)
-    graph = draw_rule_graph(arguments.snakefile, arguments.study_file, arguments.overrides)
+    graph = draw_rule_graph(arguments)
     rules, links = tabulate_rules(read_rule_graph(graph), stages_of(arguments.rules))
     missing = []
     if ESPRESSO not in times["source"]:
@@ -85,11 +86,12 @@ def stages_of(files: list[Path]) -> dict[str, str]:
     }
 
 
-def draw_rule_graph(snakefile: Path, study_file: Path, overrides: dict) -> str:
+def draw_rule_graph(arguments: argparse.Namespace) -> str:
     """The graph of the whole study in the language of dot. Raises InputError where Snakemake refuses."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--configfile", study_file]
-    if overrides:
-        command += ["--config", *(f"{key}={json.dumps(value)}" for key, value in overrides.items())]
+    command = [arguments.python, "-m", "snakemake", "--snakefile", arguments.snakefile]
+    command += ["--configfile", arguments.study_file]
+    if arguments.overrides:
+        command += ["--config", *(f"{key}={json.dumps(value)}" for key, value in arguments.overrides.items())]
     command += ["--rulegraph", "dot", "--", "all"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=GRAPH_LIMIT_s, check=False)
     if done.returncode:

@@ -8,7 +8,7 @@ from nearsight.grids.plane_waves import fft_shape
 from nearsight.jobs import make_parser, parse_settings, run_job
 from nearsight.structures.builders import GRID_SHAPE
 from nearsight.structures.io import read_structure, write_structure
-from nearsight.structures.large import run_lammps_md
+from nearsight.structures.lammps import run_lammps_md
 
 logger = logging.getLogger("nearsight")
 

@@ -90,6 +90,7 @@ LABELS = {
     "strain": "strained",
     "vacancy": "vacancy",
     "stacking fault": "stacking fault",
+    "imported": "imported",
 }
 
 

@@ -32,6 +32,7 @@ KINDS = {
     "strain": {"color": OKABE_ITO["blue"], "marker": "s"},
     "vacancy": {"color": OKABE_ITO["green"], "marker": "o"},
     "stacking fault": {"color": OKABE_ITO["purple"], "marker": "v"},
+    "imported": {"color": OKABE_ITO["sky"], "marker": "P"},
 }
 
 #: From which the viewer looks at a cell: azimuth and elevation in degrees; the faces +x, -y and +z are seen.

@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 
 #: What a cell can be; its first that holds. A bulk cell is the crystal at the temperature of most training snapshots.
-KINDS = ("stacking fault", "vacancy", "strain", "temperature", "bulk")
+KINDS = ("stacking fault", "imported", "vacancy", "strain", "temperature", "bulk")
 
 
 def kind_of(cell: Mapping) -> str:
-    """The kind of a cell with the keys temperature_K, usual_temperature_K, strain_percent, vacancies and fault."""
+    """The kind of a cell with the keys fault, imported, temperature_K, usual_temperature_K, strain_percent, vacancies.
+
+    An imported one has the first two alone: what it is, the study does not know.
+    """
+    if cell["fault"] or cell["imported"]:
+        return "stacking fault" if cell["fault"] else "imported"
     found = {
-        "stacking fault": cell["fault"],
         "vacancy": cell["vacancies"],
         "strain": cell["strain_percent"] != 0,
         "temperature": cell["temperature_K"] != cell["usual_temperature_K"],
@@ -21,6 +25,9 @@ def kind_of(cell: Mapping) -> str:
 def describe_cell(cell: Mapping, atoms: int) -> dict:
     """Set, kind and temperature_K of a cell: cells of one set are alike but for the motion of their atoms."""
     kind = kind_of(cell)
+    if cell["imported"]:
+        label = f"{atoms:,} atoms, imported{', fault' if cell['fault'] else ''}"
+        return {"set": label, "kind": kind, "temperature_K": None}
     details = {
         "stacking fault": ", fault",
         "vacancy": f", {cell['vacancies']} vacanc{'y' if cell['vacancies'] == 1 else 'ies'}",
