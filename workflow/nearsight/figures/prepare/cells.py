@@ -11,15 +11,15 @@ def kind_of(cell: Mapping) -> str:
 
     An imported one has the first two alone: what it is, the study does not know.
     """
-    if cell["fault"] or cell["imported"]:
-        return "stacking fault" if cell["fault"] else "imported"
-    found = {
-        "vacancy": cell["vacancies"],
-        "strain": cell["strain_percent"] != 0,
-        "temperature": cell["temperature_K"] != cell["usual_temperature_K"],
-        "bulk": True,
-    }
-    return next(kind for kind in KINDS if found[kind])
+    if cell["fault"]:
+        return "stacking fault"
+    if cell["imported"]:
+        return "imported"
+    if cell["vacancies"]:
+        return "vacancy"
+    if cell["strain_percent"] != 0:
+        return "strain"
+    return "bulk" if cell["temperature_K"] == cell["usual_temperature_K"] else "temperature"
 
 
 def describe_cell(cell: Mapping, atoms: int) -> dict:
