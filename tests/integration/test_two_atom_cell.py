@@ -20,7 +20,7 @@ from nearsight.datasets import open_dataset, provenance_of, settings_of
 from nearsight.errors import InputError
 from nearsight.files import sha256_of
 from nearsight.grids.plane_waves import fft_shape
-from nearsight.reference.espresso.collect import collect_variables
+from nearsight.reference.espresso.collect import collect_snapshot
 from nearsight.reference.espresso.ld1 import generate_pseudopotential
 from nearsight.reference.espresso.ldos import cube_name, run_ldos
 from nearsight.reference.espresso.programs import Launch
@@ -92,9 +92,10 @@ def variables(two_atoms, runs):
 
 def collect(atoms, runs, ldos=LDOS, cubes="ldos"):
     grid, files = fft_shape(atoms.cell.array, DFT.ecutrho_Ry), read_pseudopotentials({"Be": runs / "Be.upf"})
-    return collect_variables(
+    snapshot = collect_snapshot(
         atoms, grid, runs / "scf", runs / "scf.out", files, ldos, TEMPERATURE_K, cubes and runs / cubes
     )
+    return snapshot.variables()
 
 
 @pytest.mark.parametrize("name", REFERENCE_Ry)
@@ -236,7 +237,7 @@ def test_a_truncated_cube_is_refused(two_atoms, runs, tmp_path):
     broken.write_text(text[: len(text) // 2])
     grid = fft_shape(two_atoms.cell.array, DFT.ecutrho_Ry)
     with pytest.raises(InputError, match=r"ldos004\.cube: expected 8748 values \(18 x 18 x 27\), got \d+"):
-        collect_variables(
+        collect_snapshot(
             two_atoms,
             grid,
             runs / "scf",

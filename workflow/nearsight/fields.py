@@ -2,7 +2,7 @@
 
 Writers and readers go through this registry (`nearsight.datasets`), so that a name means one thing.
 Dimensions: x, y, z (grid; x slowest in memory), energy (LDOS energies), component (descriptors),
-atom, direction (Cartesian), vector (lattice vectors, rows), kpoint, band.
+atom, direction (Cartesian), voigt (of a stress), vector (lattice vectors, rows), kpoint, band.
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ FIELDS = {
     "positions": Field(("atom", "direction"), "Å", "positions of the nuclei"),
     "atomic_numbers": Field(("atom",), "1", "atomic numbers", "int32"),
     "forces": Field(("atom", "direction"), "eV/Å", "forces of the DFT reference"),
+    "stress": Field(("voigt",), "eV/Å³", "stress of the DFT reference, xx yy zz yz xz xy, with the sign of ASE"),
     # fields on the grid
     "density": Field(GRID, "1/Å³", "electronic density, summed over spin"),
     "density_slope": Field(GRID, "1/(eV Å³)", "dn/dμ, the change of the density with the Fermi level", "float32"),

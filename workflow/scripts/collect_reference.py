@@ -5,16 +5,16 @@ import logging
 from math import prod
 from pathlib import Path
 
-from nearsight.datasets import write_dataset
 from nearsight.energies.method import require_one_functional
 from nearsight.errors import InputError
 from nearsight.jobs import make_parser, run_job
 from nearsight.memory import check_memory, one_pass_bytes, reference_bytes
 from nearsight.provenance import collect_provenance
-from nearsight.reference.espresso.collect import collect_variables, elements_of
+from nearsight.reference.espresso.collect import collect_snapshot, elements_of
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.espresso.programs import version_of
 from nearsight.reference.pseudopotential import count_electrons, select_pseudopotentials
+from nearsight.reference.snapshot import describe_settings, write_snapshot
 from nearsight.structures.builders import grid_of
 from nearsight.structures.io import read_structure
 from nearsight.study.sections import Dft, Ldos
@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
     check_memory("collect_reference", needed, arguments.memory_MB)
     elements = elements_of(atoms)
     chosen = select_pseudopotentials(elements, pseudopotentials)
-    variables = collect_variables(
+    snapshot = collect_snapshot(
         atoms,
         grid,
         arguments.scf,
@@ -65,24 +65,18 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.cubes,
         work_bytes,
     )
-    settings = {
-        "dft": arguments.settings.model_dump(exclude={"launcher", "ranks"}),
-        "ldos": {**ldos.model_dump(exclude={"work_MB"}), "kernel": "gaussian"},
-        "temperature_K": arguments.temperature_K,
-        "elements": elements,
-        "functional": require_one_functional({one.functional for one in chosen.values()}),
-        "valence": {element: chosen[element].valence for element in elements},
-    }
+    functional = require_one_functional({one.functional for one in chosen.values()})
+    settings = describe_settings(arguments.settings, ldos, arguments.temperature_K, functional, chosen)
     inputs = {"structure": arguments.structure, "scf_text": arguments.scf_text}
     inputs |= {f"pseudopotential {element}": chosen[element].path for element in elements}
     text = arguments.scf_text.read_text(encoding="utf-8", errors="replace")
     provenance = collect_provenance("reference", settings, inputs, {"Quantum ESPRESSO": version_of(text)})
-    write_dataset(arguments.output, variables, settings, provenance)
+    write_snapshot(arguments.output, snapshot, settings, provenance)
     logger.info(
         "%d electrons, Fermi energy %.4f eV, total free energy %.6f eV",
-        variables["electrons"],
-        variables["fermi_energy"],
-        variables["total_free_energy"],
+        snapshot.electrons,
+        snapshot.fermi_energy,
+        snapshot.energies["total_free_energy"],
     )
 
 

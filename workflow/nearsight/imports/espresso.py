@@ -11,13 +11,11 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from nearsight import units
-from nearsight.datasets import write_dataset
 from nearsight.energies.method import check_method, functional_of
 from nearsight.energies.total import assemble, density_energies
 from nearsight.errors import InputError
 from nearsight.grids.energies import EnergyGrid
 from nearsight.imports.kernels import name_kernel
-from nearsight.ldos import dos_from_ldos
 from nearsight.memory import check_memory, one_pass_bytes, reference_bytes
 from nearsight.provenance import collect_provenance
 from nearsight.reference.espresso.collect import (
@@ -27,7 +25,7 @@ from nearsight.reference.espresso.collect import (
     compare_atoms,
     describe_difference,
     elements_of,
-    name_variables,
+    make_snapshot,
 )
 from nearsight.reference.espresso.conditions import RunConditions, read_conditions
 from nearsight.reference.espresso.cube import read_cube
@@ -36,6 +34,7 @@ from nearsight.reference.espresso.outputs import ElectronicStructure, read_elect
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.espresso.workspace import XML
 from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotential
+from nearsight.reference.snapshot import describe_settings, write_snapshot
 from nearsight.study.sections import Dft, Ldos
 
 logger = logging.getLogger("nearsight")
@@ -120,10 +119,9 @@ def import_run(
         spectrum = read_cubes(cubes, run.result, count)
     else:
         spectrum = compute_ldos(run.save, run.pseudopotentials, ldos.grid, ldos.broadening_eV, work_bytes=work_bytes)
-    dos = dos_from_ldos(spectrum, run.result.atoms.get_volume() / points)
-    check_kernel(dos, states, ldos, cubes[0] if cubes else run.xml)
-    variables = name_variables(run.result.atoms, run.result, states, field, spectrum, dos, ldos.grid.energies_eV)
-    write_dataset(output, variables, *describe_run(run, ldos, cubes, density, nscf))
+    snapshot = make_snapshot(run.result.atoms, run.result, states, field, spectrum, ldos)
+    check_kernel(snapshot.dos, states, ldos, cubes[0] if cubes else run.xml)
+    write_snapshot(output, snapshot, *describe_run(run, ldos, cubes, density, nscf))
     return run.result
 
 
@@ -448,14 +446,8 @@ def describe_run(
         electron_maxstep=found.electron_maxstep,
         mixing_beta=found.mixing_beta,
     )
-    settings = {
-        "dft": dft.model_dump(exclude={"launcher", "ranks"}),
-        "ldos": {**ldos.model_dump(exclude={"work_MB"}), "kernel": "gaussian"},
-        "functional": functional_of(run.pseudopotentials),
-        "temperature_K": run.temperature_K,
-        "elements": elements_of(result.atoms),
-        "valence": {element: one.valence for element, one in run.pseudopotentials.items()},
-    }
+    functional = functional_of(run.pseudopotentials)
+    settings = describe_settings(dft, ldos, run.temperature_K, functional, run.pseudopotentials)
     inputs = {"data-file-schema.xml": run.xml}
     inputs |= {f"pseudopotential {element}": one.path for element, one in run.pseudopotentials.items()}
     inputs |= {f"cube {path.name}": path for path in [*cubes, *([] if density is None else [density])]}

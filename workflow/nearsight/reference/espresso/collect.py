@@ -9,18 +9,17 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from nearsight import units
-from nearsight.datasets import variables_of_atoms
 from nearsight.errors import InputError
 from nearsight.files import read_regular
 from nearsight.grids.energies import EnergyGrid
 from nearsight.jobs import show_progress
-from nearsight.ldos import dos_from_ldos
 from nearsight.reference.espresso.cube import Cube, read_cube
 from nearsight.reference.espresso.ldos import check_cube_energy, cube_name
 from nearsight.reference.espresso.one_pass import WORK_BYTES, Kernel, compute_ldos, gaussian
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, text_energies, xml_of
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.pseudopotential import Pseudopotential
+from nearsight.reference.snapshot import Snapshot
 from nearsight.study.sections import Ldos
 
 logger = logging.getLogger("nearsight")
@@ -38,7 +37,7 @@ TAIL_WIDTHS = 4
 LARGEST_TEXT = 256 << 20
 
 
-def collect_variables(
+def collect_snapshot(
     atoms: Atoms,
     grid: Sequence[int],
     scf: str | Path,
@@ -48,8 +47,8 @@ def collect_variables(
     temperature_K: float,
     cubes: str | Path | None = None,
     work_bytes: int = WORK_BYTES,
-) -> dict[str, np.ndarray | float]:
-    """All variables of a snapshot dataset by the names of `fields.FIELDS`, in eV and Å.
+) -> Snapshot:
+    """The snapshot of an SCF run and its LDOS.
 
     cubes: folder that run_ldos made, if pp.x computed the LDOS; without it, it is computed here, with `work_bytes` of
     memory for the states at once. Every file is checked against the structure and the settings, the energy window
@@ -71,39 +70,37 @@ def collect_variables(
         spectrum = compute_ldos(scf, pseudopotentials, ldos.grid, ldos.broadening_eV, work_bytes=work_bytes)
     else:
         spectrum = read_ldos(cubes, atoms, result.grid, ldos)
-    dos = dos_from_ldos(spectrum, result.atoms.get_volume() / density.size)
-    _check_dos(dos, states, ldos, scf if cubes is None else cubes)
-    return name_variables(atoms, result, states, density, spectrum, dos, ldos.grid.energies_eV)
+    snapshot = make_snapshot(atoms, result, states, density, spectrum, ldos)
+    _check_dos(snapshot.dos, states, ldos, scf if cubes is None else cubes)
+    return snapshot
 
 
-def name_variables(
+def make_snapshot(
     atoms: Atoms,
     result: ElectronicStructure,
     states: ElectronicStructure,
     density: np.ndarray,
     spectrum: np.ndarray,
-    dos: np.ndarray,
-    energies_eV: np.ndarray,
-) -> dict[str, np.ndarray | float]:
-    """The variables of a snapshot dataset by the names of `fields.FIELDS`; forces where the run has them.
+    ldos: Ldos,
+) -> Snapshot:
+    """The snapshot of what was read.
 
     result: of the SCF; states: of the run that the LDOS comes from, the same or a non-SCF run after it.
     """
-    return {
-        **variables_of_atoms(atoms),
-        **({} if result.forces is None else {"forces": result.forces}),
-        "density": density,
-        "ldos": spectrum,
-        "energy": energies_eV,
-        "dos": dos,
-        "eigenvalues": result.eigenvalues,
-        "ldos_eigenvalues": states.eigenvalues,
-        "kpoint_weights": result.weights,
-        "fermi_energy": result.fermi_energy,
-        "electrons": result.electrons,
-        "band_energy": result.band_energy,
-        **result.energies,
-    }
+    return Snapshot(
+        atoms=atoms,
+        density=density,
+        ldos=spectrum,
+        energy_grid=ldos.grid,
+        eigenvalues=result.eigenvalues,
+        ldos_eigenvalues=states.eigenvalues,
+        kpoint_weights=result.weights,
+        fermi_energy=result.fermi_energy,
+        electrons=result.electrons,
+        band_energy=result.band_energy,
+        energies=result.energies,
+        forces=result.forces,
+    )
 
 
 def _read_nscf(path: Path, scf: ElectronicStructure, atoms: Atoms) -> ElectronicStructure:
