@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -29,6 +30,10 @@ if threading.current_thread() is threading.main_thread():
     for number in (signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
+
+# Hypothesis fails a test whose try takes longer than 200 ms, which says more of a machine's other work than of the test.
+hypothesis.settings.register_profile("nearsight", deadline=None)
+hypothesis.settings.load_profile("nearsight")
 
 #: Folders whose tests share what takes minutes to make. They come first, so that no process is left alone with them.
 TOGETHER = ("slurm", "faults", "fuzz")

@@ -1,10 +1,12 @@
 """The study file: what is refused and how, what is read, and that the generated pages are true."""
 
+import ast
 import copy
 import itertools
 import json
 import math
 import os
+import re
 from itertools import pairwise
 
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from nearsight import cli, units
 from nearsight.errors import ConfigError, InputError
 from nearsight.study.documents import describe_study, study_schema
+from nearsight.study.messages import RENAMED, models_of
 from nearsight.study.reading import load_study, parse_study, read_yaml
 from nearsight.study.sections import BOLTZMANN_eV_per_K, Dft, Ldos, Md, Study, fold
 
@@ -586,3 +589,62 @@ def test_mistakes_in_snapshots_that_are_computed_already(content, snapshots, exp
 
 def test_trajectories_need_their_cells(content):
     assert "structures: expected the cells of the trajectories, got none." in message({**content, "structures": {}})
+
+
+@pytest.mark.parametrize("word", ["no", "on", "yes", "off", "y", "NO"])
+def test_words_that_yaml_may_take_for_truth_values_are_names(content, word, tmp_path):
+    """Also nobelium; true and false stay what they are."""
+    text = yaml.safe_dump(changed(content, "study", "WORD")).replace("WORD", word).replace("be8:", f"{word}:")
+    path = tmp_path / "x.yaml"
+    path.write_text(text.replace("Be:", "No:").replace("formula: Be", "formula: No"), encoding="utf-8")
+    study = load_study(path)
+    assert (study.study, list(study.structures), list(study.pseudopotentials)) == (word, [word], ["No"])
+    assert study.structures[word].elements == ["No"]
+    path.write_text(text + "inference: {accept_extrapolation: true}\n", encoding="utf-8")
+    assert load_study(path).inference.accept_extrapolation is True
+    path.write_text(text + "inference: {accept_extrapolation: yes}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"inference\.accept_extrapolation: expected true or false, got \"yes\""):
+        load_study(path)
+
+
+@pytest.mark.parametrize("key", [1, True, 2.5])
+def test_names_that_are_no_text(content, key):
+    found = message(changed(content, "structures", {key: content["structures"]["be8"]}))
+    assert re.search(
+        r'structures\..*: expected a name of letters, .*, got .*; see config/README.md, "structures"', found
+    )
+
+
+#: Sections of a study by the names that messages give them; a part of a name is one too: descriptors.mean_ ...
+SECTIONS = {name: models_of(field.annotation) for name, field in Study.model_fields.items()}
+#: What looks like a key and is none: files, tensors of a model, keys of earlier versions.
+NO_KEYS = {"ldos.h5", "ldos.out", "ldos.mean", "ldos.scale", "descriptors.mean", "descriptors.scale", "ldos.kernel"}
+
+
+def texts_of_messages(path):
+    """Texts of a module that are no docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    holders = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    docstrings = {id(node.body[0].value) for node in holders if node.body and isinstance(node.body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+def test_messages_name_keys_that_exist(repository):
+    """Every `section.key` that a message of the package or of a job advises."""
+    sections, seen = "|".join(name for name, models in SECTIONS.items() if models), 0
+    for path in sorted((repository / "workflow").rglob("*.py")):
+        for text in texts_of_messages(path):
+            for name, key in re.findall(rf"(?<![\w./])({sections})\.([a-z]\w*)", text):
+                if f"{name}.{key}" in {*NO_KEYS, *RENAMED} or key.endswith("_"):
+                    continue
+                known = {known for model in SECTIONS[name] for known in model.model_fields}
+                assert key in known, f"{path}: {name}.{key} in {text[:100]!r}"
+                seen += 1
+    assert seen > 40
+    # of either run, dft or md
+    source = (repository / "workflow/nearsight/reference/espresso/outputs.py").read_text(encoding="utf-8")
+    advised = set(re.findall(r"\{section\}\.(\w+)", source))
+    assert advised
+    assert advised <= set(Dft.model_fields) & set(Md.model_fields)

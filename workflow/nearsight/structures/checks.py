@@ -54,7 +54,7 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
     if volume < 0:
         raise InputError(
             f"{source}: cell: expected right-handed lattice vectors, got a volume of {volume:.6g} Å³. "
-            "Turn all three around (structures.checks.turn_right_handed)."
+            "Turn all three around (nearsight.structures.checks.turn_right_handed)."
         )
     if not atoms.pbc.all():
         raise InputError(

@@ -65,7 +65,7 @@ def _locate(
     for part in location:
         if part == "[key]":
             continue
-        if isinstance(part, int) and path:
+        if isinstance(part, int) and path and typing.get_origin(annotation) is not dict:
             path[-1] += f"[{part}]"
             continue
         options = {tag: kind for kind in models_of(annotation) if (tag := getattr(kind, "TAG", None))}

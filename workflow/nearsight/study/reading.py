@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import ValidationError
@@ -20,7 +20,15 @@ LARGEST_STUDY_NODES = 200_000
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML of bounded size without duplicate keys, in which 1e-3 is a number (YAML 1.1 wants 1.0e-3)."""
+    """Safe YAML of bounded size without duplicate keys, in which 1e-3 is a number (YAML 1.1 wants 1.0e-3).
+
+    Truth values are `true` and `false` alone, as in YAML 1.2: `No` is nobelium, `on` may be a name.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict] = {
+        letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
@@ -45,6 +53,9 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
 
 
