@@ -31,7 +31,7 @@ if threading.current_thread() is threading.main_thread():
         signal.signal(number, signal.SIG_DFL)
 
 
-# Hypothesis fails a test whose try takes longer than 200 ms, which says more of a machine's other work than of the test.
+# Hypothesis fails a test of which one try takes longer than 200 ms, which says more of a machine's other work.
 hypothesis.settings.register_profile("nearsight", deadline=None)
 hypothesis.settings.load_profile("nearsight")
 

@@ -121,7 +121,7 @@ def test_message_is_the_one_of_the_style_guide(content):
         ("dft.ecutrho_Ry", 120.0, "dft.ecutrho_Ry: expected at least 4 times dft.ecutwfc_Ry, that is 160 Ry, got 120."),
         ("dft", None, "dft: expected a section, got nothing."),
         ("dft", [1], "dft: expected a section, got [1]."),
-        ("md.thermostat", "nose", "md.thermostat: expected a thermostat (not_controlled or rescaling or"),
+        ("md.thermostat", "nose", "md.thermostat: expected a thermostat (not_controlled, rescaling, berendsen or svr)"),
         (
             "structures.be8.formula",
             "Beryllium",
@@ -568,7 +568,7 @@ def test_snapshots_that_are_computed_already(content):
     [
         (
             {"a": {"dataset": "x.h5", "role": "tests"}},
-            "snapshots.a.role: expected a role (train or validation or test)",
+            "snapshots.a.role: expected a role (train, validation or test)",
         ),
         ({"a": {"dataset": "-x.h5", "role": "test"}}, "snapshots.a.dataset: expected a file name"),
         ({"a": {"role": "test"}}, "snapshots.a.dataset: expected a file name"),

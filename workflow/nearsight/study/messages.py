@@ -104,7 +104,8 @@ def expected_text(field: FieldInfo) -> str:
     unit = f" in {extra['unit']}" if extra.get("unit") else ""
     choices = [str(value) for value in typing.get_args(field.annotation)]
     if typing.get_origin(field.annotation) is Literal:
-        return f"{extra['expected']} ({' or '.join(choices)})"
+        *first, last = choices
+        return f"{extra['expected']} ({', '.join(first)} or {last})" if first else f"{extra['expected']} ({last})"
     return f"{extra['expected']}{unit}{_limits(field)}"
 
 

@@ -204,7 +204,7 @@ class Dft(Section):
     )
     kpoints_shift: list[Shift] = _key(
         "shift of the k-point grid by half a step, as in Quantum ESPRESSO; 0 0 0 is centred on Γ",
-        "three times 0 or 1",
+        "three numbers, each 0 or 1",
         default=[0, 0, 0],
         min_length=3,
         max_length=3,
@@ -217,12 +217,12 @@ class Dft(Section):
         le=1000,
     )
     conv_thr_Ry: float = _key("convergence threshold of the SCF", "an energy", unit="Ry", default=1e-9, gt=0, le=1e-5)
-    electron_maxstep: int = _key("most iterations of the SCF", "a whole number", default=100, ge=1, le=10000)
+    electron_maxstep: int = _key("largest number of SCF iterations", "a whole number", default=100, ge=1, le=10000)
     mixing_beta: float = _key("mixing factor of the SCF", "a number", default=0.7, gt=0, le=1)
     mixing_mode: Literal["plain", "TF", "local-TF"] = _key(
         "mixing of densities: plain, with Thomas-Fermi screening (metals take fewer iterations), or with a local one "
         "(surfaces)",
-        "plain, TF or local-TF",
+        "a mixing mode",
         default="plain",
     )
     launcher: str = _key(
@@ -271,13 +271,15 @@ class Md(Section):
     )
     kpoints_shift: list[Shift] = _key(
         "shift of the k-point grid by half a step",
-        "three times 0 or 1",
+        "three numbers, each 0 or 1",
         default=[0, 0, 0],
         min_length=3,
         max_length=3,
     )
     conv_thr_Ry: float = _key("convergence threshold of the SCF", "an energy", unit="Ry", default=1e-7, gt=0, le=1e-4)
-    electron_maxstep: int = _key("most iterations of each SCF", "a whole number", default=100, ge=1, le=10000)
+    electron_maxstep: int = _key(
+        "largest number of iterations of each SCF", "a whole number", default=100, ge=1, le=10000
+    )
     mixing_beta: float = _key("mixing factor of each SCF", "a number", default=0.7, gt=0, le=1)
 
 
@@ -494,7 +496,7 @@ class Training(Section):
     batch_size: int = _key(
         "grid points of one step of the optimiser", "a whole number", default=1000, ge=1, le=100000000
     )
-    epochs: int = _key("most passes over the training snapshots", "a whole number", ge=1, le=1000000)
+    epochs: int = _key("largest number of passes over the training snapshots", "a whole number", ge=1, le=1000000)
     patience: int = _key(
         "epochs without a better validation error after which the training stops",
         "a whole number",
@@ -565,7 +567,7 @@ class Inference(Section):
     )
     precision: Literal["float64", "float32", "bfloat16"] = _key(
         "precision of the network: float64 (slow), float32, bfloat16 (for processors with AMX)",
-        "float64, float32 or bfloat16",
+        "a precision",
         default="float32",
     )
     memory_GiB: float = _key(
