@@ -10,11 +10,15 @@ import pytest
 import yaml
 from ase.build import bulk
 from ase.units import Bohr, Hartree
+from model_files import UPF
+from test_snapshot import make
 
 from nearsight import cli
 from nearsight.errors import InputError
 from nearsight.grids.kpoints import kpoint_spacing
 from nearsight.preflight import COARSEST_SPACING, check_files, free_electron_width
+from nearsight.reference.pseudopotential import parse_pseudopotential
+from nearsight.reference.snapshot import describe_settings, write_snapshot
 from nearsight.structures.builders import build_structure, hcp_orthorhombic
 from nearsight.structures.io import read_frames, read_structure, write_structure
 from nearsight.study.reading import load_study, parse_study
@@ -168,6 +172,43 @@ def test_structures_are_opened(content, tmp_path, frames):
     content["structures"]["oxide"] = {"file": str(path), "repeat": [10000, 10000, 10000]}
     content["dft"]["kpoints"] = content["md"]["kpoints"] = [4, 2, 2]
     with pytest.raises(InputError, match=r"structures\.oxide: repeat: expected a cell that fits in .* GB"):
+        look(content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"broadening_eV": 0.4}, r"ldos\.broadening_eV: expected 0\.5 as in the study file, got 0\.4"),
+        ({"energy_max_eV": 11.5}, r"energies: expected 36 from -6\.5 to 11\.0 eV as in the study file, got 37"),
+    ],
+)
+def test_snapshots_that_are_computed_already_are_opened(content, tmp_path, changes, message):
+    path = tmp_path / "x.h5"
+    content["trajectories"] |= {"b": {"temperature_K": 298.0, "segments": 5, "snapshots": {"test": 1}}}
+    content["snapshots"] = {"mine": {"dataset": str(path), "role": "train"}}
+    content["ldos"] = {"energy_min_eV": -6.5, "energy_max_eV": 11.0, "spacing_eV": 0.5, "broadening_eV": 0.5}
+    with pytest.raises(InputError, match=r"snapshots\.mine: .*x\.h5: expected"):
+        look(content)
+    study = parse_study(content, "x")
+
+    def write(element, **other):
+        ldos = study.ldos.model_copy(update=other)
+        snapshot = make(
+            ldos=np.ones((3, 4, 5, ldos.count), dtype=np.float32),
+            energy_grid=ldos.grid,
+            atoms=bulk(element, a=2.3, c=3.6),
+        )
+        potential = parse_pseudopotential(UPF.replace('"Be"', f'"{element}"').encode(), "x.upf", element)
+        settings = describe_settings(study.dft_of("be8"), ldos, 298.0, "PBE", {element: potential})
+        write_snapshot(path, snapshot, settings, {"stage": "reference"})
+
+    write("Be")
+    assert look(content).cells
+    write("Be", **changes)
+    with pytest.raises(InputError, match=rf"snapshots\.mine: .*{message}"):
+        look(content)
+    write("Mg")
+    with pytest.raises(InputError, match=r"snapshots\.mine: expected a pseudopotential for every element, .* Mg"):
         look(content)
 
 

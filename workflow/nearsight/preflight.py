@@ -1,17 +1,20 @@
 """What the files of a study hold and imply, looked at before its first job; no program runs."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
 from nearsight import units
+from nearsight.datasets import open_foreign_dataset, require
 from nearsight.energies.method import check_sources
 from nearsight.errors import InputError, NearsightError
 from nearsight.grids.kpoints import kpoint_spacing
 from nearsight.memory import limit_bytes, structure_bytes
+from nearsight.model.method import read_method, require_one_method
 from nearsight.structures.builders import build_structure
 from nearsight.structures.io import take_frames
 from nearsight.structures.lammps import snap_w_be
@@ -63,6 +66,11 @@ def check_files(study: Study) -> Preflight:
                 snap_w_be(cell)
         except NearsightError as error:
             mistakes.append(f"trajectories.{name}: {error}")
+    for name in study.snapshots:
+        try:
+            check_imported(study, name, valence)
+        except NearsightError as error:
+            mistakes.append(f"snapshots.{name}: {error}")
     if mistakes:
         raise InputError("\n".join(mistakes))
     used = {study.structure_of(name): cells[study.structure_of(name)] for name in study.trajectories}
@@ -81,12 +89,37 @@ def read_cell(study: Study, name: str) -> Atoms:
             f"atoms take about {needed / 1e9:.1f} GB."
         )
     atoms = build_structure(structure)
-    if missing := sorted(set(atoms.symbols) - set(study.pseudopotentials)):
+    require_pseudopotentials(study, atoms.symbols)
+    return atoms
+
+
+def check_imported(study: Study, name: str, valence: Mapping[str, float | None]) -> None:
+    """Raise InputError unless a snapshot that is computed already has the study's physics, as far as files tell."""
+    path = Path(study.snapshots[name].dataset)
+    with open_foreign_dataset(path) as dataset:
+        require(dataset, "ldos", "density", "energy", "cell", "positions", "atomic_numbers", path=path)
+        found = read_method(dataset, path)
+    require_pseudopotentials(study, found.valence)
+    ours = replace(
+        found,
+        path=Path("the study file"),
+        energies_eV=tuple(round(float(energy), 9) for energy in study.ldos.grid.energies_eV),
+        broadening_eV=study.ldos.broadening_eV,
+        kernel="gaussian",
+        ecutwfc_Ry=study.dft.ecutwfc_Ry,
+        ecutrho_Ry=study.dft.ecutrho_Ry,
+        valence={element: valence.get(element) or electrons for element, electrons in found.valence.items()},
+    )
+    require_one_method([ours, found])
+
+
+def require_pseudopotentials(study: Study, elements: Iterable[str]) -> None:
+    """Raise InputError where an element has none."""
+    if missing := sorted(set(elements) - set(study.pseudopotentials)):
         raise InputError(
             f"expected a pseudopotential for every element, found none for {', '.join(missing)}. Add "
             f"pseudopotentials.{missing[0]}."
         )
-    return atoms
 
 
 def describe_cell(study: Study, name: str, atoms: Atoms) -> str:
