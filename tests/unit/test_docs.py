@@ -5,6 +5,8 @@ import re
 import pytest
 import yaml
 
+from nearsight.energies.xc import FUNCTIONALS
+
 
 def test_the_tests_of_the_trial_log_exist(repository):
     text = (repository / "docs/trial-log.md").read_text(encoding="utf-8")
@@ -42,3 +44,8 @@ def test_the_workflow_catalog_finds_what_it_needs(repository):
     assert (repository / usage["mandatory-flags"]["flags"].split()[1]).is_file()
     assert (repository / "workflow/Snakefile").is_file()
     assert (repository / "config/README.md").is_file()
+
+
+def test_the_functionals_of_the_configurations_page_are_those_of_the_energies(repository):
+    text = (repository / "config/README.md").read_text(encoding="utf-8")
+    assert f"for LDA (PZ, PW92), {', '.join(list(FUNCTIONALS)[2:-1])} or {list(FUNCTIONALS)[-1]}" in text

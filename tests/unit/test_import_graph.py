@@ -7,8 +7,9 @@ from pathlib import Path
 #: From below. A room uses only rooms before it; docs/developing.md says what is in each.
 ORDER = (
     *("errors", "versions", "units", "fields", "options", "plugins", "files", "memory", "hdf5", "datasets", "jobs"),
-    *("mpi", "provenance", "grids", "study", "structures", "descriptors", "ldos", "reference", "model", "energies"),
-    *("imports", "models", "inference", "evaluation", "export", "figures", "view", "calculator", "preflight", "cli"),
+    *("mpi", "provenance", "resume", "grids", "study", "structures", "descriptors", "ldos", "reference", "model"),
+    *("energies", "imports", "models", "inference", "evaluation", "export", "figures", "view", "calculator"),
+    *("preflight", "cli"),
 )
 
 

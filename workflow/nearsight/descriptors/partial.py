@@ -4,7 +4,6 @@ The unfinished file and the list of finished blocks are in a hidden folder besid
 when all blocks are there. Every rank writes its own blocks straight to their places: nothing is gathered.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,8 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from nearsight.errors import StorageError
-from nearsight.files import explain_storage, write_json
+from nearsight.files import explain_storage
 from nearsight.grids.regions import Region
+from nearsight.resume import open_folder
+
+#: The unfinished file.
+FIELD = "field.h5"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class PartialField:
     @property
     def path(self) -> Path:
         """The unfinished file."""
-        return self.folder / "field.h5"
+        return self.folder / FIELD
 
     def write(self, block: Region, values: np.ndarray) -> None:
         """Write the numbers of a block, shape (*lengths of block, components), to the disk.
@@ -94,20 +97,10 @@ def open_partial(
     inputs: all that the numbers depend on, as JSON; reserve: writes the file without its numbers and returns the
     place of the first one. By one process alone.
     """
-    folder = target.with_name(f".{target.stem}.partial")
-    fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    try:
-        known = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-        if known["fingerprint"] == fingerprint and (folder / "field.h5").exists():
-            return PartialField(folder, known["place"], shape, dtype)
-    except (OSError, json.JSONDecodeError, KeyError):
-        pass
-    with explain_storage(target):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        partial = PartialField(folder, reserve(folder / "field.h5"), shape, dtype)
-    write_json(folder / "job.json", {"fingerprint": fingerprint, "place": partial.place})
-    return partial
+    folder, noted = open_folder(
+        target, "partial", inputs, begin=lambda folder: {"place": reserve(folder / FIELD)}, needs=[FIELD]
+    )
+    return PartialField(folder, noted["place"], shape, dtype)
 
 
 def finish(partial: PartialField, target: Path) -> None:

@@ -3,8 +3,6 @@
 They lie in a hidden folder beside the batch's file, one file each, whole; the batch's file appears when all are there.
 """
 
-import hashlib
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from nearsight.files import explain_storage, write_json, write_whole
+from nearsight.files import write_whole
 from nearsight.grids.regions import Region
 from nearsight.inference.predict import StageSeconds, TilePrediction
+from nearsight.resume import open_folder
 
 
 @dataclass(frozen=True)
@@ -64,15 +63,4 @@ def open_store(output: Path, identity: dict) -> TileStore:
 
     identity: all that the numbers depend on, as JSON.
     """
-    folder = output.with_name(f".{output.stem}.tiles")
-    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    try:
-        known = json.loads((folder / "job.json").read_text(encoding="utf-8"))["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        known = None
-    if known != fingerprint:
-        with explain_storage(output):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        write_json(folder / "job.json", {"fingerprint": fingerprint})
-    return TileStore(folder)
+    return TileStore(open_folder(output, "tiles", identity)[0])

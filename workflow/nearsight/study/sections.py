@@ -84,7 +84,11 @@ class Section(BaseModel):
 
 
 class Pseudopotential(Section):
-    """Where an element's pseudopotential comes from: `ld1_input`, or `upf` together with `sha256`."""
+    """Where an element's pseudopotential comes from: `ld1_input`, or `upf` together with `sha256`.
+
+    Norm-conserving and ultrasoft ones, UPF version 1 or 2, for LDA (PZ, PW92), PBE, PBEsol, revPBE, RPBE or WC; all
+    elements for the same functional.
+    """
 
     ld1_input: str | None = _key(
         "input of Quantum ESPRESSO's atomic code ld1.x, which makes the pseudopotential",
