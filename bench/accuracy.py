@@ -71,7 +71,7 @@ def main() -> None:
     for name in arguments.variants:
         folder = Path("results") / study.study / "variants" / name.replace(" ", "-")
         model = train_variant(study, VARIANTS[name], folder, arguments.threads)
-        for snapshot in tqdm(study.snapshots("validation", "test"), desc=name, disable=None):
+        for snapshot in tqdm(study.snapshot_names("validation", "test"), desc=name, disable=None):
             rows.append([name, *evaluate(study, model, snapshot, folder, arguments.threads)])
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(arguments.output) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
@@ -92,7 +92,7 @@ def train_variant(study: Study, variant: Variant, folder: Path, threads: int) ->
     if not (folder / "model.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         settings = {**json.loads(study.training.to_json("threads")), **variant.changes}
-        chosen = study.snapshots("train")
+        chosen = study.snapshot_names("train")
         if variant.snapshots is not None:
             if variant.snapshots >= len(chosen):
                 raise InputError(
@@ -100,7 +100,7 @@ def train_variant(study: Study, variant: Variant, folder: Path, threads: int) ->
                 )
             chosen = [chosen[round(i)] for i in np.linspace(0, len(chosen) - 1, variant.snapshots)]
         command = [sys.executable, str(SCRIPT)]
-        for role, names in (("train", chosen), ("validation", study.snapshots("validation"))):
+        for role, names in (("train", chosen), ("validation", study.snapshot_names("validation"))):
             for kind in ("reference", "descriptors"):
                 command += [f"--{role}-{kind}", *(str(results / kind / f"{name}.h5") for name in names)]
         for element in study.pseudopotentials:
