@@ -32,10 +32,11 @@ SCRIPT = Path(__file__).resolve().parents[1] / "workflow/scripts/train_model.py"
 
 @dataclass(frozen=True)
 class Variant:
-    """A change to the study's section `training`, or fewer training snapshots, taken evenly from all states."""
+    """A change to the study's section `training`, or fewer training snapshots: so many, evenly from all, or by name."""
 
     changes: Mapping = field(default_factory=dict)
     snapshots: int | None = None
+    names: tuple[str, ...] | None = None
 
 
 #: The study's own model is the first.
@@ -92,7 +93,7 @@ def train_variant(study: Study, variant: Variant, folder: Path, threads: int) ->
     if not (folder / "model.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         settings = {**json.loads(study.training.to_json("threads")), **variant.changes}
-        chosen = study.snapshot_names("train")
+        chosen = list(variant.names or study.snapshot_names("train"))
         if variant.snapshots is not None:
             if variant.snapshots >= len(chosen):
                 raise InputError(

@@ -1,0 +1,114 @@
+"""Is the energy zero of a cell what a local model gets wrong? A model of one density predicts other densities.
+
+Quantum ESPRESSO counts energies from the mean potential of the cell, which goes with the number of atoms per volume: by
+κ N/Ω with κ = -(2π/3) e² Σ q r² of the atomic density, were the crystal made of superposed neutral atoms. A vacancy or
+a strain elsewhere in the cell so shifts the LDOS of an environment that itself is unchanged, and no local descriptor
+sees it. Here a model that was trained on one density predicts all snapshots of a study with its energies shifted by
+parts of κ (N/Ω - N/Ω of the training): where the error crosses zero is how much of κ the crystal has.
+
+Needs the datasets of a study (snakemake reference); trains in results/<study>/variants/one-density.
+"""
+
+import argparse
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from accuracy import Variant, train_variant
+from tqdm import tqdm
+
+from nearsight import units
+from nearsight.datasets import atoms_of, open_dataset, settings_of
+from nearsight.evaluation.summary import render_table
+from nearsight.files import write_whole
+from nearsight.inference.run import ModelFiles, predict_structure
+from nearsight.model.bundle import ModelBundle
+from nearsight.mpi import alone
+from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotential
+from nearsight.study.reading import load_study
+from nearsight.study.sections import Inference
+
+#: Atoms per volume of two cells are the same within this share.
+SAME_DENSITY = 1e-3
+
+
+@dataclass(frozen=True)
+class ShiftedModel(ModelFiles):
+    """A model whose energies are counted from another zero."""
+
+    shift_eV: float = 0.0
+
+    def load(self, temperature_K: float | None) -> ModelBundle:
+        """The model with its energy grid shifted."""
+        model = super().load(temperature_K)
+        grid = model.energy_grid
+        return replace(model, energy_grid=replace(grid, minimum_eV=grid.minimum_eV + self.shift_eV))
+
+
+def main() -> None:
+    """Train, predict without and with the whole shift, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, default=Path("config/beryllium.yaml"), help="a study of one element")
+    parser.add_argument("--threads", type=int, default=2, help="threads of training and prediction")
+    parser.add_argument("--output", type=Path, default=Path("docs/beryllium-zero.csv"), help="table (CSV)")
+    arguments = parser.parse_args()
+    study = load_study(arguments.study)
+    results = Path("results") / study.study
+    densities = {name: number_density(results, name) for name in study.snapshot_names()}
+    trained = densities[study.snapshot_names("train")[0]]
+    folder = results / "variants" / "one-density"
+    chosen = [name for name in study.snapshot_names("train") if abs(densities[name] / trained - 1) < SAME_DENSITY]
+    model = train_variant(study, Variant(names=tuple(chosen)), folder, arguments.threads)
+    (element,) = study.pseudopotentials
+    slope = zero_per_density(read_pseudopotential(results / "pseudo" / f"{element}.upf"))
+    rows = []
+    for name in tqdm([name for name in densities if name not in chosen], disable=None):
+        shift = slope * (trained - densities[name])
+        errors = [free_energy_error(model, results, name, part * shift, folder) for part in (0.0, 1.0)]
+        share = "" if abs(shift) < 0.01 else f"{errors[0] / (errors[0] - errors[1]):.2f}"
+        rows.append([name, f"{100 * (densities[name] / trained - 1):+.2f}", f"{shift:+.3f}",
+                     *(f"{error:+.1f}" for error in errors), share])  # fmt: skip
+    header = ["snapshot", "density_change_percent", "shift_eV", "error_without_meV_per_atom",
+              "error_with_shift_meV_per_atom", "share_of_the_shift"]  # fmt: skip
+    with write_whole(arguments.output) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+    print(render_table(header, rows))
+
+
+def number_density(results: Path, name: str) -> float:
+    """Atoms per volume in 1/Å³."""
+    with open_dataset(results / "reference" / f"{name}.h5") as reference:
+        atoms = atoms_of(reference)
+    return len(atoms) / atoms.get_volume()
+
+
+def zero_per_density(pseudopotential: Pseudopotential) -> float:
+    """κ in eV Å³: -(2π/3) e² ∫ r² n(r) d³r of the pseudopotential's atomic density, e² in eV Å."""
+    r, dr, density = (pseudopotential.numbers(tag) for tag in ("PP_R", "PP_RAB", "PP_RHOATOM"))
+    second_moment = float(np.sum(density * r**2 * dr)) * units.BOHR_A**2
+    return -2 * np.pi / 3 * units.COULOMB_eV_A * second_moment
+
+
+def free_energy_error(model: ModelFiles, results: Path, name: str, shift_eV: float, folder: Path) -> float:
+    """Total free energy of the shifted model less DFT's, meV/atom."""
+    with open_dataset(results / "reference" / f"{name}.h5") as reference:
+        atoms, shape = atoms_of(reference), reference["density"].shape
+        temperature_K, dft = settings_of(reference)["temperature_K"], float(reference["total_free_energy"])
+    found = predict_structure(
+        ShiftedModel(model.bundle, model.weights, shift_eV),
+        atoms,
+        folder / "predictions" / f"{name}-{shift_eV:+.3f}",
+        Inference(batches=1, accept_extrapolation=True),
+        alone(),
+        shape=shape,
+        temperature_K=temperature_K,
+        overwrite=True,
+    )
+    return 1e3 * (found.total - dft) / len(atoms)
+
+
+if __name__ == "__main__":
+    main()
