@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from accuracy import Variant, train_variant
+from accuracy import Variant, fill_page, train_variant
 from tqdm import tqdm
 
 from nearsight import units
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--study", type=Path, default=Path("config/beryllium.yaml"), help="a study of one element")
     parser.add_argument("--threads", type=int, default=2, help="threads of training and prediction")
     parser.add_argument("--output", type=Path, default=Path("docs/beryllium-zero.csv"), help="table (CSV)")
+    parser.add_argument("--page", type=Path, help="page whose table between <!-- zero --> and <!-- end --> to write")
     arguments = parser.parse_args()
     study = load_study(arguments.study)
     results = Path("results") / study.study
@@ -75,7 +76,10 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-    print(render_table(header, rows))
+    table = render_table([name.replace("_", " ") for name in header], rows)
+    print(table)
+    if arguments.page is not None:
+        fill_page(arguments.page, {"zero": table})
 
 
 def number_density(results: Path, name: str) -> float:

@@ -20,7 +20,7 @@ def test_the_tests_of_the_trial_log_exist(repository):
     assert not named - written
 
 
-@pytest.mark.parametrize("page", ["docs/developing.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", ["docs/developing.md", "CONTRIBUTING.md", "README.md"])
 def test_files_that_are_named_exist(repository, page):
     text = (repository / page).read_text(encoding="utf-8").replace("\\_", "_")
     named = set(re.findall(r"(?:workflow|tests|rules|docs|config|report|envs|bench)/[\w./-]*\w/?", text))

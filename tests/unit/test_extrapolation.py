@@ -8,7 +8,7 @@ from model_files import make_random_model
 
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
-from nearsight.inference.extrapolation import check_extrapolation, measure_extrapolation
+from nearsight.inference.extrapolation import check_density, check_extrapolation, measure_extrapolation
 from nearsight.inference.predict import prepare_predictor
 from nearsight.model.domain import REFUSAL_SCORE, WARNING_SCORE, measure_domain
 from nearsight.structures.builders import hcp_orthorhombic
@@ -92,3 +92,31 @@ def test_one_structure_for_all_snapshots_is_refused():
     rdf = np.ones((1, 10))
     with pytest.raises(InputError, match="expected snapshots that differ"):
         measure_domain(train, train, rdf, rdf, RDF_CUTOFF_A, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("strain_percent", "outcome"), [(0.0, "silent"), (0.3, "warned"), (-0.3, "warned"), (1.0, "refused")]
+)
+def test_a_density_that_no_training_cell_had(model, caplog, strain_percent, outcome):
+    """A strain of 0.3 % costs beryllium 200 meV/atom (the accuracy study), and the scores do not see it."""
+    atoms = snapshot(1)
+    density = len(atoms) / atoms.get_volume()
+    known = replace(model, training={"least_atoms_per_A3": density, "most_atoms_per_A3": density})
+    atoms.set_cell(atoms.cell * (1 + strain_percent / 100), scale_atoms=True)
+    if outcome == "refused":
+        with pytest.raises(InputError, match=r"expected a density that the model was trained on, got .* outside of"):
+            check_density(known, atoms, accept=False)
+        check_density(known, atoms, accept=True)
+    else:
+        check_density(known, atoms, accept=False)
+    assert ("outside of the training set's" in caplog.text) == (outcome != "silent")
+
+
+def test_a_vacancy_changes_the_density(model, caplog):
+    atoms = snapshot(1).repeat((2, 2, 2))
+    density = len(atoms) / atoms.get_volume()
+    known = replace(model, training={"least_atoms_per_A3": density, "most_atoms_per_A3": density})
+    del atoms[0]
+    with pytest.raises(InputError, match=r"1\.6 % outside"):
+        check_density(known, atoms, accept=False)
+    check_density(replace(model, training={}), atoms, accept=False)  # a model of before knows no range

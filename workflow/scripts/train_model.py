@@ -23,6 +23,7 @@ from nearsight.energies.screening import (
     thomas_fermi_wave_vector,
 )
 from nearsight.errors import InputError
+from nearsight.inference.extrapolation import DENSITY_KEYS
 from nearsight.jobs import make_parser, run_job
 from nearsight.ldos import find_fermi_level
 from nearsight.memory import check_memory, training_bytes
@@ -156,6 +157,7 @@ def main(arguments: argparse.Namespace) -> None:
         ecut_sample_Ry=ecut_sample_Ry,
         training={
             **mean_energies(snapshots[:count]),
+            **dict(zip(DENSITY_KEYS, density_range(snapshots[:count]), strict=True)),
             "epochs": result.state.epoch,
             "best_epoch": result.state.best_epoch,
             "validation_loss": result.state.best_loss,
@@ -262,6 +264,12 @@ def choose_sampling(snapshots: list[Snapshot], data: DataDescription) -> float |
         cutoff, data.ecutrho_Ry, ", ".join(tried),
     )  # fmt: skip
     return cutoff
+
+
+def density_range(snapshots: list[Snapshot]) -> tuple[float, float]:
+    """Least and most atoms per volume, 1/Å³."""
+    densities = [snapshot.atoms / snapshot.volume_A3 for snapshot in snapshots]
+    return min(densities), max(densities)
 
 
 def describe_domain(

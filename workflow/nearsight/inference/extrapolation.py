@@ -14,6 +14,13 @@ from nearsight.structures.correlation import radial_distribution
 
 logger = logging.getLogger("nearsight")
 
+#: Keys of a bundle's `training`: the range of the training cells' atoms per volume.
+DENSITY_KEYS = ("least_atoms_per_A3", "most_atoms_per_A3")
+
+#: Share of the density that rounding of a structure file explains; and beyond which a structure is refused.
+SAME_DENSITY = 1e-5
+LARGEST_DENSITY_CHANGE = 0.01
+
 
 def measure_extrapolation(
     model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], backend: str | None
@@ -33,6 +40,32 @@ def sample_shape(shape: tuple[int, int, int], points: int) -> tuple[int, int, in
     """A grid of about `points` points with the proportions of `shape`, not finer than it."""
     factor = min((points / prod(shape)) ** (1 / 3), 1.0)
     return tuple(max(round(n * factor), 1) for n in shape)
+
+
+def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:
+    """Warn of atoms per volume that no training cell had. Raises InputError where they are far from them.
+
+    DFT's energies count from the mean potential of the cell, which goes with the atoms per volume, so that the whole
+    LDOS shifts with it; no descriptor sees a shift that a strain or a vacancy elsewhere makes (docs/beryllium.md).
+    """
+    try:
+        least, most = (float(model.training[key]) for key in DENSITY_KEYS)
+    except KeyError:  # a model of before
+        return
+    density = len(atoms) / atoms.get_volume()
+    outside = max(1 - density / least, density / most - 1)
+    if outside <= SAME_DENSITY:
+        return
+    text = (
+        f"{density:.6f} atoms/Å³, {100 * outside:.2g} % outside of the training set's {least:.6f} to {most:.6f}: "
+        "energies of a cell count from a potential that goes with it, and the model cannot know the shift"
+    )
+    if outside > LARGEST_DENSITY_CHANGE and not accept:
+        raise InputError(
+            f"structure: expected a density that the model was trained on, got {text}. Train on such cells, or accept "
+            "the unknown error with inference.accept_extrapolation (`nearsight predict --accept-extrapolation`)."
+        )
+    logger.warning("the structure has %s. Expect errors in energies, for beryllium 2 meV/atom per 0.01 %%.", text)
 
 
 def check_extrapolation(found: Extrapolation, *, accept: bool) -> None:

@@ -20,7 +20,7 @@ from nearsight.errors import InputError
 from nearsight.files import read_json, sha256_of
 from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.grids.tiles import LARGEST_TILE, THREAD_POINTS, choose_tile_points, plan_batches
-from nearsight.inference.extrapolation import check_extrapolation, measure_extrapolation
+from nearsight.inference.extrapolation import check_density, check_extrapolation, measure_extrapolation
 from nearsight.inference.predict import StructurePredictor, prepare_predictor
 from nearsight.ldos import check_window, fermi_weights, find_fermi_level
 from nearsight.memory import check_memory, inference_bytes
@@ -169,6 +169,7 @@ def make_plan(
     batches = plan_batches(shape, settings.batches)
     extrapolation = measure_extrapolation(model, atoms, shape, backend)
     check_extrapolation(extrapolation, accept=settings.accept_extrapolation)
+    check_density(model, atoms, accept=settings.accept_extrapolation)
     if not model.descriptor(backend).whole_grid:  # else it has computed all of it already
         log_time(predictor, shape)
     dos, features = predictor.predict_spectrum(tile_points, progress)
