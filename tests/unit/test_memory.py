@@ -133,9 +133,14 @@ def test_prediction_and_its_evaluation(tmp_path, repository, record_property):
         "ldos": np.full((*shape, energies.size), 0.03),
         "density": np.full(shape, 0.1),
         "energy": energies,
+        "dos": np.full(energies.size, 1.0),
+        "ldos_eigenvalues": np.array([[energies[0] + 1.0, energies[-1]]]),
+        "kpoint_weights": [2.0],
+        "electrons": 2.0,
         **dict.fromkeys(("band_energy", "total_free_energy", "fermi_energy", "entropy_energy"), 1.0),
     }
-    write_dataset(tmp_path / "r.h5", reference, {}, {})
+    settings = {"dft": {"conv_thr_Ry": 1e-9}, "ldos": {"broadening_eV": 0.2}, "temperature_K": 298.0}
+    write_dataset(tmp_path / "r.h5", reference, settings, {})
     (tmp_path / "e.json").write_text('{"energies_eV": {"total": 1.0}}')
 
     def run(script, *arguments):

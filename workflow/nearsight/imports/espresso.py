@@ -40,7 +40,7 @@ from nearsight.study.sections import Dft, Ldos
 logger = logging.getLogger("nearsight")
 
 #: The comment of a cube file that pp.x writes for an LDOS; four decimals.
-_HEADER = re.compile(r"Energy =\s*([-+.\d]{1,30}) eV, broadening =\s*([-+.\d]{1,30}) eV")
+_HEADER = re.compile(r"Energy =\s*([-+]?\d{1,9}\.\d{0,20}) eV, broadening =\s*(\d{1,9}\.\d{0,20}) eV")
 HEADER_ROUNDING_eV = 1e-4
 
 #: Largest difference between QE's total energy and our terms on QE's density and eigenvalues, eV/atom. It is of first
