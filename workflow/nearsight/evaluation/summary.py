@@ -172,7 +172,9 @@ def render_markdown(summary: dict) -> str:
                     ],
                     predictions,
                 ),
-                "## Repeated cells\n\nA cell repeated N times has N times the energy; differences per atom, in meV.",
+                "## Repeated cells\n\nA cell repeated N times has N times the energy; differences per atom, in meV. "
+                "They are rounding where both took all grid points, else what the sampling grid leaves out "
+                "(`inference.ecut_sample_Ry`).",
                 render_table(["supercell", "repeats", "band energy", "-TS", "total free energy"], additivity),
                 "## Time\n\nSeconds of all jobs of a rule together, and of its longest.",
                 render_table(["rule", "jobs", "seconds", "longest"], times),
