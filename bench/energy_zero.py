@@ -15,19 +15,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from accuracy import Variant, fill_page, train_variant
+from accuracy import COLUMNS, Variant, evaluate, fill_page, train_variant
 from tqdm import tqdm
 
 from nearsight import units
-from nearsight.datasets import atoms_of, open_dataset, settings_of
+from nearsight.datasets import atoms_of, open_dataset
 from nearsight.evaluation.summary import render_table
 from nearsight.files import write_whole
-from nearsight.inference.run import ModelFiles, predict_structure
+from nearsight.inference.run import ModelFiles
 from nearsight.model.bundle import ModelBundle
-from nearsight.mpi import alone
 from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotential
 from nearsight.study.reading import load_study
-from nearsight.study.sections import Inference
+
+#: Place of the free energy's error in a row of `evaluate`, which has no variant's name.
+ERROR = COLUMNS.index("free_energy_error_meV_per_atom") - 1
 
 #: Atoms per volume of two cells are the same within this share.
 SAME_DENSITY = 1e-3
@@ -66,7 +67,11 @@ def main() -> None:
     rows = []
     for name in tqdm([name for name in densities if name not in chosen], disable=None):
         shift = slope * (trained - densities[name])
-        errors = [free_energy_error(model, results, name, part * shift, folder) for part in (0.0, 1.0)]
+        errors = []
+        for part in (0.0, 1.0):
+            shifted = ShiftedModel(model.bundle, model.weights, part * shift)
+            row = evaluate(study, shifted, name, folder / f"shift-{part:g}", arguments.threads)
+            errors.append(float(row[ERROR]))
         share = "" if abs(shift) < 0.01 else f"{errors[0] / (errors[0] - errors[1]):.2f}"
         rows.append([name, f"{100 * (densities[name] / trained - 1):+.2f}", f"{shift:+.3f}",
                      *(f"{error:+.1f}" for error in errors), share])  # fmt: skip
@@ -94,24 +99,6 @@ def zero_per_density(pseudopotential: Pseudopotential) -> float:
     r, dr, density = (pseudopotential.numbers(tag) for tag in ("PP_R", "PP_RAB", "PP_RHOATOM"))
     second_moment = float(np.sum(density * r**2 * dr)) * units.BOHR_A**2
     return -2 * np.pi / 3 * units.COULOMB_eV_A * second_moment
-
-
-def free_energy_error(model: ModelFiles, results: Path, name: str, shift_eV: float, folder: Path) -> float:
-    """Total free energy of the shifted model less DFT's, meV/atom."""
-    with open_dataset(results / "reference" / f"{name}.h5") as reference:
-        atoms, shape = atoms_of(reference), reference["density"].shape
-        temperature_K, dft = settings_of(reference)["temperature_K"], float(reference["total_free_energy"])
-    found = predict_structure(
-        ShiftedModel(model.bundle, model.weights, shift_eV),
-        atoms,
-        folder / "predictions" / f"{name}-{shift_eV:+.3f}",
-        Inference(batches=1, accept_extrapolation=True),
-        alone(),
-        shape=shape,
-        temperature_K=temperature_K,
-        overwrite=True,
-    )
-    return 1e3 * (found.total - dft) / len(atoms)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.eos import EquationOfState
 from ase.units import GPa
+from extrapolation import compute
 from tqdm import tqdm
 
 from nearsight.evaluation.summary import render_table
@@ -19,10 +20,6 @@ from nearsight.files import write_whole
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
-from nearsight.reference.espresso.outputs import read_electronic_structure, xml_of
-from nearsight.reference.espresso.programs import Launch
-from nearsight.reference.espresso.scf import run_scf
-from nearsight.reference.pseudopotential import read_pseudopotentials
 from nearsight.structures.builders import build_structure
 from nearsight.study.reading import load_study
 from nearsight.study.sections import Inference, Study
@@ -42,12 +39,16 @@ def main() -> None:
     arguments = parser.parse_args()
     study = load_study(arguments.study)
     name = arguments.structure or next(iter(study.structures))
-    model = ModelFiles.find(arguments.model or Path("results") / study.study / "model")
+    results = Path("results") / study.study
+    model = ModelFiles.find(arguments.model or results / "model")
     rows = []
     for strain in tqdm(STRAINS_PERCENT, desc="strains", disable=None):
         atoms = strained_cell(study, name, strain)
         folder = arguments.work / f"{study.study}-{name}" / f"{strain:+g}"
-        dft = compute(study, atoms, arguments.temperature_K, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        grid = fft_shape(np.asarray(atoms.cell), study.dft.ecutrho_Ry)
+        # the k-set is the lattice's own
+        dft = compute(atoms, grid, study.dft, arguments.temperature_K, folder, results)
         settings = Inference(batches=1, accept_extrapolation=True)
         target = folder / "prediction"
         found = predict_structure(
@@ -67,18 +68,6 @@ def strained_cell(study: Study, name: str, strain_percent: float) -> Atoms:
     atoms = build_structure(section)
     atoms.positions += 0.0137
     return atoms
-
-
-def compute(study: Study, atoms: Atoms, temperature_K: float, folder: Path) -> float:
-    """Total free energy by pw.x, eV; the k-set is the lattice's own."""
-    scf = folder / "scf"
-    if not scf.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        upf = Path("results") / study.study / "pseudo"
-        pseudopotentials = read_pseudopotentials({e: upf / f"{e}.upf" for e in set(atoms.symbols)})
-        grid = fft_shape(np.asarray(atoms.cell), study.dft.ecutrho_Ry)
-        run_scf(atoms, grid, pseudopotentials, study.dft, temperature_K, Launch(), scf, folder / "scf.out")
-    return read_electronic_structure(xml_of(scf)).energies["total_free_energy"]
 
 
 def fits_table(rows: np.ndarray) -> str:

@@ -24,7 +24,7 @@ from nearsight.reference.espresso.scf import run_scf
 from nearsight.reference.pseudopotential import read_pseudopotentials
 from nearsight.structures.io import read_structure
 from nearsight.study.reading import load_study
-from nearsight.study.sections import Inference
+from nearsight.study.sections import Dft, Inference
 
 #: Thermal displacements grow with the square root of the temperature.
 HOT_K = 900.0
@@ -58,7 +58,8 @@ def main() -> None:
             shape=grid,
         )
         plan = read_json(folder / "plan.json")
-        expected = compute(atoms, grid, study, folder, results)
+        settings = study.dft_of(next(iter(study.structures)))
+        expected = compute(atoms, grid, settings, TEMPERATURE_K, folder, results)
         error = 1e3 * (energies.total - expected) / len(atoms)
         score = max(plan["descriptor_score"], plan["rdf_score"])
         rows.append((name, len(atoms), plan["descriptor_score"], plan["rdf_score"], score, error))
@@ -72,13 +73,12 @@ def main() -> None:
         writer.writerows((*row[:2], *(f"{value:.4g}" for value in row[2:])) for row in rows)
 
 
-def compute(atoms: Atoms, grid: tuple, study, folder: Path, results: Path) -> float:
-    """Total free energy by pw.x, eV."""
+def compute(atoms: Atoms, grid: tuple, settings: Dft, temperature_K: float, folder: Path, results: Path) -> float:
+    """Total free energy by pw.x, eV; its run is kept in `folder`, the pseudopotentials are those in `results`."""
     scf = folder / "scf"
     if not scf.exists():
-        settings = study.dft_of(next(iter(study.structures)))
         pseudopotentials = read_pseudopotentials({e: results / "pseudo" / f"{e}.upf" for e in set(atoms.symbols)})
-        run_scf(atoms, grid, pseudopotentials, settings, TEMPERATURE_K, Launch(), scf, folder / "scf.out")
+        run_scf(atoms, grid, pseudopotentials, settings, temperature_K, Launch(), scf, folder / "scf.out")
     return read_electronic_structure(xml_of(scf)).energies["total_free_energy"]
 
 
