@@ -55,6 +55,16 @@ def named_file(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def add_record_options(parser: argparse.ArgumentParser) -> None:
+    """Options that all jobs have that prepare the data of a figure."""
+    parser.add_argument("--settings", type=parse_settings, required=True, help="of the study, for the caption, as JSON")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="record (JSON) and tables (CSV)")
+
+
+#: What `add_argument` takes for an option with any number of named files.
+NAMED_FILES = {"type": named_file, "nargs": "*", "default": [], "metavar": "NAME=FILE"}
+
+
 def show_progress(items: Iterable, description: str, total: int | None = None, unit: str = "it") -> Iterable:
     """The items behind a progress bar on the terminal; silent where standard error is no terminal."""
     return tqdm(items, desc=description, total=total, unit=unit, disable=None, mininterval=0.5, leave=False)

@@ -2,13 +2,12 @@
 
 import argparse
 import logging
-from pathlib import Path
 
 from nearsight.figures.prepare.accuracy import analyse_accuracy, tabulate_errors, tabulate_parity
 from nearsight.figures.prepare.cells import describe_cell
 from nearsight.figures.tables import FigureData, write_figure_data
 from nearsight.files import read_json
-from nearsight.jobs import make_parser, named_file, parse_settings, run_job, show_progress
+from nearsight.jobs import NAMED_FILES, add_record_options, make_parser, parse_settings, run_job, show_progress
 from nearsight.provenance import collect_provenance
 from nearsight.structures.io import read_structure
 from nearsight.structures.lammps import potential_energy
@@ -19,13 +18,11 @@ logger = logging.getLogger("nearsight")
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
-    files = {"type": named_file, "nargs": "*", "default": [], "metavar": "NAME=FILE"}
     parser.add_argument("--cells", type=parse_settings, required=True, help="what each held-out cell is, as JSON")
-    parser.add_argument("--evaluations", **files, help="files of evaluate_prediction")
-    parser.add_argument("--structures", **files, help="structures of the same cells (extended XYZ)")
+    parser.add_argument("--evaluations", **NAMED_FILES, help="files of evaluate_prediction")
+    parser.add_argument("--structures", **NAMED_FILES, help="structures of the same cells (extended XYZ)")
     parser.add_argument("--potentials", type=parse_settings, default={}, help="LAMMPS commands by name, as JSON")
-    parser.add_argument("--settings", type=parse_settings, required=True, help="of the study, for the caption, as JSON")
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="record (JSON) and tables (CSV)")
+    add_record_options(parser)
     return parser.parse_args(argv)
 
 

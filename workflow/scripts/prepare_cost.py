@@ -22,7 +22,7 @@ from nearsight.figures.prepare.cost import (
 )
 from nearsight.figures.tables import FigureData, write_figure_data
 from nearsight.files import read_json
-from nearsight.jobs import make_parser, named_file, parse_settings, run_job
+from nearsight.jobs import NAMED_FILES, add_record_options, make_parser, parse_settings, run_job
 from nearsight.provenance import collect_provenance
 from nearsight.reference.espresso.times import read_run_time
 
@@ -35,9 +35,8 @@ GRAPH_LIMIT_s = 600
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
-    files = {"type": named_file, "nargs": "*", "default": [], "metavar": "NAME=FILE"}
-    parser.add_argument("--scf", **files, help="outputs of pw.x")
-    parser.add_argument("--energies", **files, help="energies of predictions (JSON)")
+    parser.add_argument("--scf", **NAMED_FILES, help="outputs of pw.x")
+    parser.add_argument("--energies", **NAMED_FILES, help="energies of predictions (JSON)")
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder of Snakemake's benchmark files")
     parser.add_argument("--batches", type=int, required=True, help="jobs of each prediction")
     parser.add_argument("--measured", type=Path, nargs="*", default=[], help="table of bench/inference.py")
@@ -46,8 +45,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rules", type=Path, nargs="+", required=True, help="files with the rules, one per stage")
     parser.add_argument("--study-file", type=Path, required=True, help="study file of the graph")
     parser.add_argument("--overrides", type=parse_settings, default={}, help="keys that replace the file's, as JSON")
-    parser.add_argument("--settings", type=parse_settings, required=True, help="of the study, for the caption, as JSON")
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="record (JSON) and tables (CSV)")
+    add_record_options(parser)
     return parser.parse_args(argv)
 
 

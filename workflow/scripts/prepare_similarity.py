@@ -13,7 +13,7 @@ from nearsight.figures.prepare.similarity import (
 )
 from nearsight.figures.tables import FigureData, write_figure_data
 from nearsight.files import read_json
-from nearsight.jobs import make_parser, named_file, parse_settings, run_job
+from nearsight.jobs import NAMED_FILES, add_record_options, make_parser, parse_settings, run_job
 from nearsight.model.bundle import load_bundle
 from nearsight.provenance import collect_provenance
 from nearsight.structures.io import read_structure
@@ -24,14 +24,12 @@ logger = logging.getLogger("nearsight")
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
-    files = {"type": named_file, "nargs": "*", "default": [], "metavar": "NAME=FILE"}
     parser.add_argument("--cells", type=parse_settings, required=True, help="what each cell is, as JSON")
-    parser.add_argument("--structures", **files, help="their structures (extended XYZ)")
-    parser.add_argument("--plans", **files, help="plans of their predictions (JSON)")
+    parser.add_argument("--structures", **NAMED_FILES, help="their structures (extended XYZ)")
+    parser.add_argument("--plans", **NAMED_FILES, help="plans of their predictions (JSON)")
     parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
     parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
-    parser.add_argument("--settings", type=parse_settings, required=True, help="of the study, for the caption, as JSON")
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="record (JSON) and tables (CSV)")
+    add_record_options(parser)
     return parser.parse_args(argv)
 
 

@@ -17,7 +17,7 @@ from nearsight.figures.prepare.stacking_fault import (
 )
 from nearsight.figures.tables import FigureData, write_figure_data
 from nearsight.files import read_json
-from nearsight.jobs import make_parser, named_file, parse_settings, run_job
+from nearsight.jobs import NAMED_FILES, add_record_options, make_parser, parse_settings, run_job
 from nearsight.provenance import collect_provenance
 from nearsight.structures.io import read_structure
 
@@ -29,15 +29,13 @@ PREDICTION, REFERENCE = "Nearsight", "Quantum ESPRESSO"
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
-    files = {"type": named_file, "nargs": "*", "default": [], "metavar": "NAME=FILE"}
     parser.add_argument("--pairs", type=parse_settings, required=True, help="names without: with the fault, as JSON")
-    parser.add_argument("--structures", **files, help="their structures (extended XYZ)")
-    parser.add_argument("--energies", **files, help="their predicted energies (JSON)")
-    parser.add_argument("--references", **files, help="their snapshot datasets of DFT (HDF5), where there are any")
-    parser.add_argument("--densities", **files, help="predictions (HDF5) of the pair that is drawn")
+    parser.add_argument("--structures", **NAMED_FILES, help="their structures (extended XYZ)")
+    parser.add_argument("--energies", **NAMED_FILES, help="their predicted energies (JSON)")
+    parser.add_argument("--references", **NAMED_FILES, help="their snapshot datasets of DFT (HDF5), if any")
+    parser.add_argument("--densities", **NAMED_FILES, help="predictions (HDF5) of the pair that is drawn")
     parser.add_argument("--literature", type=parse_settings, default={}, help="fault energies in mJ/m², as JSON")
-    parser.add_argument("--settings", type=parse_settings, required=True, help="of the study, for the caption, as JSON")
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="record (JSON) and tables (CSV)")
+    add_record_options(parser)
     return parser.parse_args(argv)
 
 
