@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -295,6 +296,18 @@ def test_output_that_cannot_be_written(sandbox, tmp_path, redirection, reason):
     done = start(sandbox, redirection, "build", str(built), "--structure", "be.extxyz", "--repeat", "2", "1", "1")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert len(ase.io.read(built)) == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_whose_own_process_was_told_to_stop(sandbox, number):
+    """A signal to the whole group ends the process that looks into a file before the command hears of it."""
+    code = (
+        "import subprocess, sys; from nearsight import cli, hdf5\n"
+        f"hdf5.subprocess.run = lambda *_, **__: subprocess.CompletedProcess('', {-number}, '', '')\n"
+        "sys.exit(cli.main(['show', 'density.h5']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=sandbox, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-number, "interrupted; what is whole is kept\n")
 
 
 def test_a_reader_that_leaves_and_no_streams_at_all(sandbox, tmp_path):

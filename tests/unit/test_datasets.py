@@ -1,6 +1,7 @@
 """Datasets: round trip, checks at writing, clear errors at reading, nothing half-written."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -22,7 +23,7 @@ from nearsight.datasets import (
     variables_of_atoms,
     write_dataset,
 )
-from nearsight.errors import InputError
+from nearsight.errors import InputError, Stopped
 from nearsight.fields import FIELDS
 from nearsight.hdf5 import check_end
 
@@ -257,6 +258,14 @@ def test_how_a_look_ends(status, message):
     check_end("x.h5", 0, "")
     with pytest.raises(InputError, match=message):
         check_end("x.h5", status, "said so")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_look_that_was_told_to_stop_says_nothing_of_the_file(number):
+    code = f"import os, signal; signal.signal({int(number)}, 0); os.kill(os.getpid(), {int(number)})"
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    with pytest.raises(Stopped, match=f"stopped from outside \\({number.name}"):
+        check_end("x.h5", done.returncode, "")
 
 
 def test_a_look_without_end_is_ended(tmp_path, monkeypatch):

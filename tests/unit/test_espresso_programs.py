@@ -1,11 +1,14 @@
 """Starting Quantum ESPRESSO: what is missing, what fails and what was promised is said clearly."""
 
 import os
+import signal
 import sys
 
 import pytest
 
-from nearsight.errors import ConvergenceError, InputError, MissingProgramError
+from nearsight.errors import ConvergenceError, InputError, MissingProgramError, Stopped
+from nearsight.jobs import make_parser, run_job
+from nearsight.reference.espresso import programs
 from nearsight.reference.espresso.outputs import check_convergence
 from nearsight.reference.espresso.programs import (
     Launch,
@@ -191,6 +194,71 @@ def test_the_message_of_the_crash_file_is_in_the_error(install, tmp_path):
     )
     with pytest.raises(ProgramError, match=r"exit status 1.*charge is wrong: smearing is needed"):
         run_program("pw.x", "", tmp_path, Launch(), "scf")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("launcher", [False, True])
+def test_a_program_that_was_told_to_stop_is_no_failure(install, tmp_path, capsys, number, status, launcher):
+    """A signal to the whole group may end pw.x, or its launcher, before the job hears of it."""
+    ending = f"import os; os.kill(os.getpid(), {int(number)})"
+    for name in ("pw.x", "launch"):
+        install(name, HEADER + (ranks_line(2) if launcher else ""))
+        with open(tmp_path / "bin" / name, "r+") as program:
+            lines = program.read().replace("sys.exit(0)", f"import signal; signal.signal({int(number)}, 0); {ending}")
+            program.seek(0)
+            program.write(lines)
+    arguments = make_parser("").parse_args([])
+    with pytest.raises(SystemExit) as ended, scratch_folder(tmp_path / "scf") as folder:
+        run_job(lambda _: run_program("pw.x", "", folder, Launch("launch", 2 if launcher else 1), "scf"), arguments)
+    assert ended.value.code == status
+    assert f"stopped from outside ({number.name}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "number"),
+    [
+        # as mpirun of Open MPI 4.1, srun, and mpiexec of MPICH (Hydra) say it, tried with ranks that end themselves
+        (143, "", 15),
+        (130, "", 2),
+        (15, "YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Terminated (signal 15)", 15),
+        (2, "YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Interrupt (signal 2)", 2),
+        (1, "mpirun noticed that process rank 0 with PID 0 on node vm exited on signal 15 (Terminated).", 15),
+    ],
+)
+def test_how_launchers_say_that_ranks_were_told_to_stop(install, tmp_path, status, words, number):
+    install("launch", HEADER + ranks_line(2) + words, status=status)
+    install("pw.x", "")
+    with pytest.raises(Stopped) as stopped:
+        run_program("pw.x", "", tmp_path, Launch("launch", 2), "scf")
+    assert stopped.value.number == number
+
+
+def test_a_crash_is_told_though_the_launcher_ended_the_other_ranks(install, tmp_path):
+    rule = "%" * 60
+    install("launch", HEADER + ranks_line(2), status=143, crash=f"{rule}\n from electrons : no charge\n{rule}\n")
+    install("pw.x", "")
+    with pytest.raises(ProgramError, match="no charge"):
+        run_program("pw.x", "", tmp_path, Launch("launch", 2), "scf")
+
+
+def test_a_segmentation_fault_is_a_failure(install, tmp_path):
+    install("launch", ranks_line(2) + "EXIT STRING: Segmentation fault (signal 11)", status=11)
+    install("pw.x", "")
+    with pytest.raises(ProgramError, match="exit status 11"):
+        run_program("pw.x", "", tmp_path, Launch("launch", 2), "scf")
+
+
+def test_a_launcher_that_stops_without_a_word_is_judged_after_the_jobs_own_signal(
+    install, tmp_path, monkeypatch, capsys
+):
+    """Open MPI's mpirun exits with 1 when it is told to stop; the job itself hears of it a little later."""
+    install("launch", HEADER + ranks_line(2), status=1)
+    install("pw.x", "")
+    monkeypatch.setattr(programs.time, "sleep", lambda seconds: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as ended:
+        run_job(lambda _: run_program("pw.x", "", tmp_path, Launch("launch", 2), "scf"), make_parser("").parse_args([]))
+    assert ended.value.code == 143
+    assert "stopped from outside (SIGTERM" in capsys.readouterr().err
 
 
 def test_a_run_without_its_last_line_is_an_error(install, tmp_path):

@@ -117,6 +117,49 @@ def test_a_job_that_is_told_to_stop_cleans_up(tmp_path):
     assert "stopped from outside" in (tmp_path / "job.log").read_text()
 
 
+def run_told(tmp_path, main, *, before=""):
+    """A job with this body of `main`, run to its end."""
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import os, signal, time\nfrom pathlib import Path\n"
+        "from nearsight.errors import Stopped\n"
+        "from nearsight.files import write_whole\nfrom nearsight.jobs import make_parser, run_job\n"
+        f"{before}\ndef main(arguments):\n{main}run_job(main, make_parser('').parse_args())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(files.__file__).resolve().parents[1])}
+    return subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+
+def test_ctrl_c_stops_a_job_without_a_traceback(tmp_path):
+    done = run_told(
+        tmp_path,
+        "    with write_whole('output.json'):\n        os.kill(os.getpid(), signal.SIGINT)\n        time.sleep(600)\n",
+    )
+    assert done.returncode == 130
+    assert done.stderr == "ERROR: stopped from outside (SIGINT: Ctrl-C); the next run goes on.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["job.py"]
+
+
+def test_ctrl_c_is_not_heeded_where_the_shell_has_it_ignored(tmp_path):
+    main = "    os.kill(os.getpid(), signal.SIGINT)\n    Path('output').touch()\n"
+    done = run_told(tmp_path, main, before="signal.signal(signal.SIGINT, signal.SIG_IGN)")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "output").exists()
+
+
+def test_a_job_that_is_stopping_is_not_disturbed_in_it(tmp_path):
+    """Its program's end told it first, or it was told twice: what it cleans up gets clean."""
+    done = run_told(
+        tmp_path,
+        "    try:\n        raise Stopped(signal.SIGTERM)\n    finally:\n"
+        "        try:\n            Path('none').unlink()\n        except OSError:\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n            Path('cleaned').touch()\n",
+    )
+    assert done.returncode == 143
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "cleaned").exists()
+
+
 def test_a_job_that_is_told_where_python_drops_exceptions_stops_too(tmp_path):
     """In a destructor, say: the exception is raised again outside of it."""
     script = tmp_path / "job.py"

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+from argparse import Namespace
 
 import draw_paper_figure
 import numpy as np
@@ -14,7 +15,7 @@ import prepare_stacking_fault
 import pytest
 from PIL import Image
 
-from nearsight.errors import InputError
+from nearsight.errors import InputError, Stopped
 from nearsight.figures.captions import BODIES, TITLES, caption_of
 from nearsight.figures.contents import MANIFEST, TABLES, data_names
 from nearsight.figures.deposit import take_deposit, write_deposit
@@ -227,6 +228,15 @@ def test_links_that_a_longer_way_spells_out_are_left_out():
     assert links == {"rule": ["a", "b"], "follower": ["b", "c"]}
     with pytest.raises(InputError, match="expected the graph of `snakemake --rulegraph dot`"):
         read_rule_graph("no graph")
+
+
+def test_a_rule_graph_that_was_told_to_stop_is_no_failure(tmp_path):
+    """Ctrl-C may end Snakemake before the job hears of it."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -TERM $$\n")
+    python.chmod(0o755)
+    with pytest.raises(Stopped, match="stopped from outside"):
+        prepare_cost.draw_rule_graph(Namespace(python=python, snakefile="", study_file="", overrides=None))
 
 
 # --------------------------------------------------------------------------------------------------- figures 3 and 4

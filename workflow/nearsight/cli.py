@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 
 from nearsight import __version__
-from nearsight.errors import InputError, NearsightError, StorageError
+from nearsight.errors import InputError, NearsightError, Stopped, StorageError
 from nearsight.files import read_regular, write_text
 from nearsight.options import add_options
 from nearsight.study.documents import describe_study, study_schema
@@ -67,11 +67,12 @@ def main(argv: list[str] | None = None) -> int:
     except NearsightError as error:
         print(error, file=sys.stderr)
         return stop_all_ranks()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped) as stopped:
         print("interrupted; what is whole is kept", file=sys.stderr, flush=True)
         # as a shell expects it, and at once: libraries whose threads are still at work may abort at a usual exit
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
+        number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         discard_output()
     except OSError as error:  # what the machine refuses and nobody has explained, such as a folder that cannot be read

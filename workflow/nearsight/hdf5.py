@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from nearsight.errors import InputError
+from nearsight.errors import InputError, raise_if_stopped
 from nearsight.fields import FIELDS
 from nearsight.files import bounded_memory, open_regular
 
@@ -99,6 +99,7 @@ def check_end(path: str | Path, status: int, messages: str) -> None:
         return
     if status == REFUSED:
         raise InputError(messages)
+    raise_if_stopped(status)
     end = f"the end of its reader by {signal.Signals(-status).name}" if status < 0 else f"{messages[-500:]} ({status})"
     raise InputError(
         f"{path}: expected a whole HDF5 dataset, got {end}. The file is damaged or was made to do harm. "

@@ -9,26 +9,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from tqdm import tqdm
 
-from nearsight.errors import NearsightError
+from nearsight.errors import STOPS, NearsightError, Stopped
 from nearsight.files import explain_storage
 from nearsight.memory import log_memory_used
 
 logger = logging.getLogger("nearsight")
 
-#: Exit status of a job that was told to stop, as shells have it.
-STOPPED_STATUS = 128 + signal.SIGTERM
-
-
 #: Seconds after which a job that was told to stop where Python drops exceptions is told again.
 AGAIN_S = 0.1
-
-
-class Stopped(BaseException):
-    """The job was told to stop (SIGTERM): by the cluster at the time limit, or by Snakemake."""
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -74,7 +65,7 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
     """Run `main(arguments)` with the log configured; an error goes to log and terminal and exits with 1.
 
     A NearsightError is printed as its message alone, any other with its traceback, because it is a defect. A job
-    that is told to stop removes its temporary files and exits with 143.
+    that is told to stop removes its temporary files and exits with 143 (SIGTERM) or 130 (Ctrl-C).
     """
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -84,40 +75,49 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
     terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [terminal]
     logger.addHandler(terminal)
-    try:
-        if arguments.log is not None:
-            with explain_storage(arguments.log):
-                arguments.log.parent.mkdir(parents=True, exist_ok=True)
-                handlers.append(logging.FileHandler(arguments.log, mode="w", encoding="utf-8"))
-            handlers[-1].setFormatter(formatter)
-            logger.addHandler(handlers[-1])
-        with _stop_on_sigterm():
+    with _stop_when_told():  # to the last message: a job whose program was told first hears of it at any time
+        try:
+            if arguments.log is not None:
+                with explain_storage(arguments.log):
+                    arguments.log.parent.mkdir(parents=True, exist_ok=True)
+                    handlers.append(logging.FileHandler(arguments.log, mode="w", encoding="utf-8"))
+                handlers[-1].setFormatter(formatter)
+                logger.addHandler(handlers[-1])
             main(arguments)
-        log_memory_used()
-    except NearsightError as error:
-        logger.error("%s", error)
-        sys.exit(1)
-    except Stopped as stopped:
-        logger.error("%s", stopped)
-        sys.exit(STOPPED_STATUS)
-    except Exception:
-        logger.exception("a defect of Nearsight, or a failure of the machine:")
-        sys.exit(1)
-    finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()
+            log_memory_used()
+        except NearsightError as error:
+            logger.error("%s", error)
+            sys.exit(1)
+        except Stopped as stopped:
+            logger.error("%s", stopped)
+            sys.exit(stopped.status)
+        except Exception:
+            logger.exception("a defect of Nearsight, or a failure of the machine:")
+            sys.exit(1)
+        finally:
+            for handler in handlers:
+                logger.removeHandler(handler)
+                handler.close()
 
 
 @contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """Raise Stopped at SIGTERM, which by itself would end Python at once, with temporary files left behind."""
+def _stop_when_told() -> Iterator[None]:
+    """Raise Stopped at SIGTERM, which by itself would end Python at once, with temporary files left behind.
+
+    At SIGINT too, unless a shell has its background jobs ignore it. Who is stopping already is not disturbed in it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(*_: object) -> NoReturn:
-        raise Stopped("stopped from outside (SIGTERM: the time limit, or a cancelled job); the next run goes on.")
+    told: int | None = None
+
+    def stop(number: int, _: object) -> None:
+        nonlocal told
+        if _is_stopping():
+            return
+        told = told or number  # SIGALRM tells again
+        raise Stopped(told)
 
     def raise_again(lost: "sys.UnraisableHookArgs") -> None:
         """Python drops what is raised in a destructor, in a hook of fork, in a callback of HDF5."""
@@ -127,7 +127,8 @@ def _stop_on_sigterm() -> Iterator[None]:
             hook(lost)
 
     hook, sys.unraisablehook = sys.unraisablehook, raise_again
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGALRM)}
+    heeded = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in (*heeded, signal.SIGALRM)}
     try:
         yield
     finally:
@@ -135,3 +136,11 @@ def _stop_on_sigterm() -> Iterator[None]:
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_stopping() -> bool:
+    """Whether this thread is on its way out already: Stopped is raised, or what has come of it."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__context__
+    return error is not None

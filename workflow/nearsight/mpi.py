@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from nearsight.errors import InputError, MissingProgramError, NearsightError
-from nearsight.jobs import Stopped, run_job
+from nearsight.errors import InputError, MissingProgramError, NearsightError, Stopped
+from nearsight.jobs import run_job
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -128,6 +128,6 @@ def run_parallel_job(main: Callable[[argparse.Namespace], None], arguments: argp
                     handle.write(f"ERROR {message}\n")
             logging.shutdown()
             sys.stderr.flush()
-            comm.Abort(1)
+            comm.Abort(error.status if isinstance(error, Stopped) else 1)
 
     run_job(guarded, arguments)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nearsight.errors import InputError
+from nearsight.errors import InputError, raise_if_stopped
 from nearsight.figures.prepare.cost import (
     ESPRESSO,
     STUDY,
@@ -92,6 +92,7 @@ def draw_rule_graph(arguments: argparse.Namespace) -> str:
         command += ["--config", *(f"{key}={json.dumps(value)}" for key, value in arguments.overrides.items())]
     command += ["--rulegraph", "dot", "--", "all"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=GRAPH_LIMIT_s, check=False)
+    raise_if_stopped(done.returncode)
     if done.returncode:
         raise InputError(f"snakemake --rulegraph: expected a graph, got: {done.stderr.strip()[-2000:]}")
     return done.stdout

@@ -9,13 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import BinaryIO
 
-from nearsight.errors import InputError, MissingProgramError, NearsightError
+from nearsight.errors import InputError, MissingProgramError, NearsightError, raise_if_stopped
 from nearsight.reference.espresso.blas import blas_environment
 
 logger = logging.getLogger("nearsight")
@@ -54,6 +55,9 @@ LARGEST_IDLE = 0.2
 
 #: Seconds that a program gets to end its ranks after SIGTERM.
 GRACE_S = 10.0
+
+#: Seconds in which a signal to the whole group reaches this process too, before a program's failure is judged.
+HEARD_S = 1.0
 
 
 class ProgramError(NearsightError):
@@ -124,7 +128,8 @@ def run_program(
     input_text: written to `name`.in. All names inside should be relative to `folder`: Fortran's names are short,
     and quotes and blanks in a path would need care that no path needs this way.
     explain: called with the output of a run before its exit status is judged, to raise an error that says more.
-    Raises MissingProgramError, InputError for fewer ranks than promised, ProgramError for all else.
+    Raises Stopped where it was told to stop, MissingProgramError, InputError for fewer ranks than promised, and
+    ProgramError for all else.
     """
     command = [*launch.command(program), *(["-nk", str(launch.pools)] if launch.pools > 1 else []), "-in", f"{name}.in"]
     (folder / f"{name}.in").write_text(input_text, encoding="utf-8")
@@ -133,13 +138,17 @@ def run_program(
     with open(output_path, "wb") as output:
         status = _run(program, command, folder, output, launch)
     text = output_path.read_text(encoding="utf-8", errors="replace")
-    _check_ranks(text, program, launch)
-    if explain is not None:
-        explain(text)
     crash = folder / "CRASH"
     # ld1.x has no such line; who calls it checks its product
     complete = program == "ld1.x" or "JOB DONE" in text
-    if status != 0 or crash.exists() or not complete:
+    failed = status != 0 or crash.exists() or not complete
+    if failed and not crash.exists():
+        raise_if_stopped(status, text)
+        time.sleep(HEARD_S)  # Open MPI's mpirun, told to stop, exits with 1 and no word
+    _check_ranks(text, program, launch)
+    if explain is not None:
+        explain(text)
+    if failed:
         logger.info("the last lines of %s:\n%s", program, "\n".join(text.splitlines()[-TAIL_LINES:]))
         raise ProgramError(
             f"{program}: expected exit status 0 and the line 'JOB DONE', got exit status {status}"
