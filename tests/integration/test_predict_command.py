@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -24,11 +25,12 @@ from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.energies.screening import thomas_fermi_wave_vector
 from nearsight.errors import InputError
 from nearsight.files import read_json
+from nearsight.grids.energies import find_energy_zero
 from nearsight.grids.tiles import THREAD_POINTS
 from nearsight.inference import gather
 from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights
 from nearsight.memory import inference_bytes
-from nearsight.model.bundle import save_bundle
+from nearsight.model.bundle import load_bundle, save_bundle
 
 DESCRIPTORS = {"kind": "bispectrum", "twojmax": 4, "cutoff_A": 4.0}
 SHAPE = (12, 12, 18)
@@ -394,6 +396,27 @@ def test_calculator(model, atoms, predicted):
     # the energy of a moved atom is another one, computed anew
     calculated.positions[0, 2] += 0.05
     assert abs(calculated.get_potential_energy() - terms["total"]) > 1e-4
+
+
+def test_energies_count_from_the_zero_of_the_cell(model, atoms, structure, predicted, tmp_path):
+    """A model whose energies count from z N/Ω, lowered by as much, is the same in this cell."""
+    bundle = load_bundle(model / "model.json", model / "model.safetensors")
+    zeros = {"Be": 85.0}
+    grid = bundle.energy_grid.shifted(-find_energy_zero(atoms, zeros))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shifted = replace(bundle, energy_grid=grid, energy_zero_eV_A3=zeros)
+    save_bundle(shifted, folder / "model.json", folder / "model.safetensors")
+    assert load_bundle(folder / "model.json", folder / "model.safetensors").energy_zero_eV_A3 == zeros
+    assert run(folder, structure, tmp_path / "out", "--ldos", "0:2,0:12,0:18") == 0
+    for name in ("observables", "energies"):
+        ours, theirs = (read_json(where / f"{name}.json") for where in (tmp_path / "out", predicted))
+        if name == "energies":
+            ours, theirs = ours["energies_eV"], theirs["energies_eV"]
+        for key in {"fermi_energy_eV", "band_energy_eV", "band", "total"} & set(ours):
+            assert ours[key] == pytest.approx(theirs[key], abs=1e-6)
+    with open_dataset(tmp_path / "out" / "ldos.h5") as ours, open_dataset(predicted / "ldos.h5") as theirs:
+        assert np.allclose(ours["energy"].values, theirs["energy"].values, atol=1e-9)
 
 
 def test_screening_of_a_long_cell(model, atoms, tmp_path):

@@ -131,6 +131,14 @@ def test_early_stopping_keeps_the_best_weights(data):
     )
 
 
+def test_one_cycle_ends_with_its_last_epoch(data, monkeypatch):
+    """Its schedule is one whole: the best epoch before the end is that of a large learning rate."""
+    found = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr("nearsight.model.training.measure_loss", lambda *_: next(found))
+    result = run(data, schedule="one_cycle", epochs=3, patience=1)
+    assert (result.state.epoch, result.state.best_epoch, result.state.best_loss) == (3, 3, 2.0)
+
+
 def test_learning_rates(data):
     cosine = [row[3] for row in run(data, epochs=5).state.history]
     assert cosine[0] == pytest.approx(1e-2)

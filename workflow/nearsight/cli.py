@@ -265,11 +265,32 @@ def check_reference(arguments: argparse.Namespace) -> None:
         value = getattr(floors, name)
         say(f"{name:10s} {unknown[name] if value is None else f'{value:10.4f} meV/atom'}  {meaning}")
     say(f"{'together':10s} {floors.total:10.4f} meV/atom  errors of a model below this say nothing")
+    if arguments.zero is not None:
+        say(describe_energy_zero([arguments.reference, *arguments.zero]))
     if arguments.limit_meV is not None and floors.total > arguments.limit_meV:
         raise InputError(
             f"{arguments.reference}: expected floors of at most {arguments.limit_meV:g} meV/atom together, got "
             f"{floors.total:.4f}. Compute the reference with tighter settings of what is largest."
         )
+
+
+def describe_energy_zero(references: list[Path]) -> str:
+    """The energy zero that flattens the Fermi level of references of several densities, in words."""
+    from nearsight.datasets import atoms_of, open_foreign_dataset, require
+    from nearsight.evaluation.energy_zero import fit_energy_zero
+
+    cells, levels = [], []
+    for path in references:
+        with open_foreign_dataset(path) as dataset:
+            require(dataset, "cell", "positions", "atomic_numbers", "fermi_energy", path=path)
+            cells.append(atoms_of(dataset))
+            levels.append(float(dataset["fermi_energy"]))
+    found = fit_energy_zero(cells, levels)
+    zeros = ", ".join(f"{element}: {zero:.1f}" for element, zero in found.energy_zero_eV_A3.items())
+    return (
+        f"ldos.energy_zero_eV_A3: {{{zeros}}}; the Fermi levels are then within {1e3 * found.spread_eV:.0f} meV, "
+        f"without within {1e3 * found.spread_without_eV:.0f} meV"
+    )
 
 
 def export_dataset(arguments: argparse.Namespace) -> None:

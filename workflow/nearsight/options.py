@@ -100,6 +100,15 @@ OPTIONS: dict[str, list[tuple]] = {
     "models": [],
     "check": [
         ("reference", {"type": Path, "help": "snapshot dataset, such as results/quickstart/reference/a-0.h5"}),
+        (
+            "--zero",
+            {
+                "type": Path,
+                "nargs": "+",
+                "metavar": "REFERENCE",
+                "help": "references of other densities: what ldos.energy_zero_eV_A3 they give",
+            },
+        ),
         ("--denser", {"type": Path, "metavar": "REFERENCE", "help": "the same structure with more k-points"}),
         (
             "--pseudopotentials",

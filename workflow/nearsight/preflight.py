@@ -12,9 +12,10 @@ from nearsight import units
 from nearsight.datasets import open_foreign_dataset, require
 from nearsight.energies.method import check_sources
 from nearsight.errors import InputError, NearsightError
+from nearsight.grids.energies import SAME_DENSITY
 from nearsight.grids.kpoints import kpoint_spacing
 from nearsight.memory import limit_bytes, structure_bytes
-from nearsight.model.method import read_method, require_one_method
+from nearsight.model.method import read_method, require_one_method, round_energies
 from nearsight.structures.builders import build_structure
 from nearsight.structures.io import take_frames
 from nearsight.structures.lammps import snap_w_be
@@ -76,6 +77,7 @@ def check_files(study: Study) -> Preflight:
     used = {study.structure_of(name): cells[study.structure_of(name)] for name in study.trajectories}
     lines = [describe_cell(study, name, atoms) for name, atoms in used.items()]
     warnings = [text for name, atoms in used.items() for text in find_doubts(study, name, atoms, valence)]
+    warnings += doubt_energy_zero(study, used)
     return Preflight(lines, warnings)
 
 
@@ -103,7 +105,8 @@ def check_imported(study: Study, name: str, valence: Mapping[str, float | None])
     ours = replace(
         found,
         path=Path("the study file"),
-        energies_eV=tuple(round(float(energy), 9) for energy in study.ldos.grid.energies_eV),
+        energies_eV=round_energies(study.ldos.grid.energies_eV),
+        energy_zero_eV_A3={element: study.ldos.energy_zero_eV_A3.get(element, 0.0) for element in found.valence},
         broadening_eV=study.ldos.broadening_eV,
         kernel="gaussian",
         ecutwfc_Ry=study.dft.ecutwfc_Ry,
@@ -168,6 +171,20 @@ def find_doubts(study: Study, name: str, atoms: Atoms, valence: Mapping[str, flo
             f"dft.bands_per_occupied: {study.dft.bands_per_occupied:g} gives {name} bands up to about {reach:.1f} eV "
             f"above the lowest (estimated from free electrons), the window is {window:.1f} eV wide. The highest band "
             "has to lie 4 broadenings above it, else every snapshot is refused after its SCF."
+        )
+
+
+def doubt_energy_zero(study: Study, cells: Mapping[str, Atoms]) -> Iterator[str]:
+    """Cells of several densities need a common zero of the energies."""
+    densities = sorted((len(atoms) / atoms.get_volume(), name) for name, atoms in cells.items())
+    if study.ldos.energy_zero_eV_A3 or len(densities) < 2:
+        return
+    (least, thin), (most, dense) = densities[0], densities[-1]
+    if most > least * (1 + SAME_DENSITY):
+        yield (
+            f"ldos.energy_zero_eV_A3: none given, with {least:.4f} atoms/Å³ in {thin} and {most:.4f} in {dense}. "
+            "Energies count from the mean potential of each cell, which goes with that density, and no descriptor sees "
+            "the shift: errors of some 10 meV/atom follow. docs/conventions.md says how to find the value."
         )
 
 

@@ -153,7 +153,7 @@ def mean_energy(model: ModelBundle, name: str, path: Path) -> float:
 
 def check_same_structure(prediction: xr.Dataset, reference: xr.Dataset, arguments: argparse.Namespace) -> None:
     """Raise InputError unless prediction and reference are of one structure, grid and energies."""
-    for name, tolerance in (("cell", 1e-6), ("positions", 1e-6), ("energy", 1e-9)):
+    for name, tolerance in (("cell", 1e-6), ("positions", 1e-6), ("energy", 1e-6)):
         ours, theirs = prediction[name].values, reference[name].values
         if ours.shape != theirs.shape or np.abs(ours - theirs).max() > tolerance:
             raise InputError(

@@ -14,7 +14,7 @@ from nearsight.energies.method import functional_of
 from nearsight.errors import InputError
 from nearsight.files import write_whole
 from nearsight.jobs import make_parser, run_job
-from nearsight.model.method import Method, positive_number, read_method, require_one_method
+from nearsight.model.method import Method, positive_number, read_method, require_one_method, round_energies
 from nearsight.reference.espresso.collect import elements_of
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.pseudopotential import Pseudopotential
@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
         require_one_method([method_of_study(arguments.settings, arguments.ldos, pseudopotentials, method), method])
         temperature_K = positive_number(settings_of(dataset), "temperature_K", path=source)
         needed = float(dataset["fermi_energy"]) + units.fermi_reach(temperature_K)
-        if (top := method.energies_eV[-1]) < needed:
+        if (top := float(dataset["energy"][-1])) < needed:
             raise InputError(
                 f"{source}: energy: expected an LDOS to at least {needed:.2f} eV (25 k_B T above the Fermi energy), "
                 f"got {top:.2f} eV. Compute it with a larger ldos.energy_max_eV."
@@ -80,7 +80,8 @@ def method_of_study(dft: Dft, ldos: Ldos, pseudopotentials: dict[str, Pseudopote
     """How the study computes snapshots; in what a study does not say (k-points of an unknown cell), like a dataset."""
     return Method(
         path=Path("the study file"),
-        energies_eV=tuple(round(float(energy), 9) for energy in ldos.grid.energies_eV),
+        energies_eV=round_energies(ldos.grid.energies_eV),
+        energy_zero_eV_A3={element: ldos.energy_zero_eV_A3.get(element, 0.0) for element in like.valence},
         broadening_eV=ldos.broadening_eV,
         kernel="gaussian",
         ecutwfc_Ry=dft.ecutwfc_Ry,

@@ -145,6 +145,7 @@ def main(arguments: argparse.Namespace) -> None:
         ldos_scaling=scalings[1],
         descriptor_settings=data.descriptor_settings,
         energy_grid=data.energy_grid,
+        energy_zero_eV_A3=data.energy_zero_eV_A3,
         broadening_eV=data.broadening_eV,
         temperature_K=data.temperature_K,
         elements=data.elements,

@@ -74,6 +74,7 @@ def make_card(study: str, bundle: Path, weights: Path, snapshots: Sequence[Evalu
             energy_max_eV=float(model.energy_grid.energies_eV[-1]),
             spacing_eV=model.energy_grid.spacing_eV,
             broadening_eV=model.broadening_eV,
+            energy_zero_eV_A3=model.energy_zero_eV_A3,
         ),
         descriptors=dict(model.descriptor_settings),
         network=model.network_settings.model_dump(),

@@ -1,13 +1,19 @@
-"""The energies on which an LDOS is known."""
+"""The energies on which an LDOS is known, and where they are counted from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
 
 from nearsight.errors import InputError
 
 #: Largest deviation from an even spacing, relative to the spacing, that rounding explains.
 SPACING_TOLERANCE = 1e-6
+
+#: Atoms per volume that differ by a smaller share are the same, up to the rounding of a structure file.
+SAME_DENSITY = 1e-5
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ class EnergyGrid:
             )
         return cls(float(energies[0]), float(spacing), energies.size)
 
+    def shifted(self, shift_eV: float) -> "EnergyGrid":
+        """The same grid, `shift_eV` higher."""
+        return replace(self, minimum_eV=self.minimum_eV + shift_eV)
+
     @property
     def energies_eV(self) -> np.ndarray:
         """The energies, shape (count,)."""
@@ -58,3 +68,16 @@ class EnergyGrid:
     def maximum_eV(self) -> float:
         """The highest energy."""
         return self.minimum_eV + self.spacing_eV * (self.count - 1)
+
+
+def find_energy_zero(atoms: Atoms, energy_zero_eV_A3: Mapping[str, float]) -> float:
+    """Energy in eV, as DFT counts it in this cell, at which the energies of a local LDOS begin: Σ z/Ω over the atoms.
+
+    DFT counts from the mean electrostatic potential of the cell. The potential of neutral atoms has a mean of its own,
+    which goes with the atoms per volume: counted from it, an environment has the same LDOS in every cell.
+    energy_zero_eV_A3: z of each element (0 where it has none); for superposed atoms z = (2π/3) e² ∫ r² n(r) d³r of the
+    atomic valence density, in a crystal less.
+    """
+    numbers, counts = np.unique(atoms.numbers, return_counts=True)
+    zeros = (energy_zero_eV_A3.get(chemical_symbols[number], 0.0) for number in numbers)
+    return float(np.dot(list(zeros), counts)) / atoms.get_volume()

@@ -97,9 +97,9 @@ def import_run(
     states, problems = run.result, []
     if nscf is not None:
         states, problems = read_states(find_save(nscf), run)
-    ldos = window
+    ldos = window and window.in_cell(run.result.atoms)
     if cubes:
-        ldos = ldos_of_cubes(cubes, window)
+        ldos = ldos_of_cubes(cubes, ldos)
     elif window is None:
         raise InputError(
             f"{run.xml}: expected energies for the LDOS: cube files of pp.x (--ldos), a study whose section `ldos` has "
@@ -121,7 +121,8 @@ def import_run(
         spectrum = compute_ldos(run.save, run.pseudopotentials, ldos.grid, ldos.broadening_eV, work_bytes=work_bytes)
     snapshot = make_snapshot(run.result.atoms, run.result, states, field, spectrum, ldos)
     check_kernel(snapshot.dos, states, ldos, cubes[0] if cubes else run.xml)
-    write_snapshot(output, snapshot, *describe_run(run, ldos, cubes, density, nscf))
+    described = ldos if window is None else window.model_copy(update={"backend": ldos.backend})
+    write_snapshot(output, snapshot, *describe_run(run, described, cubes, density, nscf))
     return run.result
 
 

@@ -53,7 +53,7 @@ def predict_batch(
     missing = on_rank_0(comm, lambda: [tile for tile in tiles if not store.has(tile)])
     if len(missing) < len(tiles):
         logger.info("%d of %d tiles are there from an earlier run", len(tiles) - len(missing), len(tiles))
-    weights = fermi_weights(model.energy_grid, plan.fermi_level_eV, plan.temperature_K, model.broadening_eV)
+    weights = fermi_weights(model.energies_of(atoms), plan.fermi_level_eV, plan.temperature_K, model.broadening_eV)
     projection = np.stack([weights.count, weights.count_slope, weights.count_curvature], axis=1)
     predictor = prepare_predictor(
         model, atoms, plan.shape, backend=plan.backend, precision=plan.precision, threads=threads
@@ -108,7 +108,7 @@ def join_tiles(
     fields = dict.fromkeys(TAYLOR_FIELDS, region.shape)
     if plan.keep_ldos:
         fields["ldos"] = (*region.shape, model.energy_grid.count)
-    variables = {"dos": dos, "energy": model.energy_grid.energies_eV, **variables_of_atoms(atoms)}
+    variables = {"dos": dos, "energy": model.energies_of(atoms).energies_eV, **variables_of_atoms(atoms)}
     with create_field_file(output, fields, variables, settings, provenance(settings)) as targets:
         for number in tiles:
             tile = store.read(number)

@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.errors import InputError
+from nearsight.grids.energies import SAME_DENSITY
 from nearsight.grids.regions import Region
 from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import REFUSAL_SCORE, SAMPLES, WARNING_SCORE, Extrapolation
@@ -17,8 +18,7 @@ logger = logging.getLogger("nearsight")
 #: Keys of a bundle's `training`: the range of the training cells' atoms per volume.
 DENSITY_KEYS = ("least_atoms_per_A3", "most_atoms_per_A3")
 
-#: Share of the density that rounding of a structure file explains; and beyond which a structure is refused.
-SAME_DENSITY = 1e-5
+#: Share of the density beyond which a structure is refused.
 LARGEST_DENSITY_CHANGE = 0.01
 
 
@@ -46,7 +46,8 @@ def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:
     """Warn of atoms per volume that no training cell had. Raises InputError where they are far from them.
 
     DFT's energies count from the mean potential of the cell, which goes with the atoms per volume, so that the whole
-    LDOS shifts with it; no descriptor sees a shift that a strain or a vacancy elsewhere makes (docs/beryllium.md).
+    LDOS shifts with it; no descriptor sees a shift that a strain or a vacancy elsewhere makes. An energy zero takes it
+    out to first order (grids.energies), as far as the training cells show.
     """
     try:
         least, most = (float(model.training[key]) for key in DENSITY_KEYS)
@@ -58,14 +59,16 @@ def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:
         return
     text = (
         f"{density:.6f} atoms/Å³, {100 * outside:.2g} % outside of the training set's {least:.6f} to {most:.6f}: "
-        "energies of a cell count from a potential that goes with it, and the model cannot know the shift"
+        "energies of a cell count from a potential that goes with it, and the model "
+        + ("knows the shift for those alone" if model.energy_zero_eV_A3 else "cannot know the shift")
     )
     if outside > LARGEST_DENSITY_CHANGE and not accept:
         raise InputError(
             f"structure: expected a density that the model was trained on, got {text}. Train on such cells, or accept "
             "the unknown error with inference.accept_extrapolation (`nearsight predict --accept-extrapolation`)."
         )
-    logger.warning("the structure has %s. Expect errors in energies, for beryllium 2 meV/atom per 0.01 %%.", text)
+    expected = "" if model.energy_zero_eV_A3 else ", for beryllium 2 meV/atom per 0.01 %"
+    logger.warning("the structure has %s. Expect errors in energies%s.", text, expected)
 
 
 def check_extrapolation(found: Extrapolation, *, accept: bool) -> None:

@@ -174,11 +174,12 @@ def make_plan(
         log_time(predictor, shape)
     dos, features = predictor.predict_spectrum(tile_points, progress)
     conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}
-    level = find_fermi_level(dos, model.energy_grid, electrons, **conditions)
-    check_window(dos, model.energy_grid, electrons, level, **conditions)
+    grid = model.energies_of(atoms)
+    level = find_fermi_level(dos, grid, electrons, **conditions)
+    check_window(dos, grid, electrons, level, **conditions)
     deviations = {}
     if model.error_bars is not None:
-        slope = fermi_weights(model.energy_grid, level, **conditions).count_slope
+        slope = fermi_weights(grid, level, **conditions).count_slope
         energy, fermi_level = model.error_bars.deviations(features, atoms.get_volume(), float(dos @ slope))
         deviations = {
             "energy_deviation_eV_per_atom": energy / len(atoms),

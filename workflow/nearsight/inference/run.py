@@ -248,7 +248,7 @@ def write_ldos(
         model, atoms, plan.density_shape, backend=plan.backend, precision=plan.precision, threads=settings.threads
     )
     record = {"region": region, "grid_shape": plan.density_shape, "backend": plan.backend, "precision": plan.precision}
-    variables = {"energy": model.energy_grid.energies_eV, **variables_of_atoms(atoms)}
+    variables = {"energy": model.energies_of(atoms).energies_eV, **variables_of_atoms(atoms)}
     no_fields = np.zeros((model.energy_grid.count, 0))
     fields = {"ldos": (*region.shape, model.energy_grid.count)}
     provenance = collect_provenance("inference", record, {})

@@ -6,7 +6,7 @@ before a network is built: a file from a stranger can be wrong, but it cannot ru
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +15,13 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from ase import Atoms
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from nearsight.descriptors.interface import Descriptor, make_descriptor
 from nearsight.errors import InputError
 from nearsight.files import read_json, read_regular, sha256_of, write_json, write_whole
-from nearsight.grids.energies import EnergyGrid
+from nearsight.grids.energies import EnergyGrid, find_energy_zero
 from nearsight.model.domain import TrainingDomain
 from nearsight.model.last_layer import ErrorBars
 from nearsight.model.network import LdosNetwork, build_network, tensor_shapes
@@ -66,6 +67,8 @@ class _Ldos(Section):
     spacing_eV: Number
     energies: Annotated[int, Field(ge=3, le=65536)]
     broadening_eV: Number
+    #: bundles of before have none
+    energy_zero_eV_A3: dict[str, float] = Field(default_factory=dict)
 
 
 class _Domain(Section):
@@ -120,7 +123,8 @@ class ModelBundle:
     of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like; error_bars:
     how sure the network is, where the training measured it; screening_k_A: k in 1/Å by which the training cells'
     electrons follow long waves of their ions, where some cell has them; ecut_sample_Ry: cutoff of a grid that is fine
-    enough for the training cells' densities.
+    enough for the training cells' densities; energy_grid: counted from a cell's energy zero, which energy_zero_eV_A3
+    gives.
     """
 
     network: LdosNetwork
@@ -141,6 +145,7 @@ class ModelBundle:
     error_bars: ErrorBars | None = None
     screening_k_A: float | None = None
     ecut_sample_Ry: float | None = None
+    energy_zero_eV_A3: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise InputError where scalings, network and energy grid differ in size."""
@@ -164,6 +169,10 @@ class ModelBundle:
                 f"{descriptor.components}."
             )
         return descriptor
+
+    def energies_of(self, atoms: Atoms) -> EnergyGrid:
+        """The energies of a structure's LDOS as DFT counts them in its cell."""
+        return self.energy_grid.shifted(find_energy_zero(atoms, self.energy_zero_eV_A3))
 
     def predict_ldos(self, descriptors: np.ndarray) -> np.ndarray:
         """LDOS in 1/(eV Å³), shape (n, energies), float32, of descriptors of shape (n, components).
@@ -201,6 +210,7 @@ def save_bundle(bundle: ModelBundle, json_path: str | Path, weights_path: str | 
             spacing_eV=grid.spacing_eV,
             energies=grid.count,
             broadening_eV=bundle.broadening_eV,
+            energy_zero_eV_A3=bundle.energy_zero_eV_A3,
         ),
         domain=_Domain(
             components=domain.components.shape[1],
@@ -247,6 +257,7 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
             ldos_scaling=Scaling(arrays[2], arrays[3]),
             energy_grid=grid,
             broadening_eV=read.ldos.broadening_eV,
+            energy_zero_eV_A3=read.ldos.energy_zero_eV_A3,
             domain=TrainingDomain(
                 **{name: tensors[f"domain.{name}"].numpy() for name in DOMAIN_ARRAYS},
                 **{name: getattr(read.domain, name) for name in DOMAIN_NUMBERS},

@@ -68,11 +68,13 @@ class DataDescription:
     """What all files of a training have in common.
 
     temperature_K: of the electrons of the first snapshot, the default of predictions; elements: of the descriptors;
-    pseudopotential_sha256: by element, None where no snapshot states it.
+    pseudopotential_sha256: by element, None where no snapshot states it; energy_grid: from each cell's energy zero,
+    which energy_zero_eV_A3 gives (grids.energies).
     """
 
     components: int
     energy_grid: EnergyGrid
+    energy_zero_eV_A3: dict[str, float]
     broadening_eV: float
     temperature_K: float
     descriptor_settings: dict
@@ -107,6 +109,7 @@ def describe_snapshots(
     return snapshots, DataDescription(
         components=first["components"],
         energy_grid=EnergyGrid.from_energies(np.array(methods[0].energies_eV)),
+        energy_zero_eV_A3={e: zero for one in methods for e, zero in one.energy_zero_eV_A3.items() if zero != 0},
         broadening_eV=methods[0].broadening_eV,
         temperature_K=snapshots[0].temperature_K,
         descriptor_settings=first["descriptors"],

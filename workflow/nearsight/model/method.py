@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
-from nearsight.datasets import provenance_of, settings_of
+from nearsight.datasets import atoms_of, provenance_of, settings_of
 from nearsight.errors import InputError
+from nearsight.grids.energies import find_energy_zero
 from nearsight.grids.kpoints import kpoint_spacing
 
 logger = logging.getLogger("nearsight")
@@ -25,12 +27,14 @@ SPACING_TOLERANCE = 0.1
 class Method:
     """How one snapshot dataset was computed; None where it does not say.
 
-    energies_eV: of the LDOS; kernel: of its broadening; valence, sha256: of each element's pseudopotential;
-    kpoint_spacing: largest, in 1/Å; espresso: version of Quantum ESPRESSO.
+    energies_eV: of the LDOS, from the cell's energy zero, which energy_zero_eV_A3 gives (grids.energies); kernel: of
+    its broadening; valence, sha256: of each element's pseudopotential; kpoint_spacing: largest, in 1/Å; espresso:
+    version of Quantum ESPRESSO.
     """
 
     path: Path
     energies_eV: tuple[float, ...]
+    energy_zero_eV_A3: Mapping[str, float]
     broadening_eV: float
     kernel: str
     ecutwfc_Ry: float | None
@@ -47,6 +51,7 @@ def read_method(dataset: xr.Dataset, path: Path) -> Method:
     """The method of an open snapshot dataset. Raises InputError where it lacks what a training needs."""
     settings, provenance = settings_of(dataset), provenance_of(dataset)
     broadening_eV = positive_number(settings, "ldos", "broadening_eV", path=path)
+    zeros = settings["ldos"].get("energy_zero_eV_A3", {})  # datasets of before count from Quantum ESPRESSO's zero
     ecutrho_Ry = positive_number(settings, "dft", "ecutrho_Ry", path=path)
     dft, inputs, valence = (
         settings["dft"],
@@ -55,7 +60,8 @@ def read_method(dataset: xr.Dataset, path: Path) -> Method:
     )
     return Method(
         path=path,
-        energies_eV=tuple(round(float(energy), 9) for energy in dataset["energy"].values),
+        energies_eV=round_energies(dataset["energy"].values - find_energy_zero(atoms_of(dataset), zeros)),
+        energy_zero_eV_A3={element: float(zeros.get(element, 0.0)) for element in valence},
         broadening_eV=broadening_eV,
         kernel=settings["ldos"].get("kernel", "gaussian"),  # datasets that do not name it have this one
         ecutwfc_Ry=dft.get("ecutwfc_Ry"),
@@ -67,6 +73,11 @@ def read_method(dataset: xr.Dataset, path: Path) -> Method:
         kpoints_shift=tuple(dft["kpoints_shift"]) if "kpoints_shift" in dft else None,
         espresso=provenance.get("programs", {}).get("Quantum ESPRESSO"),
     )
+
+
+def round_energies(energies_eV: np.ndarray) -> tuple[float, ...]:
+    """Energies of an LDOS to be compared with others'."""
+    return tuple(round(float(energy), 9) for energy in energies_eV)
 
 
 def require_one_method(methods: Sequence[Method]) -> None:
@@ -83,6 +94,8 @@ def require_one_method(methods: Sequence[Method]) -> None:
         _require_equal(paths, key, values)
     for element in sorted({element for one in methods for element in one.valence}):
         _require_equal(paths, f"valence.{element}", [one.valence.get(element) for one in methods])
+        zeros = [one.energy_zero_eV_A3.get(element) for one in methods]
+        _require_equal(paths, f"ldos.energy_zero_eV_A3.{element}", zeros)
         those = [one for one in methods if element in one.valence]
         paths_of, sums = [one.path for one in those], [one.sha256[element] for one in those]
         key = f"SHA-256 of the pseudopotential of {element}"

@@ -85,6 +85,9 @@ def train(
 ) -> TrainingResult:
     """Minimise the mean squared error of the scaled LDOS; return the weights with the lowest validation error.
 
+    With the schedule one_cycle they are those of the last epoch: the loss rises and falls with the learning rate, and
+    what it is before the end says little of what the energies are.
+
     network: with its initial weights; it is changed. projections: of the training and the validation snapshots, see
     `Loss`. identity: a hash of all that determines the result; a checkpoint of another identity is not resumed from.
     checkpoint: written whole after every epoch; a training that finds one goes
@@ -116,7 +119,7 @@ def train(
                 f"training: expected a finite loss, got {train_loss} (training) and {validation_loss} (validation) in "
                 f"epoch {state.epoch}. Lower training.learning_rate ({settings.learning_rate}) or raise batch_size."
             )
-        if validation_loss < state.best_loss:
+        if validation_loss < state.best_loss or settings.schedule == "one_cycle":
             state.best_loss, state.best_epoch = validation_loss, state.epoch
             best = _copy(network)
         schedule.after_epoch(validation_loss)

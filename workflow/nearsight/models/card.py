@@ -55,6 +55,7 @@ class LdosCard(Section):
     energy_max_eV: float
     spacing_eV: float
     broadening_eV: float
+    energy_zero_eV_A3: dict[str, float] = Field(default_factory=dict)
 
 
 class Spread(Section):
@@ -150,7 +151,9 @@ def render_card(card: Card) -> str:
             for element, one in dft.pseudopotentials.items()
         ),
         ("LDOS", f"{ldos.energy_min_eV:g} to {ldos.energy_max_eV:g} eV in steps of {ldos.spacing_eV:g} eV, Gaussian of "
-                 f"width {ldos.broadening_eV:g} eV"),
+                 f"width {ldos.broadening_eV:g} eV"
+                 + "".join(f", from {zero:g} eV Å³ times the {element} atoms per volume"
+                           for element, zero in ldos.energy_zero_eV_A3.items())),
         ("descriptors", _settings_text(card.descriptors)),
         ("network", _settings_text(card.network)),
         ("training", _settings_text(card.training)),

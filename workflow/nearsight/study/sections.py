@@ -20,6 +20,8 @@ from nearsight.plugins import DESCRIPTORS, NETWORKS, other_kinds
 from nearsight.study.messages import explain
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from nearsight.grids.energies import EnergyGrid
 
 ROLES = ("train", "validation", "test")
@@ -375,6 +377,14 @@ class Ldos(Section):
     )
     energy_min_eV: float = _key("lowest energy", "an energy", unit="eV", ge=-1000, le=1000)
     energy_max_eV: float = _key("highest energy", "an energy", unit="eV", ge=-1000, le=1000)
+    energy_zero_eV_A3: dict[
+        Annotated[str, Field(pattern=ELEMENT)], Annotated[float, Field(ge=-100_000, le=100_000)]
+    ] = _key(
+        "where these energies count from, for cells of several densities: z times the element's atoms per volume above "
+        "Quantum ESPRESSO's own zero (docs/conventions.md says how to find z); without it from that zero",
+        "numbers between -100000 and 100000 eV Å³ by chemical symbol",
+        default={},
+    )
     spacing_eV: float = _key("distance between energies", "an energy", unit="eV", default=0.1, ge=0.001, le=5)
     broadening_eV: float = _key(
         "width s of the Gaussian exp(-(ε/s)²)/(s√π), Quantum ESPRESSO's degauss_ldos; usual is twice the spacing",
@@ -404,6 +414,14 @@ class Ldos(Section):
         from nearsight.grids.energies import EnergyGrid
 
         return EnergyGrid(self.energy_min_eV, self.spacing_eV, self.count)
+
+    def in_cell(self, atoms: "Atoms") -> "Ldos":
+        """The same window in the energies that DFT gives this cell."""
+        from nearsight.grids.energies import find_energy_zero
+
+        zero = find_energy_zero(atoms, self.energy_zero_eV_A3)
+        ends = {"energy_min_eV": self.energy_min_eV + zero, "energy_max_eV": self.energy_max_eV + zero}
+        return self.model_copy(update={**ends, "energy_zero_eV_A3": {}})
 
 
 class Descriptors(Section):
@@ -492,7 +510,7 @@ class Training(Section):
     )
     schedule: Literal["cosine", "plateau", "one_cycle"] = _key(
         "learning-rate schedule: cosine falls over all epochs, plateau where the validation error stays, one_cycle "
-        "rises and falls within all epochs",
+        "rises and falls within all epochs, and the model is that of the last one",
         "a schedule",
         default="cosine",
     )

@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.files import read_regular
-from nearsight.grids.energies import EnergyGrid
+from nearsight.grids.energies import EnergyGrid, find_energy_zero
 from nearsight.jobs import show_progress
 from nearsight.reference.espresso.cube import Cube, read_cube
 from nearsight.reference.espresso.ldos import check_cube_energy, cube_name
@@ -64,14 +64,15 @@ def collect_snapshot(
         raise InputError(f"{xml_of(scf)}: expected energies and forces of an SCF run, found none. Run run_scf again.")
     states = result if cubes is None else _read_nscf(Path(cubes) / "nscf.xml", result, atoms)
     check_energy_window(result, states, ldos, temperature_K)
+    window = ldos.in_cell(atoms)
     density = read_save_density(scf, result.grid)
     _check_electrons(density, result, scf)
     if cubes is None:
-        spectrum = compute_ldos(scf, pseudopotentials, ldos.grid, ldos.broadening_eV, work_bytes=work_bytes)
+        spectrum = compute_ldos(scf, pseudopotentials, window.grid, ldos.broadening_eV, work_bytes=work_bytes)
     else:
-        spectrum = read_ldos(cubes, atoms, result.grid, ldos)
-    snapshot = make_snapshot(atoms, result, states, density, spectrum, ldos)
-    _check_dos(snapshot.dos, states, ldos, scf if cubes is None else cubes)
+        spectrum = read_ldos(cubes, atoms, result.grid, window)
+    snapshot = make_snapshot(atoms, result, states, density, spectrum, window)
+    _check_dos(snapshot.dos, states, window, scf if cubes is None else cubes)
     return snapshot
 
 
@@ -85,7 +86,8 @@ def make_snapshot(
 ) -> Snapshot:
     """The snapshot of what was read.
 
-    result: of the SCF; states: of the run that the LDOS comes from, the same or a non-SCF run after it.
+    result: of the SCF; states: of the run that the LDOS comes from, the same or a non-SCF run after it; ldos: with the
+    window in the energies of this cell.
     """
     return Snapshot(
         atoms=atoms,
@@ -162,23 +164,25 @@ def check_energy_window(scf: ElectronicStructure, nscf: ElectronicStructure, ldo
     """Raise InputError unless window and bands hold every state that an occupied energy needs.
 
     The window reaches from 4 s below the lowest eigenvalue to 25 k_B T above the Fermi energy, and the highest band's
-    lowest energy lies 4 s above the window: s is the broadening, whose tails end there.
+    lowest energy lies 4 s above the window: s is the broadening, whose tails end there. All are counted from the
+    cell's energy zero, as the window is.
     """
     margin = TAIL_WIDTHS * ldos.broadening_eV
-    lowest = float(nscf.eigenvalues.min())
+    zero = find_energy_zero(scf.atoms, ldos.energy_zero_eV_A3)
+    lowest, fermi_energy = float(nscf.eigenvalues.min()) - zero, scf.fermi_energy - zero
     if ldos.grid.energies_eV[0] > lowest - margin:
         raise InputError(
             f"ldos.energy_min_eV: expected at most {lowest - margin:.2f} eV (4 broadenings below the lowest "
             f"eigenvalue, {lowest:.2f} eV), got {ldos.grid.energies_eV[0]:.2f} eV. Lower it."
         )
-    needed = scf.fermi_energy + units.fermi_reach(temperature_K)
+    needed = fermi_energy + units.fermi_reach(temperature_K)
     top = float(ldos.grid.energies_eV[-1])
     if top < needed:
         raise InputError(
             f"ldos.energy_max_eV: expected at least {needed:.2f} eV (25 k_B T above the Fermi "
-            f"energy, {scf.fermi_energy:.2f} eV), got {top:.2f} eV. Raise it."
+            f"energy, {fermi_energy:.2f} eV), got {top:.2f} eV. Raise it."
         )
-    highest = float(nscf.eigenvalues[:, -1].min())
+    highest = float(nscf.eigenvalues[:, -1].min()) - zero
     if highest < top + margin:
         raise InputError(
             f"dft.bands_per_occupied: expected so many bands that the highest one lies above {top + margin:.2f} eV (4 "

@@ -37,9 +37,11 @@ def run_ldos(
     """Write one cube file per energy of the LDOS (1/(Ry bohr³)), and the non-SCF run's XML, into the folder `output`.
 
     pp.x broadens with the smearing kernel of the run that it reads, so a non-SCF run with Gaussian smearing comes
-    first, in a copy of the SCF's folder, because it rewrites the XML. Its orbitals start from the SCF's.
+    first, in a copy of the SCF's folder, because it rewrites the XML. Its orbitals start from the SCF's. The window is
+    that of the settings in this cell's energies.
     Raises InputError, MissingProgramError or ProgramError; after an error nothing is left.
     """
+    ldos = ldos.in_cell(atoms)
     with scratch_folder(Path(output).with_name(f"{Path(output).name}-run")) as scratch:
         copy_save(scf, scratch, wavefunctions=True)
         names = place_pseudopotentials(pseudopotentials, set(atoms.get_chemical_symbols()), scratch)
