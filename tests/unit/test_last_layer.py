@@ -32,7 +32,7 @@ def snapshot(temperature_K=300.0, electrons=4.0, points=1000):
     return Snapshot(Path("r"), Path("d"), (points, 1, 1), temperature_K, electrons, 40.0, 2)
 
 
-DATA = DataDescription(1, GRID, 0.2, 300.0, {}, ["Be"], {"Be": 2.0}, 60.0, {})
+DATA = DataDescription(1, GRID, {}, 0.2, 300.0, {}, ["Be"], {"Be": 2.0}, 60.0, {})
 
 
 def dos(seed):
