@@ -149,6 +149,7 @@ def test_message_is_the_one_of_the_style_guide(content):
             {"upf": "x", "sha256": "abc"},
             "pseudopotentials.Be.sha256: expected 64 hexadecimal digits",
         ),
+        ("pseudopotentials.Be", {"upf": "x", "sha256": "0123456789ABCDEF" * 4}, None),
         ("pseudopotentials.Be", {"upf": "x", "ld1_input": "y"}, "pseudopotentials.Be: expected either ld1_input, or"),
         ("trajectories", {"a b": {}}, "trajectories.a b: expected a name of letters, digits and _"),
         ("trajectories.a.segments", 0, "trajectories.a.segments: expected a whole number between 1 and 10000, got 0."),

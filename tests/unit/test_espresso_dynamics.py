@@ -1,14 +1,17 @@
 """Dynamics in segments is the dynamics of one run."""
 
+import re
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase import units as ase_units
 
 from nearsight.errors import ConvergenceError, InputError
+from nearsight.reference.espresso import dynamics
 from nearsight.reference.espresso.dynamics import frames_of_steps, run_segment
 from nearsight.reference.espresso.ld1 import generate_pseudopotential
-from nearsight.reference.espresso.outputs import MdStep
+from nearsight.reference.espresso.outputs import MdStep, check_convergence
 from nearsight.reference.espresso.programs import Launch
 from nearsight.structures.io import read_structure, write_structure
 from nearsight.structures.velocities import draw_velocities
@@ -124,6 +127,29 @@ def test_a_step_that_does_not_converge_stops_the_segment(start, pseudopotential,
     with pytest.raises(ConvergenceError, match=r"md\.electron_maxstep = 2"):
         run(start, pseudopotential, tmp_path, electron_maxstep=2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_message_advises_reaches_pw_x(start, tmp_path, monkeypatch):
+    """Every key of `md` that the message on a failed SCF names, and the density cutoff of ultrasoft cells."""
+    inputs = []
+
+    def stop(program, text, *_, **__):
+        inputs.append(text)
+        raise InputError("enough")
+
+    monkeypatch.setattr(dynamics, "run_program", stop)
+    monkeypatch.setattr(dynamics, "place_pseudopotentials", lambda *_: {"Be": "Be.upf"})
+    values = {"conv_thr_Ry": 3e-8, "electron_maxstep": 7, "mixing_beta": 0.31}
+    with pytest.raises(ConvergenceError) as error:
+        check_convergence("convergence NOT achieved", "md", 3e-8, 7)
+    assert set(re.findall(r"md\.(\w+)", str(error.value))) == set(values) <= set(Md.model_fields)
+    for cutoff in (None, 77.0):
+        with pytest.raises(InputError, match="enough"):
+            run(start, {}, tmp_path, **values, ecutrho_Ry=cutoff)
+    for line in ("conv_thr = 3e-08", "electron_maxstep = 7", "mixing_beta = 0.31"):
+        assert f"  {line}\n" in inputs[0]
+    assert "  ecutrho = 48.0\n" in inputs[0]  # four times that of the wave functions
+    assert "  ecutrho = 77.0\n" in inputs[1]
 
 
 def test_a_start_without_velocities(start, tmp_path):

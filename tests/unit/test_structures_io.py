@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 
 from nearsight.errors import InputError
 from nearsight.structures import io
@@ -128,6 +129,21 @@ def test_moments_and_charges_of_atoms_are_named(tmp_path, caplog):
     ase.io.write(tmp_path / "x.extxyz", atoms)
     read_structure(tmp_path / "x.extxyz")
     assert "x.extxyz: charges of the atoms, magnetic moments: not taken into account" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["x.extxyz", "POSCAR"])
+def test_constraints_of_a_relaxation_change_nothing(tmp_path, caplog, name):
+    """A prediction moves no atom: fixed ones are not worth a word."""
+    atoms = bulk("Be")
+    free = atoms.copy()
+    atoms.set_constraint(FixAtoms([0]))
+    ase.io.write(tmp_path / name, atoms)
+    assert ase.io.read(tmp_path / name).constraints
+    found = read_structure(tmp_path / name)
+    np.testing.assert_allclose(found.positions, free.positions, atol=1e-8)
+    found.positions += 0.1  # of all of them: a rattled or moved cell keeps no constraint in mind
+    np.testing.assert_allclose(found.positions, free.positions + 0.1, atol=1e-8)
+    assert not caplog.records
 
 
 def test_moments_of_a_magnetic_cif_are_named(tmp_path, caplog):
