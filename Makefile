@@ -3,7 +3,7 @@
 # make test-all     the slow tests too
 # make stress       the long ones: every fault on the cluster, the whole chain through it, hostile files for an hour
 # make bench        the kernel against LAMMPS, the energies against Quantum ESPRESSO (an hour) and their time and memory
-#                   up to 131,072 atoms (14 GiB), predictions against the published method and from 256 to 16,384 atoms:
+#                   up to 131,072 atoms (14 GiB), predictions against the published method and pw.x, and from 256 to 16,384 atoms:
 #                   tables, figures and CSV in bench/results
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing

@@ -3,15 +3,20 @@
 MALA's: descriptors by LAMMPS (compute sna/grid), standardisation, the network 91-800-800-800-250-250 in float32 on the
 whole grid, the LDOS kept, then the integrals of density and DOS (Fiedler et al. 2023). Ours: the
 native kernel and the streamed network, the same one and 91-256-256-250. CPU time, median of the repetitions.
+
+Beside them the SCF of pw.x, once, with the BLAS kernels that the reference jobs give it: of eight atoms, which is kind
+to it, since its time per point grows with the number of atoms.
 """
 
 import argparse
 import csv
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from ase import Atoms
 
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.grids.regions import Region
@@ -22,13 +27,21 @@ from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import measure_domain
 from nearsight.model.network import build_network
 from nearsight.model.scaling import Scaling
+from nearsight.reference.espresso.blas import describe_kernels
+from nearsight.reference.espresso.ld1 import generate_pseudopotential
+from nearsight.reference.espresso.programs import Launch
+from nearsight.reference.espresso.scf import run_scf
+from nearsight.reference.espresso.times import read_run_time
 from nearsight.structures.builders import hcp_orthorhombic
-from nearsight.study.sections import Perceptron
+from nearsight.study.sections import Dft, Perceptron
 
 PUBLISHED = (800, 800, 800, 250)
 SMALL = (256, 256)
 ENERGIES = 250
 DESCRIPTORS = {"kind": "bispectrum", "twojmax": 10, "cutoff_A": 4.67637}
+
+#: Of the SCF: those of the quickstart, 108 k-points of the eight atoms.
+DFT = Dft(ecutwfc_Ry=30.0, ecutrho_Ry=120.0, kpoints=[6, 6, 6], kpoints_shift=[1, 1, 1], bands_per_occupied=2.375)
 
 
 def main() -> None:
@@ -67,14 +80,30 @@ def main() -> None:
         )
         results.append(("Nearsight", f"network {label}, streamed", alone / points * 1e6))
         results.append(("Nearsight", f"together, {label}", cost))
+    stage, cost = scf_cost(atoms, shape)
+    by_us = results[-1][2]
+    results.append(("Quantum ESPRESSO", stage, cost))
     print("| method | stage | µs per point and core | MALA's method / this |\n|---|---|---|---|")
     for method, stage, cost in results:
         print(f"| {method} | {stage} | {cost:.2f} | {published / cost:.1f} |")
+    print(f"\nQuantum ESPRESSO / Nearsight, 91-256-256-250: {cost / by_us:.0f} ({stage})")
     arguments.output.mkdir(parents=True, exist_ok=True)
     with open(arguments.output / "mala.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["method", "stage", "cpu_us_per_point"])
         writer.writerows((method, stage, f"{cost:.4g}") for method, stage, cost in results)
+
+
+def scf_cost(atoms: Atoms, shape: tuple[int, int, int]) -> tuple[str, float]:
+    """What was run, with its BLAS kernels, and the processor time of pw.x's SCF in µs per point of the grid."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = Path(__file__).resolve().parents[1] / "config/pseudo/Be.pbe-rrkjus.in"
+        pseudopotentials = {"Be": generate_pseudopotential(source, "Be", folder / "Be.upf")}
+        run_scf(atoms, shape, pseudopotentials, DFT, 298.0, Launch(), folder / "scf", folder / "scf.out")
+        time = read_run_time(folder / "scf.out")
+    label = f"SCF, {time.atoms} atoms, {time.kpoints} k-points, {describe_kernels('pw.x')}"
+    return label, 1e6 * time.cpu_s / np.prod(shape)
 
 
 def keep_ldos(model: ModelBundle, rows: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nearsight.reference.espresso import blas
-from nearsight.reference.espresso.blas import better_kernel, blas_environment, chosen_kernel
+from nearsight.reference.espresso.blas import better_kernel, blas_environment, chosen_kernel, describe_kernels
 from nearsight.reference.espresso.programs import Launch, run_program
 
 AVX2 = {"sse2", "avx", "avx2", "fma"}
@@ -79,6 +79,16 @@ def test_programs_without_openblas_go_on(old_kernels, monkeypatch, caplog):
     monkeypatch.setattr(blas, "chosen_kernel", chosen_kernel)  # the fake program is a script
     assert "kernels None" in old_kernels()
     assert "pw.x: no OpenBLAS that could be asked for its kernels" in caplog.messages
+
+
+def test_a_ratio_names_the_kernels(old_kernels, monkeypatch):
+    assert describe_kernels("pw.x") == "BLAS kernels Haswell"
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    assert describe_kernels("pw.x") == "BLAS kernels Prescott, though the processor can run Haswell"
+    monkeypatch.setattr(blas, "chosen_kernel", lambda program, wanted=None: None)
+    assert describe_kernels("pw.x") == "BLAS kernels unknown"
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert describe_kernels("pw.x") == "BLAS kernels unknown"
 
 
 @pytest.mark.qe

@@ -43,6 +43,19 @@ def blas_environment(program: str) -> dict[str, str]:
     return dict(_choose(found))
 
 
+def describe_kernels(program: str) -> str:
+    """The kernels that a program takes when we start it, to stand beside its time; whether the processor can do better.
+
+    A ratio to a program with old kernels is no honest ratio.
+    """
+    found = shutil.which(program)
+    kernel = chosen_kernel(found, blas_environment(program).get("OPENBLAS_CORETYPE")) if found else None
+    if kernel is None:
+        return "BLAS kernels unknown"
+    better = better_kernel(kernel, processor_flags())
+    return f"BLAS kernels {kernel}" + (f", though the processor can run {better}" if better else "")
+
+
 @cache
 def _choose(program: str) -> tuple[tuple[str, str], ...]:
     """The variable to set, after a look at the library and the processor; what is found goes to the log."""
