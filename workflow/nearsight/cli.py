@@ -1,4 +1,4 @@
-"""The `nearsight` command: build and predict structures, export densities, look into files, check studies."""
+"""The `nearsight` command: check studies, build and predict structures, look at results, import and export data."""
 
 import argparse
 import io
@@ -21,35 +21,35 @@ from nearsight.study.sections import DftMdTrajectory, Inference
 
 #: Command -> what it does in a line, and more of it.
 COMMANDS = {
-    "check-config": ("check study files and say what each computes", None),
-    "describe-config": ("write README.md and schema.json of the configuration", None),
+    "check-config": ("check study files and tell what each computes", None),
+    "describe-config": ("write README.md and schema.json for study files", None),
     "show": ("list the variables, units, settings and origin of a dataset", None),
     "import": (
-        "make a snapshot dataset of another program's results",
-        "Make a snapshot dataset of a finished run of Quantum ESPRESSO, with an LDOS from its wave functions or from "
-        "cube files of pp.x. Everything is checked against what a study would have computed.",
+        "make a snapshot dataset from another program's results",
+        "Make a snapshot dataset from a finished run of Quantum ESPRESSO. The LDOS is computed from the run's wave "
+        "functions or read from cube files of pp.x. Whatever a study would have done otherwise is an error.",
     ),
     "check": (
-        "tell how good a reference is: what its own approximations leave of the energy",
-        "Tell what SCF, k-points, window, bands and broadening leave of a reference's energy, each as a floor in "
-        "meV/atom below which errors of a model say nothing.",
+        "tell how good a reference is: how uncertain its own approximations leave the energy",
+        "Tell how uncertain SCF, k-points, window, bands and broadening leave a reference's energy, each as a floor in "
+        "meV/atom; errors of a model below the floor say nothing.",
     ),
     "models": ("list the models that come with Nearsight, each with its card", None),
     "export": ("write a density for other programs", None),
     "build": (
         "build a large structure",
-        "Build an hcp crystal, or take a structure; molecular dynamics by LAMMPS on --md-repeat of it; then --repeat "
-        "of that, independent displacements, a stacking fault. In this order; each step is optional.",
+        "Build an hcp crystal or read a structure; repeat it (--md-repeat) and run molecular dynamics with LAMMPS; "
+        "repeat the result (--repeat), displace every atom, add a stacking fault: in this order, each step optional.",
     ),
     "predict": (
         "predict density, density of states and total free energy of a structure",
-        "Predict density, density of states and total free energy of a structure with a trained model. On several MPI "
-        "ranks: mpiexec -n 4 nearsight predict ... A prediction that was stopped goes on where it was.",
+        "Predict density, density of states and total free energy of a structure with a trained model. A prediction "
+        "that was stopped goes on where it was. On several MPI ranks: mpiexec -n 4 nearsight predict ...",
     ),
     "view": (
-        "make a page of a prediction, to look at in a browser",
+        "make a page of a prediction for the browser",
         "Make one HTML page of a prediction: structure and density in three dimensions, density of states, energies, "
-        "origin. It holds all that it needs and asks no network for anything.",
+        "origin. The page contains everything it needs and loads nothing from the network.",
     ),
 }
 

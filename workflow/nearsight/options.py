@@ -1,6 +1,6 @@
 """The options of the `nearsight` command in one table: name, type with its range, meaning.
 
-`nearsight.Calculator` takes the same ranges for the same things.
+`nearsight.Calculator` uses the same ranges for the same quantities.
 """
 
 import argparse
@@ -82,199 +82,180 @@ SEED = Number(int, 0, 2**31 - 1)
 
 ENERGY = Number(float, -1000, 1000, "eV")
 
-_OVERWRITE = ("--overwrite", {"action": "store_true", "help": "replace the output if it is there already"})
+
+def _option(name: str, meaning: str, **keywords: Any) -> tuple[str, dict[str, Any]]:
+    """An argument or option with argparse's keywords; its help ends with the default, if it has one."""
+    if "default" in keywords:
+        default = keywords["default"]
+        meaning += f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
+    return name, {**keywords, "help": meaning}
+
+
+_OVERWRITE = _option("--overwrite", "replace the output if it exists", action="store_true")
 
 _THREE = {"nargs": 3, "metavar": ("NX", "NY", "NZ")}
 
 #: Command -> (name of an argument or option, argparse's keywords); a tuple of them: one of these has to be given.
 OPTIONS: dict[str, list[tuple]] = {
     "check-config": [
-        ("studies", {"type": Path, "nargs": "+", "metavar": "STUDY", "help": "study file, such as config/laptop.yaml"}),
+        _option("studies", "study file, such as config/laptop.yaml", type=Path, nargs="+", metavar="STUDY")
     ],
-    "describe-config": [
-        ("--folder", {"type": Path, "default": Path("config"), "help": "folder of both (default: config)"}),
-    ],
-    "show": [
-        ("dataset", {"type": Path, "help": "HDF5 file of Nearsight, such as results/quickstart/reference/a-0.h5"}),
-    ],
+    "describe-config": [_option("--folder", "folder to write to", type=Path, default=Path("config"))],
+    "show": [_option("dataset", "HDF5 file made by Nearsight, such as results/quickstart/reference/a-0.h5", type=Path)],
     "models": [],
     "check": [
-        ("reference", {"type": Path, "help": "snapshot dataset, such as results/quickstart/reference/a-0.h5"}),
-        (
+        _option("reference", "snapshot dataset, such as results/quickstart/reference/a-0.h5", type=Path),
+        _option(
             "--zero",
-            {
-                "type": Path,
-                "nargs": "+",
-                "metavar": "REFERENCE",
-                "help": "references of other densities: what ldos.energy_zero_eV_A3 they give",
-            },
+            "references of other densities; prints the ldos.energy_zero_eV_A3 that they give",
+            type=Path,
+            nargs="+",
+            metavar="REFERENCE",
         ),
-        ("--denser", {"type": Path, "metavar": "REFERENCE", "help": "the same structure with more k-points"}),
-        (
+        _option("--denser", "a dataset of the same structure with more k-points", type=Path, metavar="REFERENCE"),
+        _option(
             "--pseudopotentials",
-            {"type": Path, "metavar": "DIR", "help": "folder of the UPF files (default: the study's, ../pseudo)"},
+            "folder with the UPF files (default: the study's, ../pseudo)",
+            type=Path,
+            metavar="DIR",
         ),
-        (
-            "--limit-meV",
-            {"type": Number(float, 0, 1e6, "meV"), "help": "fail where the floors' sum per atom is larger"},
-        ),
+        _option("--limit-meV", "fail if the sum of the floors per atom is larger", type=Number(float, 0, 1e6, "meV")),
     ],
     "import": [
-        ("program", {"choices": ("qe",), "help": "qe: a finished run of Quantum ESPRESSO's pw.x"}),
-        ("outdir", {"type": Path, "help": "pw.x's outdir, or its PREFIX.save"}),
-        ("--out", {"type": Path, "required": True, "metavar": "FILE", "help": "snapshot dataset to write (HDF5)"}),
+        _option("program", "qe: a finished run of Quantum ESPRESSO's pw.x", choices=("qe",)),
+        _option("outdir", "pw.x's outdir, or its PREFIX.save", type=Path),
+        _option("--out", "snapshot dataset to write (HDF5)", type=Path, required=True, metavar="FILE"),
         _OVERWRITE,
-        (
+        _option(
             "--ldos",
-            {
-                "nargs": "+",
-                "metavar": "CUBE",
-                "help": "cube files of pp.x (plot_num = 3) or patterns of them; without, the LDOS is computed",
-            },
+            "cube files of pp.x (plot_num = 3), or patterns of their names (default: compute the LDOS)",
+            nargs="+",
+            metavar="CUBE",
         ),
-        ("--density", {"type": Path, "metavar": "CUBE", "help": "density by pp.x (default: the save folder's)"}),
-        ("--nscf", {"type": Path, "metavar": "OUTDIR", "help": "of the non-SCF run that pp.x has read"}),
-        ("--study", {"type": Path, "help": "study whose section `ldos` tells energies and broadening"}),
-        ("--energy-min-eV", {"type": ENERGY, "help": "lowest energy of the LDOS, in place of --study"}),
-        ("--energy-max-eV", {"type": ENERGY, "help": "highest energy of the LDOS"}),
-        ("--spacing-eV", {"type": Number(float, 1e-3, 5, "eV"), "default": 0.1, "help": "(default: 0.1)"}),
-        ("--broadening-eV", {"type": Number(float, 1e-3, 10, "eV"), "default": 0.2, "help": "(default: 0.2)"}),
-        (
-            "--pseudopotentials",
-            {"type": Path, "metavar": "DIR", "help": "folder of UPF files (default: the save folder)"},
+        _option(
+            "--density", "density as written by pp.x (default: the one in the save folder)", type=Path, metavar="CUBE"
         ),
+        _option("--nscf", "outdir of the non-SCF run that pp.x read", type=Path, metavar="OUTDIR"),
+        _option("--study", "study file whose section `ldos` gives energies and broadening", type=Path),
+        _option("--energy-min-eV", "lowest energy of the LDOS, instead of --study", type=ENERGY),
+        _option("--energy-max-eV", "highest energy of the LDOS", type=ENERGY),
+        _option("--spacing-eV", "energy step", type=Number(float, 1e-3, 5, "eV"), default=0.1),
+        _option("--broadening-eV", "width of the Gaussian", type=Number(float, 1e-3, 10, "eV"), default=0.2),
+        _option("--pseudopotentials", "folder with the UPF files (default: the save folder)", type=Path, metavar="DIR"),
     ],
     "export": [
-        ("dataset", {"type": Path, "help": "HDF5 file with a density, such as prediction.h5"}),
-        ("output", {"type": Path, "help": "file to write; for espresso a folder, pw.x's outdir or its PREFIX.save"}),
+        _option("dataset", "HDF5 file with a density, such as prediction.h5", type=Path),
+        _option("output", "file to write; for espresso a folder: pw.x's outdir, or the PREFIX.save in it", type=Path),
         _OVERWRITE,
-        (
+        _option(
             "--format",
-            {
-                "choices": ("cube", "xsf", "chgcar", "espresso"),
-                "help": "by default that of the output's suffix, or CHGCAR; espresso is a start for pw.x",
-            },
+            "default: by the name of the output (.cube, .xsf, CHGCAR); espresso is a start for pw.x",
+            choices=("cube", "xsf", "chgcar", "espresso"),
         ),
-        (
+        _option(
             "--ecutrho-Ry",
-            {"type": Number(float, 1, 8000, "Ry"), "help": "of the run that espresso is for (default: the dataset's)"},
+            "density cutoff of the run that --format espresso is for (default: the dataset's)",
+            type=Number(float, 1, 8000, "Ry"),
         ),
     ],
     "build": [
-        ("output", {"type": Path, "help": "extended XYZ file to write"}),
+        _option("output", "extended XYZ file to write", type=Path),
         _OVERWRITE,
         (
-            ("--element", {"type": element, "help": "hcp crystal of it, in orthorhombic cells of four atoms"}),
-            ("--structure", {"help": "structure to begin with, such as a snapshot of DFT-MD; FILE@INDEX of several"}),
+            _option(
+                "--element", "build an hcp crystal of this element, in orthorhombic cells of four atoms", type=element
+            ),
+            _option(
+                "--structure", "file of a structure to begin with, such as a snapshot; FILE@INDEX if it holds several"
+            ),
         ),
-        ("--density-g-cm3", {"type": Number(float, 1e-3, 100, "g/cm³"), "help": "of the hcp crystal"}),
-        ("--c-over-a", {"type": Number(float, 0.1, 10), "help": "of the hcp crystal"}),
-        (
-            "--md-repeat",
-            {"type": REPEAT, "default": (1, 1, 1), "help": "repetition before the MD (default: 1 1 1)", **_THREE},
-        ),
-        (
-            "--md-steps",
-            {"type": Number(int, 0, 10**9), "default": 0, "help": "steps of molecular dynamics (default: none)"},
-        ),
-        ("--time-step-fs", {"type": Number(float, 1e-3, 100, "fs"), "default": 2.0, "help": "(default: 2)"}),
-        ("--temperature-K", {"type": TEMPERATURE, "default": 298.0, "help": "of the nuclei (default: 298)"}),
-        (
+        _option("--density-g-cm3", "mass density of the hcp crystal", type=Number(float, 1e-3, 100, "g/cm³")),
+        _option("--c-over-a", "ratio c/a of the hcp crystal", type=Number(float, 0.1, 10)),
+        _option("--md-repeat", "repetitions before the MD", type=REPEAT, default=(1, 1, 1), **_THREE),
+        _option("--md-steps", "steps of molecular dynamics", type=Number(int, 0, 10**9), default=0),
+        _option("--time-step-fs", "time step of the MD", type=Number(float, 1e-3, 100, "fs"), default=2.0),
+        _option("--temperature-K", "temperature of the MD", type=TEMPERATURE, default=298.0),
+        _option(
             "--pair-commands",
-            {
-                "type": Path,
-                "help": "file with LAMMPS's pair_style and pair_coeff lines (default: SNAP for W, Be)",
-            },
+            "file with LAMMPS's pair_style and pair_coeff lines (default: SNAP for W and Be)",
+            type=Path,
         ),
-        ("--repeat", {"type": REPEAT, "default": (1, 1, 1), "help": "repetition after it (default: 1 1 1)", **_THREE}),
-        (
+        _option("--repeat", "repetitions after the MD", type=REPEAT, default=(1, 1, 1), **_THREE),
+        _option(
             "--displacement-A",
-            {
-                "type": Number(float, 0, 10, "Å"),
-                "default": 0.0,
-                "help": "standard deviation of a displacement of every atom on its own",
-            },
+            "standard deviation of a random displacement of every atom along each axis",
+            type=Number(float, 0, 10, "Å"),
+            default=0.0,
         ),
-        (
+        _option(
             "--stacking-fault",
-            {
-                "type": Number(int, 0, 10**6),
-                "metavar": "LAYER",
-                "help": "first of three shifted layers (with --element)",
-            },
+            "first of the three layers to shift, counted from 0 (with --element)",
+            type=Number(int, 0, 10**6),
+            metavar="LAYER",
         ),
-        ("--seed", {"type": SEED, "default": 7, "help": "(default: 7)"}),
+        _option("--seed", "seed of all random numbers", type=SEED, default=7),
     ],
     "predict": [
-        ("model", {"type": Path, "help": "folder of a model, its model.json, or a name that `nearsight models` lists"}),
-        ("structure", {"help": "structure, such as extended XYZ, CIF or POSCAR; FILE@INDEX of several, as in ASE"}),
-        ("--out", {"type": Path, "required": True, "metavar": "DIR", "help": "folder for the results"}),
-        ("--overwrite", {"action": "store_true", "help": "replace the prediction of another structure in this folder"}),
-        ("--temperature-K", {"type": TEMPERATURE, "help": "of the electrons (default: the model's)"}),
-        ("--grid", {"type": GRID, "help": "(default: the structure's, else Quantum ESPRESSO's)", **_THREE}),
-        ("--threads", {"type": THREADS, "default": 1, "help": "threads of each rank (default: 1)"}),
-        (
+        _option("model", "folder of a model, its model.json, or a name that `nearsight models` lists", type=Path),
+        _option(
+            "structure", "file of a structure, such as extended XYZ, CIF or POSCAR; FILE@INDEX if it holds several"
+        ),
+        _option("--out", "folder for the results", type=Path, required=True, metavar="DIR"),
+        _option("--overwrite", "replace the prediction of another structure in this folder", action="store_true"),
+        _option("--temperature-K", "temperature of the electrons (default: the model's)", type=TEMPERATURE),
+        _option(
+            "--grid",
+            "grid points of the density (default: the structure's, else Quantum ESPRESSO's)",
+            type=GRID,
+            **_THREE,
+        ),
+        _option("--threads", "threads of each rank", type=THREADS, default=1),
+        _option(
             "--memory-GiB",
-            {
-                "type": Number(float, 0.01, 4096, "GiB"),
-                "default": 4.0,
-                "help": "memory of each rank's tiles (default: 4)",
-            },
+            "memory of each rank, which sets the size of its tiles",
+            type=Number(float, 0.01, 4096, "GiB"),
+            default=4.0,
         ),
-        (
-            "--backend",
-            {
-                "help": "of the descriptors, as in a study's `descriptors` (default: the one of the training)",
-            },
+        _option(
+            "--backend", "backend of the descriptors, as in a study's `descriptors` (default: that of the training)"
         ),
-        (
-            "--precision",
-            {"choices": ("float64", "float32", "bfloat16"), "default": "float32", "help": "of the network"},
+        _option(
+            "--precision", "precision of the network", choices=("float64", "float32", "bfloat16"), default="float32"
         ),
-        (
-            "--ldos",
-            {
-                "type": region,
-                "metavar": "REGION",
-                "help": "store the LDOS of the grid points x0:x1,y0:y1,z0:z1, or of `all`",
-            },
+        _option(
+            "--ldos", "write the LDOS at the grid points x0:x1,y0:y1,z0:z1, or at `all`", type=region, metavar="REGION"
         ),
-        (
+        _option(
             "--accept-extrapolation",
-            {"action": "store_true", "help": "predict a structure that is far from the training set too"},
+            "predict the structure even if it is far from the training set",
+            action="store_true",
         ),
-        (
+        _option(
             "--ecut-sample-Ry",
-            {
-                "type": ECUT_SAMPLE,
-                "help": "cutoff of the grid that is predicted, before the density is continued to its own grid "
-                "(default: the model's, and with --grid all points of that grid)",
-            },
+            "cutoff of the grid that is predicted, before the density is continued to its own grid (default: the "
+            "model's; with --grid all points of that grid)",
+            type=ECUT_SAMPLE,
         ),
-        (
+        _option(
             "--no-screening",
-            {
-                "dest": "screening",
-                "action": "store_false",
-                "help": "leave the density's waves longer than 10 Å as the model has them, in a metal too",
-            },
+            "do not correct a metal's density in waves longer than 10 Å",
+            dest="screening",
+            action="store_false",
         ),
-        ("--view", {"action": "store_true", "help": "make a page of it too, DIR/view.html"}),
+        _option("--view", "also make a page for the browser, DIR/view.html", action="store_true"),
     ],
     "view": [
-        ("prediction", {"type": Path, "metavar": "DIR", "help": "folder of a prediction"}),
-        (
+        _option("prediction", "folder of a prediction", type=Path, metavar="DIR"),
+        _option(
             "--compare",
-            {
-                "type": Path,
-                "metavar": "DIR",
-                "help": "another prediction, or a dataset such as DFT's, of the same cell and grid, to subtract",
-            },
+            "another prediction, or a dataset such as DFT's, on the same cell and grid, to subtract",
+            type=Path,
+            metavar="DIR",
         ),
-        ("--output", {"type": Path, "metavar": "FILE", "help": "page to write (default: DIR/view.html)"}),
+        _option("--output", "page to write (default: DIR/view.html)", type=Path, metavar="FILE"),
         _OVERWRITE,
     ],
-}  # fmt: skip
+}
 
 
 def add_options(parser: argparse.ArgumentParser, command: str) -> None:

