@@ -8,12 +8,13 @@
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing
 # make lint         lint alone
+# make ro-crate     report and RO-Crate of a finished study (STUDY=config/laptop.yaml; the quickstart)
 # make format       format the sources
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := quickstart
-.PHONY: quickstart test test-all stress bench sanitize lint format programs test-programs setup
+.PHONY: quickstart test test-all stress bench sanitize lint format ro-crate programs test-programs setup
 
 CORES ?= 2
 PYTHON ?= python3
@@ -70,6 +71,11 @@ bench: setup
 
 sanitize: setup
 	tools/sanitize.sh
+
+# the working directory is the crate: ro-crate-metadata.json names the files of the study
+ro-crate: setup
+	$(BIN)/snakemake --report report.html $(STUDY:%=--configfile %)
+	PYTHONPATH=workflow/plugins $(BIN)/snakemake --reporter ro-crate $(STUDY:%=--configfile %)
 
 lint: setup
 	$(BIN)/ruff check $(SOURCES)
