@@ -521,6 +521,22 @@ def test_file_names_that_no_file_should_have(content, name):
     assert "pseudopotentials.Be.ld1_input" in message(changed(content, "pseudopotentials", {"Be": {"ld1_input": name}}))
 
 
+@pytest.mark.parametrize("line", ["shell rm -rf .", "include x", "pair_style lj/cut 5.0\nshell rm"])
+def test_potentials_are_no_programs(content, line):
+    """LAMMPS would run any of its commands; those of a potential are taken."""
+    good = ["pair_style hybrid/overlay zbl 4.0 4.8 snap", "", "# SNAP", "pair_coeff * * snap a.coeff 'b c.param' Be"]
+    trajectory = {"temperature_K": 298.0, "lammps_steps": 10, "snapshots": {"train": 1}}
+    for commands, expected in ((good, None), ([*good, line], "expected a list of LAMMPS's commands pair_style")):
+        study = changed(content, "trajectories.c", {**trajectory, "pair_commands": commands})
+        study = changed(study, "paper_figures", {"potentials": {"mine": commands}})
+        if expected is None:
+            assert parse_study(study, "x.yaml").trajectories["c"].pair_commands == good
+            continue
+        text = message(study)
+        assert f"trajectories.c.pair_commands[4]: {expected}" in text
+        assert "paper_figures.potentials.mine[4]: expected lists of LAMMPS's commands pair_style" in text
+
+
 @pytest.mark.parametrize("launcher", ["mpirun\nrm", "mpirun {input}", "a\0b"])
 def test_launchers_that_no_command_line_should_have(content, launcher):
     assert "dft.launcher: expected a command" in message(changed(content, "dft.launcher", launcher))

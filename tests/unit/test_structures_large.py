@@ -1,5 +1,8 @@
 """Stacking faults, independent displacements, molecular dynamics, radial distribution and structure factor."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -8,10 +11,12 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearsight.errors import InputError
+from nearsight.errors import InputError, Stopped
+from nearsight.jobs import make_parser, run_job
+from nearsight.structures import lammps
 from nearsight.structures.builders import hcp_orthorhombic
 from nearsight.structures.correlation import radial_distribution
-from nearsight.structures.lammps import run_lammps_md
+from nearsight.structures.lammps import potential_energy, run_lammps_md
 from nearsight.structures.large import (
     add_stacking_fault,
     displace_independently,
@@ -117,6 +122,52 @@ def test_md_refusals():
         run_lammps_md(bulk("Al").repeat(3), 300.0, 1, 1)
     with pytest.raises(InputError, match="expected commands that it takes"):
         run_lammps_md(CELL.repeat(3), 300.0, 1, 1, pair_commands=["pair_style no/such"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "shell touch made",
+        "SHELL touch made",
+        "log made",
+        "include made",
+        "jump made",
+        "print x file made",
+        "variable x getenv HOME",
+        "python x source made",
+        "plugin load made",
+        "pair_write 1 1 10 r 1.0 2.0 made x",
+        "pair_style python 5.0",
+        "pair_style hybrid python 5.0",
+        "pair_coeff * * $(1)",
+        "pair_style lj/cut 5.0\nshell touch made",
+    ],
+)
+def test_potentials_start_no_program_and_write_no_file(tmp_path, monkeypatch, line):
+    """Not of a stranger's file or study; LAMMPS would do all of that."""
+    monkeypatch.chdir(tmp_path)
+    good = ["# mine", "", "pair_style lj/cut 5.0", "pair_coeff * * 0.01 2.0 # log"]
+    with pytest.raises(InputError, match=r"LAMMPS: expected commands that set a potential .*, got .*Leave it out"):
+        run_lammps_md(CELL.repeat(3), 300.0, 1, 1, pair_commands=[*good, line])
+    with pytest.raises(InputError, match="expected commands that set a potential"):
+        potential_energy(CELL.repeat(3), [*good, line])
+    assert not list(tmp_path.iterdir())
+    assert np.isfinite(potential_energy(CELL.repeat(3), good))
+
+
+def test_a_job_that_is_told_to_stop_inside_lammps(monkeypatch, capsys):
+    """LAMMPS is a library: the signal comes while its code runs, and is heard when a command of it ends."""
+    create = lammps.create_structure
+
+    def told(instance, atoms):
+        instance.command(f"shell kill -TERM {os.getpid()}")
+        return create(instance, atoms)
+
+    monkeypatch.setattr(lammps, "create_structure", told)
+    with pytest.raises(SystemExit) as ended:
+        run_job(lambda _: run_lammps_md(CELL.repeat(3), 300.0, 1, 1), make_parser("").parse_args([]))
+    assert ended.value.code == 143
+    assert capsys.readouterr().err == f"ERROR: {Stopped(signal.SIGTERM)}\n"
 
 
 def test_radial_distribution_counts_shells():

