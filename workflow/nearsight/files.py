@@ -196,18 +196,22 @@ def bounded_memory(more_bytes: int) -> Iterator[None]:
 
 def read_json(source: str | Path) -> dict:
     """Read a JSON object. Raises InputError where the file is missing, truncated or not an object."""
-    content = read_regular(source, "a JSON file", "Run the rule that makes it.", LARGEST_JSON)
+    return parse_json(read_regular(source, "a JSON file", "Run the rule that makes it.", LARGEST_JSON), source)
+
+
+def parse_json(content: bytes, source: str | Path) -> dict:
+    """The JSON object of a file's content; source: its name for messages. Raises InputError as `read_json` does."""
     try:
-        content = json.loads(content, parse_constant=_refuse_constant, parse_float=_finite_float)
+        found = json.loads(content, parse_constant=_refuse_constant, parse_float=_finite_float)
     # RecursionError: nested a thousand times; ValueError: damaged, no UTF-8, or a number of thousands of digits
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{source}: expected a whole JSON file, got {error}. "
             "Get a whole copy, or move it away and run the rule that makes it."
         ) from None
-    if not isinstance(content, dict):
-        raise InputError(f"{source}: expected a JSON object, got a {type(content).__name__}.")
-    return content
+    if not isinstance(found, dict):
+        raise InputError(f"{source}: expected a JSON object, got a {type(found).__name__}.")
+    return found
 
 
 def _refuse_constant(name: str) -> None:

@@ -10,6 +10,7 @@ BOLTZMANN_eV_per_K = _c.Boltzmann / _c.elementary_charge
 RYDBERG_eV = _c.value("Rydberg constant times hc in eV")
 HARTREE_eV = 2.0 * RYDBERG_eV
 BOHR_A = _c.value("Bohr radius") * 1e10
+ELECTRONVOLT_J = _c.elementary_charge
 AMU_kg = _c.atomic_mass
 AMU_g = _c.atomic_mass * 1e3
 

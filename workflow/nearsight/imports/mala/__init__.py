@@ -1,0 +1,1 @@
+"""Models and data of MALA (Materials Learning Algorithms) as ours; nothing of theirs is ever run."""
