@@ -157,7 +157,7 @@ def load_study_with(folder, text, sections):
 
 
 def test_names_import_nothing_that_was_not_declared():
-    with pytest.raises(InputError, match=r"kind: expected one of normed, perceptron, got 'os'"):
+    with pytest.raises(InputError, match=r"kind: expected one of layered, normed, perceptron, got 'os'"):
         find_kind(NETWORKS, "os", "kind")
     with pytest.raises(InputError, match="got 'toy_normed'"):
         find_kind(NETWORKS, "toy_normed", "kind")
