@@ -191,7 +191,7 @@ def test_snapshots_that_are_computed_already_are_opened(content, tmp_path, chang
         look(content)
     study = parse_study(content, "x")
 
-    def write(element, **other):
+    def write(element, kernel="gaussian", **other):
         ldos = study.ldos.model_copy(update=other)
         snapshot = make(
             ldos=np.ones((3, 4, 5, ldos.count), dtype=np.float32),
@@ -200,10 +200,14 @@ def test_snapshots_that_are_computed_already_are_opened(content, tmp_path, chang
         )
         potential = parse_pseudopotential(UPF.replace('"Be"', f'"{element}"').encode(), "x.upf", element)
         settings = describe_settings(study.dft_of("be8"), ldos, 298.0, "PBE", {element: potential})
+        settings["ldos"]["kernel"] = kernel
         write_snapshot(path, snapshot, settings, {"stage": "reference"})
 
     write("Be")
     assert look(content).cells
+    write("Be", kernel="fermi-dirac")
+    with pytest.raises(InputError, match=r"ldos\.kernel: expected gaussian as in the study file, got fermi-dirac"):
+        look(content)
     write("Be", **changes)
     with pytest.raises(InputError, match=rf"snapshots\.mine: .*{message}"):
         look(content)

@@ -108,7 +108,8 @@ def check_imported(study: Study, name: str, valence: Mapping[str, float | None])
         energies_eV=round_energies(study.ldos.grid.energies_eV),
         energy_zero_eV_A3={element: study.ldos.energy_zero_eV_A3.get(element, 0.0) for element in found.valence},
         broadening_eV=study.ldos.broadening_eV,
-        kernel="gaussian",
+        # of its trajectories a study computes with Gaussians; without, the training compares the snapshots
+        kernel="gaussian" if study.trajectories else found.kernel,
         ecutwfc_Ry=study.dft.ecutwfc_Ry,
         ecutrho_Ry=study.dft.ecutrho_Ry,
         valence={element: valence.get(element) or electrons for element, electrons in found.valence.items()},

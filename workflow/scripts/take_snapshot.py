@@ -83,7 +83,7 @@ def method_of_study(dft: Dft, ldos: Ldos, pseudopotentials: dict[str, Pseudopote
         energies_eV=round_energies(ldos.grid.energies_eV),
         energy_zero_eV_A3={element: ldos.energy_zero_eV_A3.get(element, 0.0) for element in like.valence},
         broadening_eV=ldos.broadening_eV,
-        kernel="gaussian",
+        kernel=like.kernel,
         ecutwfc_Ry=dft.ecutwfc_Ry,
         ecutrho_Ry=dft.ecutrho_Ry,
         functional=functional_of(pseudopotentials),

@@ -15,9 +15,10 @@ from nearsight import units
 from nearsight.datasets import atoms_of, provenance_of, require, settings_of
 from nearsight.energies.report import SINGLE_FROM_POINTS, energies_of_ldos
 from nearsight.errors import InputError
+from nearsight.imports.kernels import Broadening
 from nearsight.ldos import EnergyGrid, integrate_dos
 from nearsight.model.method import positive_number
-from nearsight.reference.espresso.collect import broadened_dos, compare_atoms
+from nearsight.reference.espresso.collect import compare_atoms
 from nearsight.reference.pseudopotential import Pseudopotential, parse_pseudopotential
 
 #: How far a window reaches that loses nothing, beyond the eigenvalues: in broadenings.
@@ -77,6 +78,7 @@ def measure_floors(
     settings, atoms = settings_of(dataset), len(dataset["positions"])
     temperature_K = positive_number(settings, "temperature_K", path=path)
     broadening_eV = positive_number(settings, "ldos", "broadening_eV", path=path)
+    broadening = Broadening.of_settings(settings["ldos"], path)
     grid = EnergyGrid.from_energies(dataset["energy"].values)
     states, weights = dataset["ldos_eigenvalues"].values, dataset["kpoint_weights"].values
     electrons, level = float(dataset["electrons"]), float(dataset["fermi_energy"])
@@ -84,7 +86,7 @@ def measure_floors(
     conditions = {"electrons": electrons, "temperature_K": temperature_K, "broadening_eV": broadening_eV}
 
     def energy_on(window: EnergyGrid) -> float:
-        found = integrate_dos(broadened_dos(states, weights, window, broadening_eV), window, **conditions)
+        found = integrate_dos(broadening.dos(states, weights, window), window, **conditions)
         return found.band_energy_eV + found.entropy_energy_eV
 
     wide = energy_on(widen(grid, states.min(), level + units.fermi_reach(temperature_K), broadening_eV))

@@ -56,17 +56,17 @@ COARSEST_CONV_THR_Ry = 1e-5
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run of pw.x with all that was read of it before its large files."""
+    """A run of pw.x with all that was read of it before its large files; path: of its XML file, or of its text."""
 
-    save: Path
+    path: Path
     conditions: RunConditions
     result: ElectronicStructure
     pseudopotentials: Mapping[str, Pseudopotential]
 
     @property
-    def xml(self) -> Path:
-        """Quantum ESPRESSO's XML file."""
-        return self.save / XML
+    def save(self) -> Path:
+        """The save folder of a run that has one."""
+        return self.path.parent
 
     @property
     def temperature_K(self) -> float:
@@ -102,11 +102,11 @@ def import_run(
         ldos = ldos_of_cubes(cubes, ldos)
     elif window is None:
         raise InputError(
-            f"{run.xml}: expected energies for the LDOS: cube files of pp.x (--ldos), a study whose section `ldos` has "
-            "them (--study), or --energy-min-eV and --energy-max-eV. Found none."
+            f"{run.path}: expected energies for the LDOS: cube files of pp.x (--ldos), a study whose section `ldos` "
+            "has them (--study), or --energy-min-eV and --energy-max-eV. Found none."
         )
     problems += find_problems(run, bool(cubes)) + window_problems(run, states, ldos)
-    refuse(run.xml, problems)
+    refuse(run.path, problems)
     points, count = prod(run.result.grid), ldos.count
     needed = reference_bytes(points, count)
     if not cubes:
@@ -120,7 +120,7 @@ def import_run(
     else:
         spectrum = compute_ldos(run.save, run.pseudopotentials, ldos.grid, ldos.broadening_eV, work_bytes=work_bytes)
     snapshot = make_snapshot(run.result.atoms, run.result, states, field, spectrum, ldos)
-    check_kernel(snapshot.dos, states, ldos, cubes[0] if cubes else run.xml)
+    check_kernel(snapshot.dos, states, ldos, cubes[0] if cubes else run.path)
     described = ldos if window is None else window.model_copy(update={"backend": ldos.backend})
     write_snapshot(output, snapshot, *describe_run(run, described, cubes, density, nscf))
     return run.result
@@ -172,7 +172,7 @@ def read_run(save: Path, folder: Path | None) -> FinishedRun:
                 "Name its folder with --pseudopotentials."
             )
         pseudopotentials[element] = read_pseudopotential(path, element)
-    return FinishedRun(save, conditions, result, pseudopotentials)
+    return FinishedRun(save / XML, conditions, result, pseudopotentials)
 
 
 def read_states(save: Path, run: FinishedRun) -> tuple[ElectronicStructure, list[str]]:
@@ -405,7 +405,7 @@ def check_total(run: FinishedRun, density: np.ndarray) -> None:
     logger.info("terms of the energy: %+.4f meV/atom from the run's total", 1e3 * error)
     if not abs(error) <= ENERGY_TOLERANCE_eV:
         raise InputError(
-            f"{run.xml}: expected a total free energy of the terms that density and eigenvalues give, got one that is "
+            f"{run.path}: expected a total free energy of the terms that density and eigenvalues give, got one that is "
             f"{1e3 * error:+.2f} meV/atom off. Is the SCF converged, the density its own, and without fields or "
             "corrections for isolated cells?"
         )
@@ -449,7 +449,7 @@ def describe_run(
     )
     functional = functional_of(run.pseudopotentials)
     settings = describe_settings(dft, ldos, run.temperature_K, functional, run.pseudopotentials)
-    inputs = {"data-file-schema.xml": run.xml}
+    inputs = {"data-file-schema.xml": run.path}
     inputs |= {f"pseudopotential {element}": one.path for element, one in run.pseudopotentials.items()}
     inputs |= {f"cube {path.name}": path for path in [*cubes, *([] if density is None else [density])]}
     if nscf is not None:
