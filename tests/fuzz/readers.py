@@ -16,6 +16,7 @@ from pathlib import Path
 
 import h5py
 import hdf5_checksums
+import mala_files
 import numpy as np
 import torch
 from ase import Atoms
@@ -39,6 +40,11 @@ from nearsight.datasets import (
 from nearsight.errors import InputError
 from nearsight.grids.regions import Region
 from nearsight.imports.espresso import read_header
+from nearsight.imports.mala import openpmd
+from nearsight.imports.mala.arrays import read_field
+from nearsight.imports.mala.model import read_model
+from nearsight.imports.mala.scalers import read_scaler
+from nearsight.imports.mala.torch_file import read_state
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import StageSeconds, TilePrediction
 from nearsight.inference.store import TileStore
@@ -60,6 +66,7 @@ from nearsight.reference.espresso.outputs import (
 )
 from nearsight.reference.espresso.programs import ranks_of, version_of
 from nearsight.reference.espresso.save import read_save_density
+from nearsight.reference.espresso.text import read_text_run
 from nearsight.reference.espresso.wavefunctions import open_wavefunctions
 from nearsight.reference.pseudopotential import read_pseudopotential as read_upf
 from nearsight.structures.builders import grid_of
@@ -239,6 +246,7 @@ def look_in_a_fork(path: Path, inspect: Callable[[str], str] = hdf5._inspect_dat
 
 datasets.require_harmless = look_in_a_fork
 hdf5_numbers.look_apart = lambda _, path: look_in_a_fork(Path(path), hdf5_numbers._inspect)
+openpmd.look_apart = lambda _, path: look_in_a_fork(Path(path), openpmd._inspect)
 
 
 def read_dataset(path: Path) -> None:
@@ -484,6 +492,78 @@ def read_charges(path: Path) -> None:
         assert np.isfinite(found.transform_charges(vectors, 100.0)).all()
 
 
+# ---------------------------------------------------------------------------------------------------------- MALA
+
+
+def torch_seeds(folder: Path) -> dict[str, bytes]:
+    del folder
+    network = mala_files.make_network(width=3)
+    return {"old.pth": mala_files.network_file(network), "new.pth": mala_files.network_file(network, old=False)}
+
+
+def read_torch(path: Path) -> None:
+    tensors, _ = read_state(path.read_bytes(), str(path))
+    assert all(isinstance(tensor, np.ndarray) for tensor in tensors.values())
+
+
+def scaler_seeds(folder: Path) -> dict[str, bytes]:
+    del folder
+    fields = mala_files.scaler_fields(np.random.default_rng(1).random((9, 5)), "feature-wise-standard")
+    return {"x.pkl": mala_files.scaler_pickle(fields), "x.json": mala_files.scaler_json(fields)}
+
+
+def read_one_scaler(path: Path) -> None:
+    _, scaling = read_scaler(path.read_bytes(), str(path), 5)
+    assert scaling.mean.shape == (5,)
+
+
+def model_seeds(folder: Path) -> dict[str, bytes]:
+    network, generator = mala_files.make_network(width=3), np.random.default_rng(1)
+    scalers = [mala_files.scaler_fields(generator.random((9, n)), "feature-wise-standard") for n in (5, 9)]
+    members = {
+        "m.params.json": mala_files.parameters(network),
+        "m.network.pth": mala_files.network_file(network),
+        "m.iscaler.json": mala_files.scaler_json(scalers[0]),
+        "m.oscaler.pkl": mala_files.scaler_pickle(scalers[1]),
+        "m.info.json": mala_files.facts(mala_files.beryllium(0)[0]),
+    }
+    return {"m.zip": mala_files.write_model(folder / "whole.zip", members).read_bytes()}
+
+
+def read_mala_model(path: Path) -> None:
+    model = read_model(path)
+    assert model.network.inputs == model.descriptor_scaling.mean.size
+
+
+def array_seeds(folder: Path) -> dict[str, bytes]:
+    values = np.random.default_rng(1).random((2, 3, 4, 2)).astype(np.float32)
+    np.save(folder / "whole.npy", values)
+    return {"x.npy": (folder / "whole.npy").read_bytes()}
+
+
+def openpmd_seeds(folder: Path) -> dict[str, bytes]:
+    values = np.random.default_rng(1).random((2, 3, 4, 2)).astype(np.float32)
+    mala_files.write_openpmd(folder / "whole-chunks.h5", "LDOS", values, 6.241509074e48, (2, 2, 3))
+    mala_files.write_openpmd(folder / "whole-plain.h5", "LDOS", values, 6.241509074e48)
+    return {name: (folder / f"whole-{name}").read_bytes() for name in ("chunks.h5", "plain.h5")}
+
+
+def read_array(path: Path) -> None:
+    assert read_field(path, "LDOS").ndim == 4
+
+
+def whole_text_seed(folder: Path) -> dict[str, bytes]:
+    del folder
+    atoms, grid = mala_files.beryllium(0)
+    return {"x.out": mala_files.text_of_run(atoms, grid, mala_files.free_electrons(0, 10), 3.0).encode()}
+
+
+def read_whole_text(path: Path) -> None:
+    result, conditions = read_text_run(path)
+    assert np.isfinite(result.eigenvalues).all()
+    assert np.isfinite([conditions.conv_thr_Ry, result.band_energy]).all()
+
+
 # ----------------------------------------------------------------------------------------------------- all of them
 
 
@@ -510,4 +590,10 @@ READERS = {
     "pw.x, wfc1.dat": Reader(lambda folder: only(wave_seeds(folder), ".dat"), read_waves),
     "pw.x, HDF5": Reader(hdf5_seeds, lambda path: (read_waves if path.stem == "wfc1" else read_density)(path)),
     "UPF, augmentation": Reader(augmentation_seeds, read_charges),
+    "pw.x, text of a whole run": Reader(whole_text_seed, read_whole_text),
+    "MALA, model": Reader(model_seeds, read_mala_model),
+    "MALA, tensors": Reader(torch_seeds, read_torch),
+    "MALA, scaler": Reader(scaler_seeds, read_one_scaler),
+    "MALA, array": Reader(array_seeds, read_array),
+    "MALA, openPMD": Reader(openpmd_seeds, read_array),
 }

@@ -35,6 +35,12 @@ NAMES = [
     "pw.x, wfc1.dat",
     "pw.x, HDF5",
     "UPF, augmentation",
+    "pw.x, text of a whole run",
+    "MALA, model",
+    "MALA, tensors",
+    "MALA, scaler",
+    "MALA, array",
+    "MALA, openPMD",
 ]
 
 
@@ -47,6 +53,7 @@ FILES = {
     "structure": 2000,
     "study file (YAML)": 3000,
     "pw.x, HDF5": 400,
+    "MALA, openPMD": 400,
 }
 OTHER_FILES = 8000
 

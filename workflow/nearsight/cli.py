@@ -10,14 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nearsight import __version__
 from nearsight.errors import InputError, NearsightError, Stopped, StorageError
 from nearsight.files import read_regular, write_text
-from nearsight.options import add_options
+from nearsight.options import IMPORT_OPTIONS, add_options
 from nearsight.study.documents import describe_study, study_schema
 from nearsight.study.reading import load_study
-from nearsight.study.sections import DftMdTrajectory, Inference
+from nearsight.study.sections import DftMdTrajectory, Inference, Ldos
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 #: Command -> what it does in a line, and more of it.
 COMMANDS = {
@@ -25,9 +29,11 @@ COMMANDS = {
     "describe-config": ("write README.md and schema.json for study files", None),
     "show": ("list the variables, units, settings and origin of a dataset", None),
     "import": (
-        "make a snapshot dataset from another program's results",
+        "make a snapshot dataset or a model from another program's results",
         "Make a snapshot dataset from a finished run of Quantum ESPRESSO. The LDOS is computed from the run's wave "
-        "functions or read from cube files of pp.x. Whatever a study would have done otherwise is an error.",
+        "functions or read from cube files of pp.x. Or make one from an LDOS of MALA and what its pw.x run printed, or "
+        "a model from a model of MALA (.zip), of which nothing is run. Whatever a study would have done otherwise is "
+        "an error.",
     ),
     "check": (
         "tell how good a reference is: how uncertain its own approximations leave the energy",
@@ -207,34 +213,121 @@ def list_models(_: argparse.Namespace) -> None:
 
 
 def import_dataset(arguments: argparse.Namespace) -> None:
-    """Write the snapshot dataset of a finished run."""
-    from nearsight.imports.espresso import expand_patterns, import_run, make_ldos
-
+    """Write the snapshot dataset, or the model, of another program's results."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cubes = expand_patterns(arguments.ldos or ())
-    inputs = [*cubes, *filter(None, (arguments.density, arguments.study))]
-    check_output(arguments.out, inputs, overwrite=arguments.overwrite)
-    window, ends = None, (arguments.energy_min_eV, arguments.energy_max_eV)
-    if arguments.study is not None:
-        window = load_study(arguments.study).ldos
-    elif None not in ends:
-        window = make_ldos(*ends, arguments.spacing_eV, arguments.broadening_eV, "one_pass")
-    if ends != (None, None) and (arguments.study is not None or None in ends or cubes):
+    for program, names in IMPORT_OPTIONS.items():
+        given = [name for name in names if getattr(arguments, name) not in (None, name == "correction")]
+        if program != arguments.program and given:
+            option = "no-correction" if given[0] == "correction" else given[0].replace("_", "-")
+            raise InputError(f"--{option}: expected it with {program} alone, got it with {arguments.program}.")
+    IMPORTS[arguments.program](arguments)
+
+
+def window_of(arguments: argparse.Namespace) -> Ldos | None:
+    """Energies and width of an LDOS that the command line gives; None where it gives none."""
+    from nearsight.imports.espresso import make_ldos
+
+    ends = (arguments.energy_min_eV, arguments.energy_max_eV)
+    if ends != (None, None) and (arguments.study is not None or None in ends or arguments.ldos):
         raise InputError(
             "--energy-min-eV: expected it with --energy-max-eV, without --study and without --ldos, which tell the "
             "energies themselves."
         )
+    if arguments.study is not None:
+        return load_study(arguments.study).ldos
+    if None in ends:
+        return None
+    return make_ldos(*ends, arguments.spacing_eV, arguments.broadening_eV or 0.2, "one_pass")
+
+
+def import_espresso(arguments: argparse.Namespace) -> None:
+    """Write the snapshot dataset of a finished run of pw.x."""
+    from nearsight.imports.espresso import expand_patterns, import_run
+
+    cubes = expand_patterns(arguments.ldos or ())
+    inputs = [*cubes, *filter(None, (arguments.density, arguments.study))]
+    check_output(arguments.out, inputs, overwrite=arguments.overwrite)
     result = import_run(
-        arguments.outdir,
+        arguments.source,
         arguments.out,
-        window=window,
+        window=window_of(arguments),
         cubes=cubes,
         density=arguments.density,
         nscf=arguments.nscf,
         pseudopotentials=arguments.pseudopotentials,
     )
-    per_atom = result.energies["total_free_energy"] / len(result.atoms)
-    say(f"{arguments.out}: {result.atoms.get_chemical_formula()}, total free energy {per_atom:.6f} eV/atom")
+    say_energy(arguments.out, result.atoms, result.energies["total_free_energy"])
+
+
+def import_mala(arguments: argparse.Namespace) -> None:
+    """Write the bundle of a model of MALA, or the snapshot dataset of one of its LDOS."""
+    if arguments.pseudopotentials is None:
+        raise InputError(
+            "--pseudopotentials: expected the folder of the UPF files of the DFT, which MALA's files do not have."
+        )
+    if arguments.source.suffix.lower() == ".zip":
+        import_mala_model(arguments)
+        return
+    from nearsight.imports.mala.snapshot import import_snapshot
+
+    window = window_of(arguments)
+    if window is None or arguments.text is None:
+        raise InputError(
+            "--text: expected it (what pw.x printed), and the energies of the LDOS, which MALA's arrays do not have: "
+            "--energy-min-eV and --energy-max-eV, with --spacing-eV, or --study."
+        )
+    if window.energy_zero_eV_A3:
+        raise InputError(
+            f"{arguments.study}: ldos.energy_zero_eV_A3: expected none, for the energies of MALA's arrays count from "
+            "Quantum ESPRESSO's zero. Give --energy-min-eV and --energy-max-eV instead of --study."
+        )
+    inputs = [path for path in (arguments.source, arguments.text, arguments.density, arguments.study) if path]
+    check_output(arguments.out, inputs, overwrite=arguments.overwrite)
+    snapshot = import_snapshot(
+        arguments.source,
+        arguments.text,
+        arguments.out,
+        window.grid,
+        pseudopotentials=arguments.pseudopotentials,
+        density=arguments.density,
+        width_eV=arguments.broadening_eV,
+        temperature_K=arguments.temperature_K,
+        accept_coarse=arguments.accept_coarse,
+    )
+    say_energy(arguments.out, snapshot.atoms, snapshot.energies["total_free_energy"])
+
+
+def import_mala_model(arguments: argparse.Namespace) -> None:
+    """Write the bundle of a model of MALA."""
+    from nearsight.imports.kernels import Broadening
+    from nearsight.imports.mala.model import import_model
+
+    for name in ("model.json", "model.safetensors"):
+        check_output(arguments.out / name, [arguments.source], overwrite=arguments.overwrite)
+    broadening = None
+    if arguments.broadening_eV is not None:
+        broadening = Broadening(arguments.kernel or "fermi-dirac", arguments.broadening_eV)
+    elif arguments.kernel is not None:
+        raise InputError("--kernel: expected --broadening-eV with it, the kernel's width.")
+    model = import_model(
+        arguments.source,
+        arguments.out,
+        pseudopotentials=arguments.pseudopotentials,
+        data=arguments.data,
+        temperature_K=arguments.temperature_K,
+        broadening=broadening,
+        correction=arguments.correction,
+    )
+    grid = model.energy_grid
+    say(
+        f"{arguments.out}: a model of {', '.join(model.elements)} at {model.temperature_K:g} K, {grid.count} energies "
+        f"from {grid.minimum_eV:g} to {grid.maximum_eV:g} eV"
+    )
+
+
+def say_energy(path: Path, atoms: "Atoms", total_eV: float) -> None:
+    """Print what was imported."""
+    say(f"{path}: {atoms.get_chemical_formula()}, total free energy {total_eV / len(atoms):.6f} eV/atom")
 
 
 def check_reference(arguments: argparse.Namespace) -> None:
@@ -433,6 +526,9 @@ def view_prediction(arguments: argparse.Namespace) -> None:
     write_view(arguments.prediction, output, arguments.compare)
     say(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
+
+#: Program of `import` -> its function.
+IMPORTS = {"qe": import_espresso, "mala": import_mala}
 
 RUN = {
     "check-config": check_config,

@@ -93,6 +93,12 @@ def _option(name: str, meaning: str, **keywords: Any) -> tuple[str, dict[str, An
 
 _OVERWRITE = _option("--overwrite", "replace the output if it exists", action="store_true")
 
+#: Options of `import` that one program alone has.
+IMPORT_OPTIONS = {
+    "qe": ("ldos", "nscf"),
+    "mala": ("text", "data", "temperature_K", "kernel", "correction", "accept_coarse"),
+}
+
 _THREE = {"nargs": 3, "metavar": ("NX", "NY", "NZ")}
 
 #: Command -> (name of an argument or option, argparse's keywords); a tuple of them: one of these has to be given.
@@ -122,26 +128,74 @@ OPTIONS: dict[str, list[tuple]] = {
         _option("--limit-meV", "fail if the sum of the floors per atom is larger", type=Number(float, 0, 1e6, "meV")),
     ],
     "import": [
-        _option("program", "qe: a finished run of Quantum ESPRESSO's pw.x", choices=("qe",)),
-        _option("outdir", "pw.x's outdir, or its PREFIX.save", type=Path),
-        _option("--out", "snapshot dataset to write (HDF5)", type=Path, required=True, metavar="FILE"),
+        _option(
+            "program",
+            "qe: a finished run of Quantum ESPRESSO's pw.x; mala: a model or an LDOS of MALA",
+            choices=("qe", "mala"),
+        ),
+        _option(
+            "source", "qe: pw.x's outdir, or its PREFIX.save; mala: a model (.zip), or an LDOS (.npy, .h5)", type=Path
+        ),
+        _option(
+            "--out",
+            "snapshot dataset to write (HDF5); for a model the folder to write to",
+            type=Path,
+            required=True,
+            metavar="FILE",
+        ),
         _OVERWRITE,
         _option(
             "--ldos",
-            "cube files of pp.x (plot_num = 3), or patterns of their names (default: compute the LDOS)",
+            "qe: cube files of pp.x (plot_num = 3), or patterns of their names (default: compute the LDOS)",
             nargs="+",
             metavar="CUBE",
         ),
         _option(
-            "--density", "density as written by pp.x (default: the one in the save folder)", type=Path, metavar="CUBE"
+            "--density",
+            "density; qe: as written by pp.x (default: the save folder's); mala: .npy, .h5 (default: the LDOS's own)",
+            type=Path,
+            metavar="FILE",
         ),
-        _option("--nscf", "outdir of the non-SCF run that pp.x read", type=Path, metavar="OUTDIR"),
-        _option("--study", "study file whose section `ldos` gives energies and broadening", type=Path),
+        _option("--nscf", "qe: outdir of the non-SCF run that pp.x read", type=Path, metavar="OUTDIR"),
+        _option("--text", "mala: what pw.x printed, with verbosity = 'high'", type=Path, metavar="FILE"),
+        _option("--study", "study file whose section `ldos` gives the energies, for qe the broadening too", type=Path),
         _option("--energy-min-eV", "lowest energy of the LDOS, instead of --study", type=ENERGY),
         _option("--energy-max-eV", "highest energy of the LDOS", type=ENERGY),
         _option("--spacing-eV", "energy step", type=Number(float, 1e-3, 5, "eV"), default=0.1),
-        _option("--broadening-eV", "width of the Gaussian", type=Number(float, 1e-3, 10, "eV"), default=0.2),
-        _option("--pseudopotentials", "folder with the UPF files (default: the save folder)", type=Path, metavar="DIR"),
+        _option(
+            "--broadening-eV",
+            "width of the broadening (default: 0.2; for mala: measured)",
+            type=Number(float, 1e-3, 10, "eV"),
+        ),
+        _option(
+            "--pseudopotentials",
+            "folder with the UPF files (default for qe: the save folder)",
+            type=Path,
+            metavar="DIR",
+        ),
+        _option(
+            "--data",
+            "mala, a model: folder with its training snapshots (descriptors, LDOS, what pw.x printed)",
+            type=Path,
+            metavar="DIR",
+        ),
+        _option("--temperature-K", "mala: of the electrons (default: MALA's, with few digits)", type=TEMPERATURE),
+        _option(
+            "--kernel",
+            "mala, a model: how its LDOS is broadened, with --broadening-eV (default: fermi-dirac)",
+            choices=("fermi-dirac", "gaussian"),
+        ),
+        _option(
+            "--no-correction",
+            "mala, a model: do not correct energies for the broadening, as MALA does not",
+            dest="correction",
+            action="store_false",
+        ),
+        _option(
+            "--accept-coarse",
+            "mala, an LDOS: import a run that no study would take, with a warning for each reason",
+            action="store_true",
+        ),
     ],
     "export": [
         _option("dataset", "HDF5 file with a density, such as prediction.h5", type=Path),

@@ -23,7 +23,6 @@ from nearsight.energies.screening import (
     thomas_fermi_wave_vector,
 )
 from nearsight.errors import InputError
-from nearsight.inference.extrapolation import DENSITY_KEYS
 from nearsight.jobs import make_parser, run_job
 from nearsight.ldos import find_fermi_level
 from nearsight.memory import check_memory, training_bytes
@@ -38,7 +37,7 @@ from nearsight.model.data import (
     radial_distributions,
     sample_field,
 )
-from nearsight.model.domain import SAMPLES, TrainingDomain, measure_domain
+from nearsight.model.domain import DENSITY_KEYS, SAMPLES, TrainingDomain, measure_domain
 from nearsight.model.last_layer import (
     ErrorBars,
     calibrate_bars,

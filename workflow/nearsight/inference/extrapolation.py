@@ -10,13 +10,10 @@ from nearsight.errors import InputError
 from nearsight.grids.energies import SAME_DENSITY
 from nearsight.grids.regions import Region
 from nearsight.model.bundle import ModelBundle
-from nearsight.model.domain import REFUSAL_SCORE, SAMPLES, WARNING_SCORE, Extrapolation
+from nearsight.model.domain import DENSITY_KEYS, REFUSAL_SCORE, SAMPLES, WARNING_SCORE, Extrapolation
 from nearsight.structures.correlation import radial_distribution
 
 logger = logging.getLogger("nearsight")
-
-#: Keys of a bundle's `training`: the range of the training cells' atoms per volume.
-DENSITY_KEYS = ("least_atoms_per_A3", "most_atoms_per_A3")
 
 #: Share of the density beyond which a structure is refused.
 LARGEST_DENSITY_CHANGE = 0.01

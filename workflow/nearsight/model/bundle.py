@@ -66,7 +66,7 @@ class _Ldos(Section):
     energy_min_eV: float
     spacing_eV: Number
     energies: Annotated[int, Field(ge=3, le=65536)]
-    broadening_eV: Number
+    broadening_eV: Number | None
     #: bundles of before have none
     energy_zero_eV_A3: dict[str, float] = Field(default_factory=dict)
 
@@ -119,7 +119,8 @@ class ModelBundle:
     """A trained model with everything that is needed to use it, and to refuse data that does not fit.
 
     descriptor_settings: as in the descriptor datasets, without elements; broadening_eV: s of the Gaussian
-    exp(-(ε/s)²)/(s√π) in the training data; electrons_per_element: valence electrons; pseudopotentials: element -> text
+    exp(-(ε/s)²)/(s√π) in the training data, or that has their kernel's variance, None where energies are not to be
+    corrected for it; electrons_per_element: valence electrons; pseudopotentials: element -> text
     of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like; error_bars:
     how sure the network is, where the training measured it; screening_k_A: k in 1/Å by which the training cells'
     electrons follow long waves of their ions, where some cell has them; ecut_sample_Ry: cutoff of a grid that is fine
@@ -133,7 +134,7 @@ class ModelBundle:
     ldos_scaling: Scaling
     descriptor_settings: dict
     energy_grid: EnergyGrid
-    broadening_eV: float
+    broadening_eV: float | None
     temperature_K: float
     elements: list[str]
     electrons_per_element: dict[str, float]

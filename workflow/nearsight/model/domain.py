@@ -14,6 +14,9 @@ from nearsight.errors import InputError
 #: Training points that are kept.
 REFERENCES = 4096
 
+#: Keys of a bundle's `training`: the range of the training cells' atoms per volume.
+DENSITY_KEYS = ("least_atoms_per_A3", "most_atoms_per_A3")
+
 #: Grid points of a structure, or of the validation set, that are compared with them.
 SAMPLES = 8192
 
