@@ -37,7 +37,6 @@ class MalaParameters:
     twojmax: int
     cutoff_A: float
     weights: Sequence[float] | None
-    with_xyz: bool
     energy_grid: EnergyGrid
     layers: Sequence[int]
     activations: str | Sequence[str | None]
@@ -99,7 +98,6 @@ def read_parameters(content: Mapping[str, Any], path: str) -> MalaParameters:
         twojmax=twojmax,
         cutoff_A=reader.number("descriptors.bispectrum_cutoff"),
         weights=weights,
-        with_xyz=reader.value("descriptors.descriptors_contain_xyz", True) is True,
         energy_grid=_energy_grid(reader),
         layers=layers,
         activations=activations,

@@ -171,7 +171,7 @@ def _atoms(text: str) -> Atoms:
     _, mark, table = text.partition("positions (alat units)")
     table = table.partition("number of k points")[0].partition("Crystallographic axes")[0]
     positions = _vectors(r"tau\(\s*\d{1,6}\)\s*=", table)
-    symbols = re.findall(r"^\s*\d{1,6}\s+([A-Z][a-z]?)\d*\s+tau\(", table, re.MULTILINE)
+    symbols = re.findall(r"^[ \t]*\d{1,6}[ \t]+([A-Z][a-z]?)\d*[ \t]+tau\(", table, re.MULTILINE)
     count = int(_number(text, "number of atoms/cell ="))
     if cell.shape != (3, 3) or not mark or len(positions) != count or len(symbols) != count:
         raise ValueError(f"one without three lattice vectors and {count} atoms")
@@ -185,7 +185,7 @@ def _kpoints(text: str, atoms: Atoms, alat_A: float) -> tuple[np.ndarray, np.nda
     """k-points in reciprocal lattice vectors, shape (n, 3), and their weights, from the Cartesian table."""
     _, mark, table = text.partition("cart. coord. in units 2pi/alat")
     rows = re.findall(
-        r"^\s+k\(\s*\d{1,6}\s*\) = \(\s*" + r"\s*".join([_NUMBER] * 3) + r"\s*\), wk =\s*" + _NUMBER,
+        r"^[ \t]+k\(\s*\d{1,6}\s*\) = \(\s*" + r"\s*".join([_NUMBER] * 3) + r"\s*\), wk =\s*" + _NUMBER,
         table.partition("cryst. coord.")[0],
         re.MULTILINE,
     )
@@ -236,7 +236,9 @@ def _forces(text: str, count: int) -> np.ndarray | None:
     _, mark, table = text.partition("Forces acting on atoms")
     if not mark:
         return None
-    rows = re.findall(r"^\s+atom\s+\d+ type\s+\d+\s+force =\s*" + r"\s+".join([_NUMBER] * 3), table, re.MULTILINE)
+    rows = re.findall(
+        r"^[ \t]+atom[ \t]+\d{1,6} type[ \t]+\d{1,6}[ \t]+force =\s*" + r"\s+".join([_NUMBER] * 3), table, re.MULTILINE
+    )
     if len(rows) < count:
         raise ValueError(f"forces on {len(rows)} of {count} atoms")
     values = np.array([[_finite(word) for word in row] for row in rows[:count]])
