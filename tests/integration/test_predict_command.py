@@ -28,7 +28,7 @@ from nearsight.files import read_json
 from nearsight.grids.energies import find_energy_zero
 from nearsight.grids.tiles import THREAD_POINTS
 from nearsight.inference import gather
-from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights
+from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights, integrate_dos
 from nearsight.memory import inference_bytes
 from nearsight.model.bundle import load_bundle, save_bundle
 
@@ -107,6 +107,19 @@ def test_ldos_gives_the_density(predicted):
         np.testing.assert_allclose(
             density_from_ldos(ldos["ldos"].values, weights), prediction["density"].values, rtol=1e-5
         )
+
+
+def test_energies_without_a_correction(model, structure, tmp_path):
+    """Of an imported model whose broadening nobody knows."""
+    bundle = replace(load_bundle(model / "model.json", model / "model.safetensors"), broadening_eV=None)
+    save_bundle(bundle, tmp_path / "model.json", tmp_path / "model.safetensors")
+    assert run(tmp_path, structure, tmp_path / "out") == 0
+    with open_dataset(tmp_path / "out/prediction.h5") as prediction:
+        found = integrate_dos(prediction["dos"].values, bundle.energy_grid, 4.0, 1000.0, None)
+        assert float(prediction["fermi_energy"]) == pytest.approx(found.fermi_energy_eV, abs=1e-9)
+        assert float(prediction["band_energy"]) == pytest.approx(found.band_energy_eV, abs=1e-8)
+    terms = read_json(tmp_path / "out/energies.json")["energies_eV"]
+    assert terms["band"] == pytest.approx(found.band_energy_eV, abs=1e-8)
 
 
 def test_ldos_of_a_region(model, structure, predicted, tmp_path):

@@ -33,6 +33,9 @@ def content(repository, monkeypatch):
     return content
 
 
+ROLES = ("train", "validation", "test")
+
+
 @pytest.fixture
 def frames(tmp_path):
     """A file of four frames of the quickstart's cell."""
@@ -208,6 +211,11 @@ def test_snapshots_that_are_computed_already_are_opened(content, tmp_path, chang
     write("Be", kernel="fermi-dirac")
     with pytest.raises(InputError, match=r"ldos\.kernel: expected gaussian as in the study file, got fermi-dirac"):
         look(content)
+    alone = {key: value for key, value in content.items() if key not in ("structures", "trajectories", "md")}
+    alone["snapshots"] = {role: {"dataset": str(tmp_path / role), "role": role} for role in ROLES}
+    for role in ROLES:
+        (tmp_path / role).write_bytes(path.read_bytes())
+    assert look({**alone, "supercells": {}})
     write("Be", **changes)
     with pytest.raises(InputError, match=rf"snapshots\.mine: .*{message}"):
         look(content)

@@ -65,8 +65,8 @@ class Broadening:
 
     @property
     def gaussian_eV(self) -> float:
-        """Width of the Gaussian with the same variance, by which energies are corrected."""
-        return EQUIVALENT_WIDTHS[self.kernel] * self.width_eV
+        """Width of the Gaussian with the same variance, by which energies are corrected; to 1 µeV, since a study names it."""
+        return round(EQUIVALENT_WIDTHS[self.kernel] * self.width_eV, 6)
 
     def settings(self) -> dict[str, str | float]:
         """The keys of a dataset's section `ldos`."""
