@@ -65,7 +65,7 @@ class Broadening:
 
     @property
     def gaussian_eV(self) -> float:
-        """Width of the Gaussian with the same variance, by which energies are corrected; to 1 µeV, since a study names it."""
+        """Width of the Gaussian with the same variance, by which energies are corrected, to 1 µeV: studies name it."""
         return round(EQUIVALENT_WIDTHS[self.kernel] * self.width_eV, 6)
 
     def settings(self) -> dict[str, str | float]:
