@@ -128,12 +128,30 @@ def test_study_of_several_cells_and_temperatures(workflow):
 
 
 def test_mistakes_are_found_before_the_first_job(workflow):
-    for key, value, expected in (
-        ("descriptors.twojmax", 14, "descriptors.twojmax: expected one of 2, 4, 6, 8, 10, 12 with the backend native"),
-        ("descriptors.rmin0", 0.5, "descriptors.rmin0: expected 0 with the backend native"),
-        ("structures.be8.repeat", [5, 1, 1], "structures.be8.repeat: expected repeats that divide dft.kpoints"),
-    ):
-        assert expected in workflow.run("--dry-run", "--configfile", workflow.study({key: value}), fails=True)
+    """Snakemake itself finds what a later job would refuse, and says all of it at once."""
+    oxide = {"formula": "BeO", "lattice": "wurtzite", "a_A": 2.7, "c_over_a": 1.62, "repeat": [5, 1, 1]}
+    mistakes = (
+        ("descriptors.twojmax", 14, "expected one of 2, 4, 6, 8, 10, 12 with the backend native, got 14"),
+        ("descriptors.rmin0", 0.5, "expected 0 with the backend native, got 0.5 Å"),
+        ("descriptors.chemical", True, "expected false with the backend native, got true"),
+        ("structures.be8", oxide, ""),
+        ("structures.be8.repeat", [5, 1, 1], "expected repeats that divide dft.kpoints"),
+        ("pseudopotentials.O", {"upf": "O.upf"}, "expected upf and sha256 together"),
+        ("dft.ecutrho_Ry", 100.0, "expected at least 4 times dft.ecutwfc_Ry"),
+        ("ldos.energy_max_eV", 90.0, ""),
+        ("ldos.spacing_eV", 0.05, "expected at most 999 energies"),
+        ("trajectories.a.snapshots.test", 1, "expected test snapshots in a trajectory without train and validation"),
+        ("supercells.be64.snapshot", "c-0", "expected one of the snapshots"),
+    )
+    name = workflow.study({key: value for key, value, _ in mistakes})
+    output = workflow.run("--dry-run", "--configfile", name, fails=True)
+    for key, _, expected in mistakes:
+        assert not expected or f"changed.yaml: {key}: {expected}" in output
+    name = workflow.study(
+        {"structures.be8": {**oxide, "repeat": [1, 1, 1]}, "pseudopotentials.O": {"ld1_input": "O.in"}}
+    )
+    output = workflow.run("--dry-run", "--configfile", name, fails=True)
+    assert "descriptors.weights: expected a weight for each of Be, O, found none for Be, O" in output
 
 
 def test_slurm_profile(repository, workflow):
