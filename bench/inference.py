@@ -97,7 +97,8 @@ def cpu_seconds() -> float:
 
 def build(k: int, folder: Path, arguments: argparse.Namespace) -> None:
     """The structure: a cell after molecular dynamics, repeated, each atom displaced on its own."""
-    from nearsight.structures.builders import GRID_SHAPE, hcp_orthorhombic
+    from nearsight.structures.builders import hcp_orthorhombic
+    from nearsight.structures.gridded import GRID_SHAPE
     from nearsight.structures.io import write_structure
     from nearsight.structures.lammps import run_lammps_md
     from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of

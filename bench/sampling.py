@@ -19,7 +19,7 @@ from nearsight.files import write_text
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
-from nearsight.structures.builders import GRID_SHAPE
+from nearsight.structures.gridded import GRID_SHAPE
 from nearsight.study.sections import Inference
 
 SHARES = (0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.3)

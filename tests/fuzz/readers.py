@@ -69,7 +69,7 @@ from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.espresso.text import read_text_run
 from nearsight.reference.espresso.wavefunctions import open_wavefunctions
 from nearsight.reference.pseudopotential import read_pseudopotential as read_upf
-from nearsight.structures.builders import grid_of
+from nearsight.structures.gridded import grid_of
 from nearsight.structures.io import read_frames
 from nearsight.study.reading import load_study
 from nearsight.study.sections import Perceptron, Training

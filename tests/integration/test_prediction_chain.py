@@ -23,7 +23,8 @@ from nearsight.inference.predict import StructurePredictor
 from nearsight.inference.store import open_store
 from nearsight.model.bundle import save_bundle
 from nearsight.model.last_layer import ErrorBars
-from nearsight.structures.builders import GRID_SHAPE, build_supercell
+from nearsight.structures.builders import build_supercell
+from nearsight.structures.gridded import GRID_SHAPE
 from nearsight.structures.io import write_structure
 
 DESCRIPTORS = {"kind": "bispectrum", "twojmax": 4, "cutoff_A": 4.0, "rfac0": 0.99363, "rmin0": 0.0}

@@ -16,8 +16,8 @@ from nearsight.reference.espresso.ldos import check_cube_energy
 from nearsight.reference.espresso.outputs import read_electronic_structure, read_md_steps, text_energies
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.pseudopotential import read_pseudopotential
-from nearsight.structures.builders import grid_of
 from nearsight.structures.checks import check_structure
+from nearsight.structures.gridded import grid_of
 from nearsight.structures.io import read_structure
 
 CUBE = "\n\n  1 0 0 0\n  {0} 0.1 0 0\n  {0} 0 0.1 0\n  {0} 0 0 0.1\n  4 4.0 0 0 0\n1.0 2.0 3.0\n"

@@ -7,7 +7,8 @@ from ase.geometry import get_distances
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.structures.builders import build_structure, build_supercell, grid_of, hcp_orthorhombic
+from nearsight.structures.builders import build_structure, build_supercell, hcp_orthorhombic
+from nearsight.structures.gridded import grid_of
 from nearsight.structures.io import write_structure
 from nearsight.structures.large import stacking_sequence
 from nearsight.study.sections import BuiltStructure, FileStructure

@@ -13,7 +13,7 @@ from nearsight.errors import InputError
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
 from nearsight.options import ECUT_SAMPLE, GRID, TEMPERATURE, THREADS
-from nearsight.structures.builders import GRID_SHAPE
+from nearsight.structures.gridded import GRID_SHAPE
 from nearsight.study.sections import Inference
 
 

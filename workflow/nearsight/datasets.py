@@ -1,9 +1,9 @@
-"""HDF5 datasets: written whole, named by the registry, read lazily through xarray.
+"""HDF5 datasets: written completely or not at all, named by the registry, read lazily through xarray.
 
-Files are written in HDF5's format 1.10, whose structure carries checksums, and numbers that are written at once carry
-them too (Fletcher's sum of each chunk): damage is found when it is read. What a file
-declares is looked at before its numbers are read, and no link is followed. Files that may come from anybody go through
-`open_foreign_dataset`: HDF5's library can end the process that opens a hostile one.
+Files are written in HDF5's format 1.10, whose structure carries checksums, and so do numbers that are written at once
+(Fletcher's sum of each chunk): damage is found on reading. What a file declares is checked before its numbers are read,
+and no link is followed. Files that may come from anybody go through `open_foreign_dataset`, because a hostile file can
+crash the HDF5 library and the process that opened it.
 """
 
 import json
@@ -93,9 +93,7 @@ def create_field_file(
     """
     with write_whole(target) as path, h5py.File(path, "w", libver=FORMAT) as file:
         _write_attributes(file, settings, provenance)
-        for other, values in variables.items():
-            values = np.asarray(values, dtype=_field(other).dtype)
-            _create_variable(file, other, values.shape, values)
+        _write_variables(file, variables)
         yield {name: _create_variable(file, name, shape, None) for name, shape in fields.items()}
         _attach_scales(file)
 
@@ -118,9 +116,7 @@ def reserve_field(
     field = _field(name)
     with h5py.File(path, "w", libver=FORMAT) as file:
         _write_attributes(file, settings, provenance)
-        for other, values in variables.items():
-            values = np.asarray(values, dtype=_field(other).dtype)
-            _create_variable(file, other, values.shape, values)
+        _write_variables(file, variables)
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_layout(h5py.h5d.CONTIGUOUS)
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -212,6 +208,12 @@ class _LazyArray(BackendArray):
 def _write_attributes(file: h5py.File, settings: dict, provenance: dict) -> None:
     _write_text(file, "nearsight_settings", json.dumps(settings, sort_keys=True))
     _write_text(file, "nearsight_provenance", json.dumps(provenance, sort_keys=True))
+
+
+def _write_variables(file: h5py.File, variables: dict[str, np.ndarray | float]) -> None:
+    for name, values in variables.items():
+        values = np.asarray(values, dtype=_field(name).dtype)
+        _create_variable(file, name, values.shape, values)
 
 
 def _create_variable(file: h5py.File, name: str, shape: tuple[int, ...], values: np.ndarray | None) -> h5py.Dataset:

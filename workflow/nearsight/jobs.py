@@ -1,4 +1,4 @@
-"""What every script of workflow/scripts shares: the log, the progress bar and the exit on an error."""
+"""What all scripts in workflow/scripts share: options, log, progress bar and exit on an error."""
 
 import argparse
 import json
@@ -50,6 +50,19 @@ def add_record_options(parser: argparse.ArgumentParser) -> None:
     """Options that all jobs have that prepare the data of a figure."""
     parser.add_argument("--settings", type=parse_settings, required=True, help="of the study, for the caption, as JSON")
     parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="record (JSON) and tables (CSV)")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The two files of a model."""
+    parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
+    parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
+
+
+def add_figure_options(parser: argparse.ArgumentParser) -> None:
+    """The files of a figure."""
+    parser.add_argument("--png", type=Path, required=True, help="figure")
+    parser.add_argument("--pdf", type=Path, required=True, help="figure")
+    parser.add_argument("--csv", type=Path, required=True, help="its data")
 
 
 #: What `add_argument` takes for an option with any number of named files.

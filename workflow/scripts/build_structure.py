@@ -6,7 +6,8 @@ from pathlib import Path
 
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.jobs import make_parser, run_job
-from nearsight.structures.builders import GRID_SHAPE, build_structure
+from nearsight.structures.builders import build_structure
+from nearsight.structures.gridded import GRID_SHAPE
 from nearsight.structures.io import write_structure
 from nearsight.study.sections import read_structure_section
 

@@ -15,8 +15,7 @@ from nearsight.reference.espresso.options import add_pseudopotential_option, pse
 from nearsight.reference.espresso.programs import version_of
 from nearsight.reference.pseudopotential import count_electrons, select_pseudopotentials
 from nearsight.reference.snapshot import describe_settings, write_snapshot
-from nearsight.structures.builders import grid_of
-from nearsight.structures.io import read_structure
+from nearsight.structures.gridded import read_gridded_structure
 from nearsight.study.sections import Dft, Ldos
 
 logger = logging.getLogger("nearsight")
@@ -40,8 +39,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Check that the files fit together and write the dataset, whole or not at all."""
-    atoms = read_structure(arguments.structure)
-    grid = grid_of(atoms, arguments.structure)
+    atoms, grid = read_gridded_structure(arguments.structure)
     ldos = arguments.ldos
     if (ldos.backend == "espresso") != (arguments.cubes is not None):
         raise InputError(f"--cubes: expected it with ldos.backend espresso and not otherwise, got {ldos.backend}.")

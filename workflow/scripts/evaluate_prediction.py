@@ -1,4 +1,4 @@
-"""Errors of a prediction against DFT, beside those of trivial predictors and of the method itself."""
+"""Compute the errors of a prediction against DFT, beside those of trivial predictors and of the method itself."""
 
 import argparse
 import logging
@@ -15,7 +15,7 @@ from nearsight.evaluation.errors import evaluate_fields
 from nearsight.evaluation.labels import measure_floors
 from nearsight.files import read_json, write_json
 from nearsight.grids.regions import Region
-from nearsight.jobs import make_parser, run_job
+from nearsight.jobs import add_model_options, make_parser, run_job
 from nearsight.ldos import EnergyGrid, dos_from_ldos, integrate_dos
 from nearsight.memory import check_memory, evaluation_bytes
 from nearsight.model.bundle import ModelBundle, load_bundle
@@ -31,8 +31,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--prediction", type=Path, required=True, help="prediction (HDF5)")
     parser.add_argument("--batches", type=Path, nargs="+", required=True, help="its batches, with LDOS, in order")
     parser.add_argument("--reference", type=Path, required=True, help="snapshot dataset of DFT (HDF5)")
-    parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
-    parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
+    add_model_options(parser)
     parser.add_argument("--energies", type=Path, required=True, help="energies of the prediction (JSON)")
     parser.add_argument("--reference-energies", type=Path, required=True, help="energies of the reference LDOS (JSON)")
     parser.add_argument("--output", type=Path, required=True, help="errors (JSON)")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nearsight.inference.gather import gather_batches
 from nearsight.inference.plan import PredictionPlan, check_origin
-from nearsight.jobs import make_parser, run_job
+from nearsight.jobs import add_model_options, make_parser, run_job
 from nearsight.model.bundle import load_bundle
 
 
@@ -17,8 +17,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument("--plan", type=Path, required=True, help="plan made by plan_tiles")
     parser.add_argument("--batches", type=Path, nargs="+", required=True, help="files of all batches, in order")
-    parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
-    parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
+    add_model_options(parser)
     parser.add_argument("--no-screening", action="store_true", help="leave long waves as the model has them")
     parser.add_argument("--output", type=Path, required=True, help="prediction (HDF5): density, DOS, energies")
     parser.add_argument("--dos", type=Path, required=True, help="density of states (CSV)")

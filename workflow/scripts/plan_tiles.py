@@ -8,7 +8,7 @@ from pathlib import Path
 from nearsight.datasets import open_dataset, settings_of
 from nearsight.files import sha256_of, write_json
 from nearsight.inference.plan import make_plan
-from nearsight.jobs import make_parser, run_job, show_progress
+from nearsight.jobs import add_model_options, make_parser, run_job, show_progress
 from nearsight.model.bundle import load_bundle
 from nearsight.model.method import positive_number
 from nearsight.structures.gridded import read_gridded_structure
@@ -20,8 +20,7 @@ logger = logging.getLogger("nearsight")
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
-    parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
+    add_model_options(parser)
     parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
     parser.add_argument("--settings", type=Inference.from_json, required=True, help="JSON: the section `inference`")
     parser.add_argument("--temperature-K", type=float, help="of the electrons (default: the model's)")

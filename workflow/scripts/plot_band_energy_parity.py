@@ -6,16 +6,14 @@ from pathlib import Path
 from nearsight.figures.output import write_figure, write_table
 from nearsight.figures.parity import BandEnergyPair, draw_parity, tabulate_parity
 from nearsight.files import read_json
-from nearsight.jobs import make_parser, run_job
+from nearsight.jobs import add_figure_options, make_parser, run_job
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
     parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="files of evaluate_prediction")
-    parser.add_argument("--png", type=Path, required=True, help="figure")
-    parser.add_argument("--pdf", type=Path, required=True, help="figure")
-    parser.add_argument("--csv", type=Path, required=True, help="its data")
+    add_figure_options(parser)
     return parser.parse_args(argv)
 
 

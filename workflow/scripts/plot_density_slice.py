@@ -6,7 +6,7 @@ from pathlib import Path
 from nearsight.datasets import atoms_of, open_dataset
 from nearsight.figures.density import draw_density_slice, slice_density, tabulate_density_slice
 from nearsight.figures.output import write_figure, write_table
-from nearsight.jobs import make_parser, run_job
+from nearsight.jobs import add_figure_options, make_parser, run_job
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -15,9 +15,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--prediction", type=Path, required=True, help="prediction (HDF5)")
     parser.add_argument("--reference", type=Path, required=True, help="snapshot dataset of DFT (HDF5)")
     parser.add_argument("--name", required=True, help="name of the structure")
-    parser.add_argument("--png", type=Path, required=True, help="figure")
-    parser.add_argument("--pdf", type=Path, required=True, help="figure")
-    parser.add_argument("--csv", type=Path, required=True, help="its data")
+    add_figure_options(parser)
     return parser.parse_args(argv)
 
 

@@ -7,7 +7,7 @@ from nearsight.datasets import atoms_of, open_dataset
 from nearsight.errors import InputError
 from nearsight.figures.dos import DosCurve, draw_dos, tabulate_dos
 from nearsight.figures.output import write_figure, write_table
-from nearsight.jobs import make_parser, run_job
+from nearsight.jobs import add_figure_options, make_parser, run_job
 from nearsight.ldos import dos_from_ldos
 
 
@@ -19,9 +19,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--references", type=Path, nargs="*", default=[], help="DFT datasets of the first predictions, in order"
     )
     parser.add_argument("--names", nargs="+", required=True, help="a name for every prediction")
-    parser.add_argument("--png", type=Path, required=True, help="figure")
-    parser.add_argument("--pdf", type=Path, required=True, help="figure")
-    parser.add_argument("--csv", type=Path, required=True, help="its data")
+    add_figure_options(parser)
     return parser.parse_args(argv)
 
 

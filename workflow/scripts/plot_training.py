@@ -8,7 +8,7 @@ import numpy as np
 from nearsight.errors import InputError
 from nearsight.figures.output import write_figure, write_table
 from nearsight.figures.training import draw_training
-from nearsight.jobs import make_parser, run_job
+from nearsight.jobs import add_figure_options, make_parser, run_job
 
 COLUMNS = ("epoch", "train_loss", "validation_loss", "learning_rate")
 
@@ -17,9 +17,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
     parser.add_argument("--history", type=Path, required=True, help="history of the training (CSV)")
-    parser.add_argument("--png", type=Path, required=True, help="figure")
-    parser.add_argument("--pdf", type=Path, required=True, help="figure")
-    parser.add_argument("--csv", type=Path, required=True, help="its data")
+    add_figure_options(parser)
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""Predict one batch of tiles: its density and its derivatives in μ at the plan's Fermi level, and its share of the DOS.
+"""Predict a batch of tiles: density, its derivatives with respect to μ at the plan's Fermi level, share of the DOS.
 
 On two MPI ranks: mpiexec -n 2 python predict_tiles.py --ranks 2 --plan ... A job that was stopped goes on with the
 missing tiles, on any number of ranks and threads.
@@ -12,7 +12,7 @@ from nearsight.files import sha256_of
 from nearsight.grids.tiles import THREAD_POINTS
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.plan import PredictionPlan, check_origin
-from nearsight.jobs import make_parser, show_progress
+from nearsight.jobs import add_model_options, make_parser, show_progress
 from nearsight.memory import check_memory, inference_bytes
 from nearsight.model.bundle import load_bundle
 from nearsight.mpi import check_ranks, on_rank_0, run_parallel_job, world
@@ -24,8 +24,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
     parser.add_argument("--plan", type=Path, required=True, help="plan made by plan_tiles")
-    parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
-    parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
+    add_model_options(parser)
     parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
     parser.add_argument("--batch", type=int, required=True, help="which batch of the plan, from 0")
     parser.add_argument("--ranks", type=int, default=1, help="number of MPI ranks that the job was promised")

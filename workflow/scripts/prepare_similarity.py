@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-from pathlib import Path
 
 from nearsight.figures.prepare.cells import describe_cell
 from nearsight.figures.prepare.similarity import (
@@ -13,7 +12,7 @@ from nearsight.figures.prepare.similarity import (
 )
 from nearsight.figures.tables import FigureData, write_figure_data
 from nearsight.files import read_json
-from nearsight.jobs import NAMED_FILES, add_record_options, make_parser, parse_settings, run_job
+from nearsight.jobs import NAMED_FILES, add_model_options, add_record_options, make_parser, parse_settings, run_job
 from nearsight.model.bundle import load_bundle
 from nearsight.provenance import collect_provenance
 from nearsight.structures.io import read_structure
@@ -27,8 +26,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cells", type=parse_settings, required=True, help="what each cell is, as JSON")
     parser.add_argument("--structures", **NAMED_FILES, help="their structures (extended XYZ)")
     parser.add_argument("--plans", **NAMED_FILES, help="plans of their predictions (JSON)")
-    parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
-    parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
+    add_model_options(parser)
     add_record_options(parser)
     return parser.parse_args(argv)
 

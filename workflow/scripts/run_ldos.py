@@ -15,8 +15,7 @@ from nearsight.reference.espresso.options import (
     pseudopotentials_of,
 )
 from nearsight.reference.pseudopotential import count_electrons
-from nearsight.structures.builders import grid_of
-from nearsight.structures.io import read_structure
+from nearsight.structures.gridded import read_gridded_structure
 from nearsight.study.sections import Dft, Ldos
 
 logger = logging.getLogger("nearsight")
@@ -37,8 +36,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the cube files, all or none."""
-    atoms = read_structure(arguments.structure)
-    grid = grid_of(atoms, arguments.structure)
+    atoms, grid = read_gridded_structure(arguments.structure)
     settings, pseudopotentials = arguments.settings, pseudopotentials_of(arguments)
     bands = settings.bands(count_electrons(atoms.symbols, pseudopotentials))
     check_dft_memory("run_ldos", atoms, prod(grid), settings, bands, arguments)

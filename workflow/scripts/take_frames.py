@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.jobs import make_parser, run_job
-from nearsight.structures.builders import GRID_SHAPE
+from nearsight.structures.gridded import GRID_SHAPE
 from nearsight.structures.io import read_structure, take_frames, write_structure
 
 logger = logging.getLogger("nearsight")

@@ -1,4 +1,4 @@
-"""Take a snapshot that is computed already into a study: check its dataset, copy it, and write its structure."""
+"""Take an existing snapshot into a study: check its dataset, copy it, and write its structure."""
 
 import argparse
 import logging
@@ -18,8 +18,8 @@ from nearsight.model.method import Method, positive_number, read_method, require
 from nearsight.reference.espresso.collect import elements_of
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.pseudopotential import Pseudopotential
-from nearsight.structures.builders import GRID_SHAPE
 from nearsight.structures.checks import check_structure
+from nearsight.structures.gridded import GRID_SHAPE
 from nearsight.structures.io import write_structure
 from nearsight.study.sections import Dft, Ldos
 

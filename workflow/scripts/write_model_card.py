@@ -1,4 +1,4 @@
-"""Write the card of a study's model: settings from its files, errors from its evaluations, nothing by hand."""
+"""Write the card of a study's model: settings from its files, errors from its evaluations, nothing typed by hand."""
 
 import argparse
 import logging
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nearsight.errors import InputError
 from nearsight.evaluation.card import make_card, read_snapshot
-from nearsight.jobs import make_parser, run_job
+from nearsight.jobs import add_model_options, make_parser, run_job
 from nearsight.models.card import write_card
 
 logger = logging.getLogger("nearsight")
@@ -16,8 +16,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
     parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--model", type=Path, required=True, help="model bundle, JSON part")
-    parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
+    add_model_options(parser)
     parser.add_argument("--references", type=Path, nargs="+", required=True, help="snapshot datasets (HDF5)")
     parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="errors on them (JSON), same order")
     parser.add_argument("--json", type=Path, required=True, help="card for programs")

@@ -89,7 +89,7 @@ def split_in_runs(region: Region, largest: int) -> list[Region]:
     return regions
 
 
-def check_shape(shape: object, name: str = "structure") -> tuple[int, int, int]:
+def check_shape(shape: object) -> tuple[int, int, int]:
     """Three positive whole numbers of grid points. Raises InputError otherwise."""
     try:
         values = [int(n) for n in shape]
@@ -97,7 +97,7 @@ def check_shape(shape: object, name: str = "structure") -> tuple[int, int, int]:
     except (TypeError, ValueError, OverflowError):
         good = False
     if not good:
-        raise InputError(f"{name}: grid_shape: expected three positive whole numbers of grid points, got {shape}.")
+        raise InputError(f"grid_shape: expected three positive whole numbers of grid points, got {shape}.")
     return tuple(values)
 
 

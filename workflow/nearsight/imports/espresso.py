@@ -1,4 +1,4 @@
-"""A snapshot dataset from a finished run of pw.x, of whatever prefix, that no study of ours has made."""
+"""A snapshot dataset from any finished run of pw.x that was not made by a study."""
 
 import logging
 import re
@@ -21,9 +21,9 @@ from nearsight.provenance import collect_provenance
 from nearsight.reference.espresso.collect import (
     DOS_TOLERANCE,
     TAIL_WIDTHS,
-    broadened_dos,
     compare_atoms,
     describe_difference,
+    dos_deviation,
     elements_of,
     make_snapshot,
 )
@@ -413,9 +413,7 @@ def check_total(run: FinishedRun, density: np.ndarray) -> None:
 
 def check_kernel(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: Path) -> None:
     """Raise InputError unless the LDOS sums to the eigenvalues, broadened by Gaussians; it names another kernel."""
-    expected = broadened_dos(states.eigenvalues, states.weights, ldos.grid, ldos.broadening_eV)
-    error = np.abs(dos - expected).max() / expected.max()
-    logger.info("DOS: %.1e of its maximum from the broadened eigenvalues", error)
+    error = dos_deviation(dos, states, ldos)
     if error < DOS_TOLERANCE + (HEADER_ROUNDING_eV / ldos.broadening_eV if ldos.backend == "espresso" else 0.0):
         return
     other = name_kernel(dos, states, ldos)

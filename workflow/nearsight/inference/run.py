@@ -36,8 +36,8 @@ from nearsight.models import find_model
 from nearsight.mpi import on_rank_0
 from nearsight.provenance import collect_provenance
 from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotentials
-from nearsight.structures.builders import GRID_SHAPE, grid_of
 from nearsight.structures.checks import check_structure, turn_right_handed
+from nearsight.structures.gridded import GRID_SHAPE, grid_of
 from nearsight.structures.io import structure_text
 from nearsight.study.sections import Inference
 

@@ -1,7 +1,6 @@
 """Crystals by name, and supercells."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -10,14 +9,11 @@ from ase.data import atomic_masses, atomic_numbers
 
 from nearsight import units
 from nearsight.errors import InputError
-from nearsight.options import LARGEST_GRID
 from nearsight.structures.checks import check_structure
+from nearsight.structures.gridded import GRID_SHAPE, grid_of
 from nearsight.structures.io import read_structure
 from nearsight.structures.large import add_stacking_fault, layers_of
 from nearsight.study.sections import BuiltStructure, FileStructure
-
-#: Entry of `Atoms.info` with the grid (nx, ny, nz) of all fields of a structure.
-GRID_SHAPE = "grid_shape"
 
 
 def hcp_orthorhombic(element: str, density_g_cm3: float, c_over_a: float) -> Atoms:
@@ -114,20 +110,6 @@ def build_supercell(atoms: Atoms, repeat: Sequence[int]) -> Atoms:
     shape = [int(n * factor) for n, factor in zip(grid_of(atoms), repeat, strict=True)]
     supercell.info = {GRID_SHAPE: shape, "repeat": list(repeat)}
     return supercell
-
-
-def grid_of(atoms: Atoms, source: str | Path = "structure") -> tuple[int, int, int]:
-    """The grid (nx, ny, nz) of a structure's fields. Raises InputError where it has none; `source` is its file."""
-    shape = atoms.info.get(GRID_SHAPE)
-    values = np.asarray(shape)
-    good = values.shape == (3,) and values.dtype.kind in "iu" and values.min() >= 1 and values.max() <= LARGEST_GRID
-    if not good:
-        raise InputError(
-            f"{source}: {GRID_SHAPE}: expected three whole numbers from 1 to {LARGEST_GRID} in the structure's info, "
-            f"got {str(shape)[:80]}. Make the file with select_snapshots, build_structure or build_supercell."
-        )
-    nx, ny, nz = values.tolist()
-    return nx, ny, nz
 
 
 def _repeats(repeat: Sequence[int], key: str) -> tuple[int, int, int]:

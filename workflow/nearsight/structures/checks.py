@@ -1,4 +1,4 @@
-"""What a structure must fulfil before any job spends time on it."""
+"""What is required of a structure before any job spends time on it."""
 
 import logging
 from pathlib import Path

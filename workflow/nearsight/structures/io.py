@@ -1,4 +1,4 @@
-"""Structures on disk, through ASE; whatever is read is checked, and what cannot be used is refused or named."""
+"""Structures on disk, through ASE: everything read is checked, and what cannot be used is refused or named."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Large structures: stacking faults, displacements of which no part repeats."""
+"""Large structures: stacking faults, and displacements so that no part repeats."""
 
 import numpy as np
 from ase import Atoms

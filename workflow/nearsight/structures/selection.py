@@ -1,4 +1,4 @@
-"""Snapshots out of a trajectory."""
+"""Selecting snapshots from a trajectory."""
 
 import logging
 from dataclasses import dataclass

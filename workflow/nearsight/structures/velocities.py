@@ -1,7 +1,7 @@
-"""Velocities of nuclei: how they start, their temperature, and thermostats between segments of dynamics.
+"""Velocities of the nuclei: initial values, temperature, and thermostats between segments of the dynamics.
 
-A thermostat acts on the velocities at the start of each segment, and the segment itself is plain Verlet dynamics.
-The thermostats of Quantum ESPRESSO cannot be used with velocities from a file: they divide by a temperature that
+A thermostat acts on the velocities at the start of each segment; the segment itself is plain Verlet dynamics.
+Quantum ESPRESSO's own thermostats cannot be used with velocities from a file: they divide by a temperature that
 has not been computed yet, and QE 6.7 goes on with NaN.
 Velocities are in Å/fs, shape (atoms, 3); the centre of mass rests, so N atoms have 3 N - 3 degrees of freedom.
 """

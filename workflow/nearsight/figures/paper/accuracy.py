@@ -20,8 +20,7 @@ from nearsight.figures.paper.panels import (
 from nearsight.figures.style import COLUMN_STYLE
 from nearsight.figures.tables import FigureData, rows_of
 
-#: Chemical accuracy, 1 kcal/mol, and the error that the paper calls acceptable in solids.
-CHEMICAL_ACCURACY_meV = 43.36
+#: The error that the paper calls acceptable in solids.
 ACCEPTABLE_meV = 10.0
 
 NEARSIGHT = "Nearsight"

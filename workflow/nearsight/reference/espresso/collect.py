@@ -126,11 +126,17 @@ def _check_electrons(density: np.ndarray, scf: ElectronicStructure, path: str | 
         )
 
 
-def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: str | Path) -> None:
-    """Raise InputError unless the LDOS sums to the broadened eigenvalues: pp.x may have broadened in another way."""
+def dos_deviation(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos) -> float:
+    """Largest deviation of a DOS from the eigenvalues, broadened by Gaussians, as a share of the maximum."""
     expected = broadened_dos(states.eigenvalues, states.weights, ldos.grid, ldos.broadening_eV)
     error = np.abs(dos - expected).max() / expected.max()
     logger.info("DOS: %.1e of its maximum from the broadened eigenvalues", error)
+    return error
+
+
+def _check_dos(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: str | Path) -> None:
+    """Raise InputError unless the LDOS sums to the broadened eigenvalues: pp.x may have broadened in another way."""
+    error = dos_deviation(dos, states, ldos)
     if not error < DOS_TOLERANCE:
         raise InputError(
             f"{path}: expected an LDOS that sums to the eigenvalues, broadened by {ldos.broadening_eV:g} eV, to "
