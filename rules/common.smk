@@ -48,7 +48,7 @@ INFERENCE_MB = int(1.2 * 1024 * STUDY.inference.memory_GiB)
 
 
 def one_of(names):
-    """Pattern that matches the given names and nothing else, so that a typo is no target."""
+    """Pattern that matches only the given names, so that a typo is no target."""
     return "|".join(re.escape(str(name)) for name in names) or r"(?!)"
 
 
@@ -58,7 +58,7 @@ def script(name):
 
 
 def growing(amount):
-    """Resource that grows with every attempt: a job that was killed for it gets more the next time."""
+    """Resource that grows with every attempt: a job that was killed for lack of it gets more the next time."""
 
     def grown(wildcards, attempt):
         return amount * attempt
@@ -104,7 +104,7 @@ def snapshot_dft(wildcards):
 
 
 def crystal_options(wildcards):
-    """The lattice that a supercell's snapshot is of, where the study builds it."""
+    """The lattice of a supercell's snapshot, if the study builds it."""
     snapshot = STUDY.supercells[wildcards.supercell].snapshot
     if snapshot in STUDY.snapshots:
         return []
@@ -113,7 +113,7 @@ def crystal_options(wildcards):
 
 
 def segment_start(wildcards):
-    """What a segment of the MD starts from: the segment before it."""
+    """What a segment of the MD starts from: the previous segment."""
     folder = f"{RESULTS}/md/{wildcards.trajectory}"
     number = int(wildcards.segment)
     return f"{folder}/segment-{number - 1}.extxyz" if number else f"{folder}/start.extxyz"
@@ -181,7 +181,7 @@ def electron_temperature(wildcards):
 
 
 def temperature_file(wildcards):
-    """The dataset that tells the temperature of a structure's electrons, where the study does not."""
+    """The dataset that gives the temperature of a structure's electrons, if the study does not."""
     snapshot = STUDY.source_of(wildcards.structure)
     return [f"{RESULTS}/reference/{snapshot}.h5"] if snapshot in STUDY.snapshots else []
 

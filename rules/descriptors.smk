@@ -2,7 +2,7 @@
 
 
 rule build_supercell:
-    """A larger structure: one snapshot, repeated, displaced and with a stacking fault if the study says so."""
+    """A larger structure: one snapshot, repeated, and displaced or with a stacking fault if the study says so."""
     input:
         module=script("build_supercell"),
         structure=lambda wildcards: f"{RESULTS}/structures/{STUDY.supercells[wildcards.supercell].snapshot}.extxyz",

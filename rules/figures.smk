@@ -70,7 +70,7 @@ rule plot_density_slice:
 
 
 rule plot_training:
-    """Errors on train and validation snapshots, epoch by epoch."""
+    """Training curve: errors on train and validation snapshots, epoch by epoch."""
     input:
         module=script("plot_training"),
         history=f"{RESULTS}/model/history.csv",

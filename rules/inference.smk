@@ -34,7 +34,7 @@ rule plan_tiles:
 
 
 rule predict_tiles:
-    """Predict one batch of tiles; the LDOS itself is kept only where there is a reference to compare with."""
+    """Predict one batch of tiles; the LDOS itself is kept only if there is a reference to compare with."""
     input:
         module=script("predict_tiles"),
         plan=f"{RESULTS}/predictions/{{structure}}/plan.json",
@@ -99,7 +99,7 @@ rule gather_prediction:
 
 
 rule evaluate_prediction:
-    """Errors of one prediction against DFT, each beside the one of a trivial predictor."""
+    """Errors of one prediction against DFT, each beside that of a trivial predictor."""
     input:
         module=script("evaluate_prediction"),
         prediction=f"{RESULTS}/predictions/{{structure}}/prediction.h5",

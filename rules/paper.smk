@@ -14,7 +14,7 @@ rule paper_figures:
 if DEPOSITED:
 
     rule take_deposit:
-        """Data of all figures from a deposit, once they are what its manifest says."""
+        """Data of all figures from a deposit, after a check against its manifest."""
         input:
             module=script("take_deposit"),
             deposit=[

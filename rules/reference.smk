@@ -83,7 +83,7 @@ rule start_dft_md:
 
 
 rule run_dft_md:
-    """One segment of a trajectory: Born-Oppenheimer MD with pw.x, from the end of the segment before it."""
+    """One segment of a trajectory: Born-Oppenheimer MD with pw.x, from the end of the previous segment."""
     input:
         module=script("run_dft_md"),
         start=segment_start,
@@ -176,7 +176,7 @@ for trajectory in DFT_MD:
 for trajectory in FRAMES:
 
     rule:
-        """Snapshots of one trajectory: frames of the user's file, in its order."""
+        """Snapshots of one trajectory: frames from the user's file, in its order."""
         name:
             f"take_frames_{trajectory}"
         input:
@@ -206,7 +206,7 @@ for trajectory in FRAMES:
 
 
 rule run_lammps_md:
-    """One snapshot: the end of a run of its own with an interatomic potential."""
+    """One snapshot: the end of a separate run with an interatomic potential."""
     input:
         module=script("run_lammps_md"),
         cell=lambda wildcards: cell_file(STUDY.snapshot_structure(wildcards.lammps_snapshot)),
@@ -235,7 +235,7 @@ rule run_lammps_md:
 
 
 rule take_snapshot:
-    """A snapshot that is computed already: its dataset, checked against the study, and its structure."""
+    """An existing snapshot: its dataset, checked against the study, and its structure."""
     input:
         module=script("take_snapshot"),
         dataset=lambda wildcards: STUDY.snapshots[wildcards.imported].dataset,

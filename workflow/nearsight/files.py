@@ -1,4 +1,4 @@
-"""Files appear only whole: written under a temporary name beside the target, then renamed."""
+"""Files that appear only when complete: written under a temporary name beside the target, then renamed."""
 
 import errno
 import glob

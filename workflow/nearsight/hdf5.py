@@ -1,8 +1,8 @@
-"""What an HDF5 file declares, looked at before its numbers are read; in a process of its own, which may die of it.
+"""What an HDF5 file declares, checked before its numbers are read, in a separate process that may crash.
 
-The HDF5 library trusts a structure whose checksums are right. A stranger can put them right, and a file made that way
-can end or stop the process that opens it (fuzzing found such files after some thousand tries). So `require_harmless`
-lets a process of its own, with bounds on its time and memory, look at all that is looked at here.
+The HDF5 library trusts a structure whose checksums are right. A stranger can make them right, and such a file can crash
+or hang the process that opens it (fuzzing found some after a few thousand tries). So `require_harmless` runs all checks
+of this module in a separate process with limits on time and memory.
 """
 
 import json

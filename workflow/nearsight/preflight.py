@@ -1,4 +1,4 @@
-"""What the files of a study hold and imply, looked at before its first job; no program runs."""
+"""Checks of the files that a study names, and of what they imply, before its first job; no program runs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace

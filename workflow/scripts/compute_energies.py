@@ -1,4 +1,4 @@
-"""Total free energy with every term, of a prediction or of a snapshot's reference LDOS, on any number of MPI ranks.
+"""Compute the total free energy, term by term, of a prediction or of a snapshot's LDOS, on any number of ranks.
 
 On two ranks: mpiexec -n 2 python compute_energies.py --ranks 2 --fields ... --pseudopotential Be=... --output ...
 Each rank reads and transforms its own planes of the density. The sum over the ions is done on rank 0.

@@ -1,4 +1,4 @@
-"""Put the paper's figures and the data that they are drawn from where they are kept, with a manifest of checksums."""
+"""Copy the paper's figures and their data to where they are kept, with a manifest of checksums."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""Prepare the data of figure 1: what a stacking fault costs in cells of growing size, its atoms and its density."""
+"""Prepare the data of figure 1: a stacking fault in cells of growing size, its energy, its atoms and its density."""
 
 import argparse
 import logging

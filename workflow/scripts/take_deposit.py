@@ -1,4 +1,4 @@
-"""Take the data of the paper's figures from a deposit, after a check of their checksums."""
+"""Take the data of the paper's figures from a deposit, after checking their checksums."""
 
 import argparse
 from pathlib import Path

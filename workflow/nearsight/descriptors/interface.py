@@ -1,11 +1,12 @@
-"""What a descriptor is: numbers that tell the network what surrounds a grid point.
+"""What a descriptor is: numbers that describe the surroundings of a grid point to the network.
 
 A descriptor is a module (a folder here, or another distribution's entry point: `nearsight.plugins`), found by the
 `kind` of its section of the study file. The module has
 
-- `Settings`: its section, a subclass of `study.sections.Descriptors`, which has the keys of every descriptor's job;
-- `limits(settings, elements)`: pairs (key, message) of what cannot be computed with these settings, found without
-  heavy imports before the first job of a study;
+- `Settings`: its section, a subclass of `study.sections.Descriptors`, which holds the keys that the job of any
+  descriptor needs;
+- `limits(settings, elements)`: pairs (key, message) for what cannot be computed with these settings; it is called
+  before the first job of a study and imports nothing heavy;
 - `build_descriptor(settings, elements)`: the `Descriptor`.
 """
 

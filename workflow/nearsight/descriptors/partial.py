@@ -1,7 +1,7 @@
-"""A field on the grid that many processes fill in, block by block, and that a restarted job goes on with.
+"""A field on the grid that many processes fill in, block by block, and that a restarted job completes.
 
 The unfinished file and the list of finished blocks are in a hidden folder beside the target; the target appears
-when all blocks are there. Every rank writes its own blocks straight to their places: nothing is gathered.
+when all blocks are there. Every rank writes its blocks directly to their places in the file: nothing is gathered.
 """
 
 import json

@@ -1,11 +1,11 @@
 """A density on the fine grid of DFT from the coarser one that it was predicted on, by its Fourier coefficients.
 
-A density is smooth, and few of its waves are as short as the fine grid can hold: that grid is made for the products of
-the exchange and correlation, not for the density. What a coarser grid's points say is continued exactly where the
-field has no shorter waves; shorter ones are missing and, folded back, added to longer ones (aliasing).
+A density is smooth, and few of its waves are as short as the fine grid can hold: that grid is needed for the products
+in exchange and correlation, not for the density. A field on the coarser grid is continued exactly if it has no shorter
+waves; shorter ones are lost and, folded back, added to longer ones (aliasing).
 
-The coarser grid is that of a sampling cutoff. All of its waves are kept, also those beyond the cutoff in the corners
-of the box: without them the error in beryllium is two to ten times as large.
+The coarser grid is that of a sampling cutoff. All of its waves are kept, including those beyond the cutoff in the
+corners of the box: without them the error in beryllium is two to ten times as large.
 """
 
 from collections.abc import Iterator

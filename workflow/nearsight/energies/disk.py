@@ -1,4 +1,4 @@
-"""Arrays of three dimensions that lie on disk, for fields that memory does not hold."""
+"""Three-dimensional arrays on disk, for fields that do not fit into memory."""
 
 import os
 import tempfile

@@ -1,14 +1,14 @@
-"""Plane waves of a periodic cell: what all energy terms of a density share.
+"""Plane waves of a periodic cell, which all energy terms of a density share.
 
-Fields are transformed one plane of x at a time along z and y, and only the transform along x sees the whole grid. So a
-density is never in memory beside its coefficients, and a real field of coefficients comes back as a stream of planes.
+Fields are transformed along z and y one plane of constant x at a time; only the transform along x sees the whole grid.
+So a density is never in memory together with its coefficients, and coefficients turn back into a stream of planes.
 
 Over several MPI ranks each has some planes of x of a field and, of the coefficients, whole columns along x for some
-indices along y. Between the transforms along y and x mpi4py-fft exchanges one for the other. The numbers of ranks and
-of planes need not divide each other.
+indices along y. Between the transforms along y and x mpi4py-fft exchanges one for the other. The number of
+ranks need not divide the number of planes.
 
-A field and its coefficients need not have one grid: a density that was sampled on a coarser grid is continued to a
-finer one by its coefficients, and a few long waves are taken from a fine field in the same way.
+A field and its coefficients need not have the same grid: the coefficients of a density that was sampled on a coarser
+grid continue it to a finer one, and in the same way a few long waves are taken from a fine field.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What the energies know: functionals and kinds of pseudopotentials, told before anything is computed."""
+"""Which functionals and kinds of pseudopotentials the energies support, checked before anything is computed."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Energies from files to a file: what the job compute_energies and the command `nearsight predict` share."""
+"""Energies, from files to a file: the common part of the job compute_energies and of `nearsight predict`."""
 
 import logging
 from collections.abc import Mapping

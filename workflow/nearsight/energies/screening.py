@@ -1,8 +1,8 @@
-"""Charge that a density leaves unscreened over long waves: no local model sees it, and no small cell teaches it.
+"""Charge that a density leaves unscreened in long waves: no local model sees it, and no small cell teaches it.
 
-A metal's electrons follow every long wave of their ions, n(G) = n_ion(G) [1 - G²/(G² + k²)], n_ion the density that
-would neutralise the ions (N. W. Ashcroft, N. D. Mermin, Solid State Physics, chapter 17). Where a predicted density
-has something else, it is put right.
+A metal's electrons follow every long wave of their ions, n(G) = n_ion(G) [1 - G²/(G² + k²)], where n_ion is the density
+that would neutralise the ions (N. W. Ashcroft, N. D. Mermin, Solid State Physics, chapter 17). A predicted density that
+differs from this is corrected.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Sums over all atoms of a plane wave at their places, for all plane waves of a grid at once, in N log N."""
+"""Structure factors: sums of a plane wave over all atoms, for all plane waves of a grid at once, in N log N."""
 
 from collections.abc import Callable, Iterator
 

@@ -3,8 +3,8 @@
 LDA: Slater's exchange with J. P. Perdew, A. Zunger, Phys. Rev. B 23, 5048 (1981), or J. P. Perdew, Y. Wang, Phys. Rev.
 B 45, 13244 (1992). PBE: J. P. Perdew, K. Burke, M. Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996); revPBE: Y. Zhang,
 W. Yang, 80, 890 (1998); RPBE: B. Hammer et al., Phys. Rev. B 59, 7413 (1999); PBEsol: J. P. Perdew et al., Phys. Rev.
-Lett. 100, 136406 (2008); WC: Z. Wu, R. E. Cohen, Phys. Rev. B 73, 235116 (2006). The parameters hold in Hartree atomic
-units, so that functions of densities take and return these; libxc has the same digits.
+Lett. 100, 136406 (2008); WC: Z. Wu, R. E. Cohen, Phys. Rev. B 73, 235116 (2006). The parameters are in Hartree atomic
+units, so functions of densities take and return these; libxc has the same digits.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""How good a reference is as a label: what its own approximations leave of the energy, before anything is trained.
+"""How good a reference is as a label: how uncertain its own approximations leave the energy, before any training.
 
-Each floor is in meV/atom. No model is better than its labels: errors of a network below the floor say nothing.
+Each floor is in meV/atom. No model is better than its labels: an error of a network below its floor says nothing.
 """
 
 from collections.abc import Mapping

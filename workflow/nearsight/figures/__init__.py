@@ -1,1 +1,1 @@
-"""Figures: each with units, as PNG and PDF, its data as CSV beside it."""
+"""Figures, each as PNG and PDF, with units, and with its data as CSV."""

@@ -1,4 +1,4 @@
-"""Deposits of the data that the paper's figures are drawn from: small files and a manifest of checksums."""
+"""Deposits of the data behind the paper's figures: small files and a manifest of checksums."""
 
 import shutil
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How figures and their tables are written."""
+"""Writing figures and their tables."""
 
 import csv
 from collections.abc import Mapping, Sequence

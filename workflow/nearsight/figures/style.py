@@ -1,4 +1,4 @@
-"""How all figures look: widths, type, and colours that the colour-blind can tell apart."""
+"""How all figures look: widths, fonts, and colours that colour-blind readers can tell apart."""
 
 #: The colours of Okabe and Ito (jfly.uni-koeln.de/color), which people with any colour vision can tell apart.
 OKABE_ITO = {

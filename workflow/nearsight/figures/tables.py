@@ -1,4 +1,4 @@
-"""The data between preparation and drawing: one JSON record and a few CSV tables per figure, and nothing else."""
+"""The data between preparing and drawing a figure: one JSON record and a few CSV tables, nothing else."""
 
 import csv
 import io

@@ -1,1 +1,1 @@
-"""Data of others' programs as datasets of ours: checked against all that a study takes for granted."""
+"""Results of other programs as datasets of ours, checked against all that a study takes for granted."""

@@ -1,4 +1,4 @@
-"""The kernels by which Quantum ESPRESSO may have broadened an LDOS: those of its smearings (w0gauss)."""
+"""The kernels with which Quantum ESPRESSO may have broadened an LDOS: those of its smearings (w0gauss)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

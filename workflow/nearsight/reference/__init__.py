@@ -1,1 +1,1 @@
-"""Reference data of DFT: what a DFT code hands over, and how it is made."""
+"""Reference data from DFT: what a DFT code hands over, and how it is made."""

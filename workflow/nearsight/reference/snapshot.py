@@ -1,7 +1,7 @@
-"""What a DFT code hands over for one structure, and the dataset that becomes of it: the seam for other codes.
+"""What a DFT code hands over for one structure, and its dataset: the seam for other codes.
 
-An adapter (nearsight.reference.espresso is the first) reads and checks its code's files and returns a `Snapshot`; all
-that follows, from training to evaluation, reads the dataset alone.
+An adapter (nearsight.reference.espresso is the first) reads and checks its code's files and returns a `Snapshot`;
+everything that follows, from training to evaluation, reads only the dataset.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""XML of strangers: read whole, without entities that stand for more than any memory."""
+"""XML from strangers, read without entities, which could expand beyond any memory."""
 
 import xml.etree.ElementTree as ElementTree
 from xml.parsers import expat

@@ -1,4 +1,4 @@
-"""Reading a study file: safe YAML, overrides of the command line, and one message per mistake."""
+"""Reading a study file: safe YAML, overrides from the command line, and one message per mistake."""
 
 import re
 from collections.abc import Mapping

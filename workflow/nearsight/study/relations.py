@@ -1,4 +1,4 @@
-"""What is wrong between keys that are right by themselves: what a later stage would refuse."""
+"""Contradictions between keys that are each valid by themselves, and what a later stage would refuse."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Fields on a grid that a browser takes: means over larger volumes, read plane by plane; their values around nuclei."""
+"""Fields on a grid coarse enough for a browser: means over larger volumes, read plane by plane, values near nuclei."""
 
 from math import prod
 

@@ -1,4 +1,4 @@
-"""Reading a prediction's folder: all that a page shows, checked to be of one run."""
+"""Reading a prediction's folder: all that a page shows, checked to come from one run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

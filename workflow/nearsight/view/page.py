@@ -1,8 +1,7 @@
-"""The page: numbers as base64 beside the script that draws them, in one HTML file that asks for nothing else.
+"""The page: numbers as base64 and the script that draws them, in one HTML file that loads nothing else.
 
-What comes from files (names, provenance) enters as JSON whose `<`, `>` and `&` are escaped, and the script writes it as
-text only. The page's content security policy lets nothing run but the scripts that carry its nonce, and nothing be
-loaded at all.
+What comes from files (names, provenance) is put in as JSON with `<`, `>` and `&` escaped, and the script shows it only
+as text. The page's content security policy allows no scripts but those with its nonce, and loads nothing at all.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The bispectrum as a descriptor, by any of its backends."""
+"""The bispectrum as a descriptor, with any of its backends."""
 
 import importlib
 from dataclasses import dataclass

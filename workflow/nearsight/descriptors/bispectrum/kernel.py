@@ -1,4 +1,4 @@
-"""The native backend: the compiled kernel (native/), with arguments checked and messages for the user."""
+"""The native backend: the compiled kernel (native/), behind checks of its arguments."""
 
 import os
 from collections.abc import Callable

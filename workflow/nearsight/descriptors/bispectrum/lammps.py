@@ -1,7 +1,7 @@
 """The bispectrum by LAMMPS's `compute sna/grid/local`, through its Python interface and mpi4py.
 
-LAMMPS splits the cell over the ranks; each rank returns the grid points of its own region, and the numbers of
-points need not divide. This is the reference backend.
+LAMMPS splits the cell over the ranks; each rank returns the grid points of its own region, and the number of
+ranks need not divide the grid. This is the reference backend.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the paper's figures share: a sheet of column width, letters, notices, errors, a view from outside."""
+"""What the paper's figures share: a sheet as wide as a column, panel letters, notices, error bars, a view of a cell."""
 
 import math
 import textwrap

@@ -1,4 +1,4 @@
-"""Figure 4: radial distribution functions, their differences to the training set, and extrapolation scores."""
+"""Figure 4: radial distribution functions, their differences from the training set's, and extrapolation scores."""
 
 import matplotlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a cell of a study is called in the figures: its size and what sets it apart."""
+"""Names of a study's cells in the figures: size, and what sets each apart."""
 
 from collections.abc import Mapping
 

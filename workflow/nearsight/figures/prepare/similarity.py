@@ -1,4 +1,4 @@
-"""Figure 4: how like the training set the predicted cells are, by their pairs of atoms and by the model's scores."""
+"""Figure 4: how similar the predicted cells are to the training set, by pairs of atoms and by the model's scores."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,1 +1,1 @@
-"""Quantum ESPRESSO: its inputs, its outputs, and how its programs are run."""
+"""Quantum ESPRESSO: inputs, outputs, and running its programs."""

@@ -1,7 +1,7 @@
-"""The BLAS kernels of Quantum ESPRESSO's programs: on a processor that it does not know, OpenBLAS takes old ones.
+"""The BLAS kernels of Quantum ESPRESSO's programs: on a processor that it does not know, OpenBLAS uses old ones.
 
-Debian 12's OpenBLAS 0.3.21 falls back to SSE3 on newer processors with AVX-512: the same energy to all digits at twice
-the time (docs/performance.md). OPENBLAS_VERBOSE=2 makes it say what it has chosen, OPENBLAS_CORETYPE chooses.
+Debian 12's OpenBLAS 0.3.21 falls back to SSE3 on newer processors with AVX-512: the same energy to all digits in twice
+the time (docs/performance.md). With OPENBLAS_VERBOSE=2 it prints its choice; OPENBLAS_CORETYPE overrides it.
 """
 
 import logging

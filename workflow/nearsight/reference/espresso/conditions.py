@@ -1,4 +1,4 @@
-"""How a finished run of pw.x was made, from its XML file: what a stranger's run has to tell before it is used."""
+"""How a finished run of pw.x was made, from its XML file, checked before a stranger's run is used."""
 
 from dataclasses import dataclass
 from pathlib import Path

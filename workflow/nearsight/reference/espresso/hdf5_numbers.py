@@ -1,7 +1,7 @@
-"""Where the numbers lie in the HDF5 files of a Quantum ESPRESSO that was built with it.
+"""Where the numbers are in the HDF5 files of a Quantum ESPRESSO that was built with HDF5.
 
-Only a process of its own opens such a file with the HDF5 library (why: `nearsight.hdf5`), and says where in the file
-the numbers are; they are then read as those of any other file.
+Only a separate process opens such a file with the HDF5 library (`nearsight.hdf5` says why) and tells where in the file
+the numbers are; they are then read like those of any other file.
 """
 
 import json

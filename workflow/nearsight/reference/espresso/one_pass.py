@@ -2,9 +2,9 @@
 
     d(ε, r) = Σ_nk w_k g(ε - e_nk) [|ψ_nk(r)|² + Σ_ij Q_ij(r - R) <β_i|ψ_nk><ψ_nk|β_j>]
 
-What pp.x (plot_num = 3) projects anew for every energy is here one matrix product over a batch of states:
-points × states times states × energies. Augmentation is linear in the matrices <β_i|ψ><ψ|β_j>, so these are broadened
-first, a few numbers for each atom, and multiplied with Q_ij once for each energy, in reciprocal space as in QE.
+pp.x (plot_num = 3) goes over all states again for every energy; here a batch of states takes one matrix product,
+points × states times states × energies. The augmentation is linear in the matrices <β_i|ψ><ψ|β_j>, so these (a few
+numbers per atom) are broadened first and multiplied by Q_ij once per energy, in reciprocal space as in QE.
 """
 
 import logging

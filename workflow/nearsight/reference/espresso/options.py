@@ -1,4 +1,4 @@
-"""Options that the command lines of all Quantum ESPRESSO jobs share."""
+"""Command-line options that all Quantum ESPRESSO jobs share."""
 
 import argparse
 from pathlib import Path

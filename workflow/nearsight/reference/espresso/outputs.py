@@ -1,4 +1,4 @@
-"""What pw.x leaves behind: its XML file (all digits) and its text."""
+"""The output of pw.x: its XML file (all digits) and its text."""
 
 import re
 import xml.etree.ElementTree as ElementTree

@@ -1,4 +1,4 @@
-"""Quantum ESPRESSO's programs: started, watched, and checked for what they promised."""
+"""Quantum ESPRESSO's programs: started, watched, and checked at their end."""
 
 import ctypes
 import logging

@@ -1,4 +1,4 @@
-"""A density as pw.x reads it with startingpot = 'file': charge-density.dat, and .hdf5 for a pw.x that has HDF5.
+"""A density in the form that pw.x reads with startingpot = 'file': charge-density.dat, or .hdf5 if it has HDF5.
 
 pw.x does not look at the Miller indices in the file: the coefficients have to stand in its own order of plane waves.
 """

@@ -1,4 +1,4 @@
-"""The density in Quantum ESPRESSO's save folder, with all its digits."""
+"""The density in Quantum ESPRESSO's save folder, with all digits."""
 
 from pathlib import Path
 

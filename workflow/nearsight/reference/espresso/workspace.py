@@ -1,4 +1,4 @@
-"""Folders for Quantum ESPRESSO's files: scratch that always goes away, results that appear only whole."""
+"""Folders for Quantum ESPRESSO's files: scratch that is always removed, results that appear only when complete."""
 
 import os
 import shutil
