@@ -11,9 +11,9 @@ from ase import Atoms
 from scipy.special import erfc
 
 from nearsight import units
-from nearsight.energies import FourierGrid, density_energies, fourier, total_free_energy
+from nearsight.energies import FourierGrid, density_energies, total_free_energy
 from nearsight.energies.core_charge import core_coefficients, form_factor
-from nearsight.energies.disk import DiskArray
+from nearsight.energies.disk import DiskArray, Scratch
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
 from nearsight.energies.method import functional_of
@@ -92,8 +92,10 @@ def test_a_field_comes_back_from_its_coefficients(grid):
     field = 0.3 + np.cos(r @ G + 0.4)
     coefficients = grid.coefficients(field)
     assert grid.field(coefficients) == pytest.approx(field, abs=1e-12)
+    planes, slopes = zip(*grid.planes_with_slopes(coefficients), strict=True)
+    assert np.stack(planes) == pytest.approx(field, abs=1e-12)
     for axis in range(3):
-        slope = np.stack(list(grid.planes(coefficients, axis)))
+        slope = np.stack([plane[axis] for plane in slopes])
         assert slope == pytest.approx(-G[axis] * np.sin(r @ G + 0.4), abs=1e-11)
     assert grid.sum_over_G(coefficients, lambda squared: squared) == pytest.approx(0.5 * G @ G, rel=1e-12)
 
@@ -128,21 +130,37 @@ def test_a_field_of_another_grid_has_the_same_coefficients(grid, shape):
         slope += (1j * G[1] * waves).real.sum(axis=(1, 2))
     found = grid.field(coefficients)[::5, ::6, ::7].ravel()
     assert found == pytest.approx(field, abs=1e-12)
-    assert np.stack(list(grid.planes(coefficients, axis=1)))[::5, ::6, ::7].ravel() == pytest.approx(slope, abs=1e-11)
+    gradient = np.stack([slopes[1] for _, slopes in grid.planes_with_slopes(coefficients)])
+    assert gradient[::5, ::6, ::7].ravel() == pytest.approx(slope, abs=1e-11)
 
 
-def test_fields_on_disk_are_the_same(grid, tmp_path, monkeypatch):
+@pytest.mark.parametrize("single", [False, True])
+def test_fields_on_disk_are_the_same(grid, tmp_path, single):
     """To the last digit, a few columns at a time, and nothing is left in the folder."""
-    monkeypatch.setattr(fourier, "BLOCK_BYTES", 9000)
-    on_disk = replace(grid, scratch=tmp_path)
+    grid = replace(grid, single=single)
+    on_disk = replace(grid, scratch=Scratch(tmp_path, 9000))
     rough = np.random.default_rng(0).normal(size=(18, 26, 25))
     inside, outside = grid.coefficients(rough), on_disk.coefficients(rough)
     assert isinstance(outside, DiskArray)
     assert np.array_equal(inside, outside[:, 0 : SHAPE[1]])
-    for axis in (None, 2):
-        pairs = zip(grid.planes(inside, axis), on_disk.planes(outside, axis), strict=True)
-        assert all(np.array_equal(*pair) for pair in pairs)
+    pairs = zip(grid.planes(inside), on_disk.planes(outside), strict=True)
+    assert all(np.array_equal(*pair) for pair in pairs)
+    pairs = zip(grid.planes_with_slopes(inside), on_disk.planes_with_slopes(outside), strict=True)
+    assert all(np.array_equal(a, b) for pair in pairs for a, b in zip(*pair, strict=True))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_energies_on_disk_are_the_same(cell, tmp_path, single):
+    """Every term to the last digit, however few columns are in memory."""
+    atoms, density, files = cell
+    options = {"ecutrho_Ry": ECUTRHO_Ry, "single": single}
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    expected = density_energies(atoms, density, files, **options)
+    for block_bytes in (1, 50_000, 32 << 20):
+        assert density_energies(atoms, density, files, scratch=Scratch(folder, block_bytes), **options) == expected
+    assert not list(folder.iterdir())
 
 
 def test_an_array_on_disk(tmp_path):

@@ -3,12 +3,24 @@
 import os
 import tempfile
 import weakref
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from nearsight.files import explain_storage
+
+#: Columns along x that are in memory at a time, where nothing else is said.
+BLOCK_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Where fields lie that memory does not hold: a folder, and how much of a field's columns is read at a time."""
+
+    folder: Path
+    block_bytes: int = BLOCK_BYTES
 
 
 class DiskArray:

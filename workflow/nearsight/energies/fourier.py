@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import fsum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 
 from nearsight import units
-from nearsight.energies.disk import DiskArray
+from nearsight.energies.disk import BLOCK_BYTES, DiskArray, Scratch
 from nearsight.errors import InputError, MissingProgramError
 from nearsight.grids.real import RealGrid
 
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 #: A supercell has the repeated cell's grid times the repeat, which may miss the outermost points of its own sphere:
 #: what a grid may lack of the 2 m + 1 points along an axis (and two points more, since m is a bound).
 LARGEST_LACK = 0.1
-
-#: Columns along x that are transformed at a time.
-BLOCK_BYTES = 32 << 20
 
 #: A field or its coefficients: planes by array[i], columns by array[:, a:b].
 Array = np.ndarray | DiskArray
@@ -46,8 +42,8 @@ class FourierGrid(RealGrid):
 
     cell, shape: as in `RealGrid`; ecutrho_Ry: cutoff of the density in Ry as QE takes it;
     single: store fields in single precision (all reductions stay in double precision); comm: the MPI ranks that share
-    the grid, at most as many as it has planes of x and of y (None: this process alone); scratch: a folder for fields
-    and coefficients, which are then on disk, some planes and columns of them in memory (None: all in memory).
+    the grid, at most as many as it has planes of x and of y (None: this process alone); scratch: where fields and
+    coefficients lie on disk, some planes and columns of them in memory (None: all in memory).
 
     Coefficients n(G) are those of n(r) = Σ_G n(G) exp(iG·r), an array of shape (nx, own y, nz//2 + 1): the half space
     m_z ≥ 0 of a real field, zero outside the sphere, and of it the indices `own_y` along y, all of them on one rank.
@@ -56,7 +52,7 @@ class FourierGrid(RealGrid):
     ecutrho_Ry: float
     single: bool = False
     comm: "Comm | None" = None
-    scratch: Path | None = None
+    scratch: Scratch | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +114,12 @@ class FourierGrid(RealGrid):
     def zeros(self, *shape: int, dtype: np.dtype | None = None) -> Array:
         """A new field, in memory or on disk; dtype: of real fields if None."""
         dtype = self.real if dtype is None else dtype
-        return np.zeros(shape, dtype) if self.scratch is None else DiskArray(shape, dtype, self.scratch)
+        return np.zeros(shape, dtype) if self.scratch is None else DiskArray(shape, dtype, self.scratch.folder)
+
+    @property
+    def block_bytes(self) -> int:
+        """Columns along x that are transformed at a time."""
+        return BLOCK_BYTES if self.scratch is None else self.scratch.block_bytes
 
     @property
     def complex(self) -> np.dtype:
@@ -143,7 +144,7 @@ class FourierGrid(RealGrid):
     def _blocks(self, nx: int) -> list[slice]:
         """This rank's indices along y in parts of some columns along x."""
         count, size = len(self.own_y), nx * (self.shape[2] // 2 + 1) * np.dtype(np.complex128).itemsize
-        step = max(BLOCK_BYTES // size, 1)
+        step = max(self.block_bytes // size, 1)
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
     def sum(self, value: float) -> float:
@@ -157,9 +158,14 @@ class FourierGrid(RealGrid):
         mx, my = (np.rint(np.fft.fftfreq(n, 1 / n)) for n in (nx, ny))
         return mx, my[self.own_y.start : self.own_y.stop], np.arange(nz // 2 + 1.0)
 
+    @property
+    def reciprocal(self) -> np.ndarray:
+        """Reciprocal vectors, rows, 1/Å."""
+        return 2 * np.pi * np.linalg.inv(self.cell).T
+
     def plane_of_G(self, i: int) -> np.ndarray:
         """Cartesian G of plane i of this rank's coefficients, shape (3, own y, nz//2 + 1), 1/Å."""
-        reciprocal = 2 * np.pi * np.linalg.inv(self.cell).T
+        reciprocal = self.reciprocal
         mx, my, mz = self.miller
         return (mx[i] * reciprocal[0])[:, None, None] + np.add(
             my[:, None] * reciprocal[1][:, None, None], mz * reciprocal[2][:, None, None]
@@ -171,6 +177,16 @@ class FourierGrid(RealGrid):
         mx, my, mz = self.miller
         inner = (2 * np.abs(my) < ny)[:, None] & (2 * mz < nz)
         return (squared <= self.largest_G**2) & inner & bool(2 * abs(mx[i]) < nx)
+
+    def inside_columns(self, part: slice) -> np.ndarray:
+        """The same mask of some columns along x of all planes, shape (nx, len(part), nz//2 + 1)."""
+        mx, my, mz = self.miller
+        squared = np.zeros((len(mx), len(my[part]), len(mz)))
+        for bx, by, bz in self.reciprocal.T:
+            component = np.add.outer(mx * bx, np.add.outer(my[part] * by, mz * bz))
+            squared += np.square(component, out=component)
+        inner = [2 * np.abs(m) < n for m, n in zip((mx, my[part], mz), self.shape, strict=True)]
+        return (squared <= self.largest_G**2) & np.logical_and.outer(inner[0], np.logical_and.outer(*inner[1:]))
 
     def coefficients(self, field: Array) -> Array:
         """Coefficients of a real field of shape (nx, ny, nz), cut at the sphere; O(N log N).
@@ -198,34 +214,50 @@ class FourierGrid(RealGrid):
         work = self._exchange(work, count, forward=True)
         result = work if count == nx else self.zeros(nx, len(self.own_y), half, dtype=self.complex)
         for part in self._blocks(max(nx, count)):
-            result[:, part] = _resize(scipy.fft.fft(work[:, part], axis=0, norm="forward"), nx, axis=0)
-        for i in range(nx):
-            result[i] *= self.inside(i, np.square(self.plane_of_G(i)).sum(axis=0))
+            columns = _resize(scipy.fft.fft(work[:, part], axis=0, norm="forward"), nx, axis=0)
+            columns *= self.inside_columns(part)
+            result[:, part] = columns
         return result
 
-    def planes(
-        self, coefficients: Array, axis: int | None = None, shape: tuple[int, int, int] | None = None
-    ) -> Iterator[np.ndarray]:
-        """This rank's planes of the real field of coefficients, or of its derivative along a Cartesian axis.
+    def planes(self, coefficients: Array, shape: tuple[int, int, int] | None = None) -> Iterator[np.ndarray]:
+        """This rank's planes of the real field of coefficients.
 
         shape: of the grid of that field (None: this one). The planes, shape (ny, nz), are float64, in the order of
         `own_planes`.
         """
         count, ny, nz = self.shape if shape is None else shape
-        mx, my, mz = self.miller
-        slopes = 2 * np.pi * np.linalg.inv(self.cell).T[:, axis] if axis is not None else None
-        work = self.zeros(count, len(self.own_y), len(mz), dtype=self.complex)
+        columns = self._along_x(coefficients, count)
+        for i in range(len(columns)):
+            yield self._across(columns[i].astype(np.complex128), ny, nz)
+
+    def planes_with_slopes(self, coefficients: Array) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same planes on this grid, each with the gradient of the field there, shape (3, ny, nz), 1/Å.
+
+        Along x go the field and i m_x n(G) alone: what a derivative needs of the other axes is known plane by plane.
+        """
+        nx, ny, nz = self.shape
+        my, mz = np.rint(np.fft.fftfreq(ny, 1 / ny))[:, None], np.arange(nz // 2 + 1.0)
+        columns, slopes = (self._along_x(coefficients, nx, slope=slope) for slope in (False, True))
+        for i in range(len(columns)):
+            plane, slope = (array[i].astype(np.complex128) for array in (columns, slopes))
+            gradient = np.empty((3, ny, nz))
+            for axis, (bx, by, bz) in enumerate(self.reciprocal.T):
+                gradient[axis] = self._across(plane * (1j * (my * by + mz * bz)) + slope * bx, ny, nz)
+            yield self._across(plane, ny, nz), gradient
+
+    def _along_x(self, coefficients: Array, count: int, *, slope: bool = False) -> Array:
+        """Coefficients, or i m_x times them, transformed along x to `count` planes, of which each rank gets its own."""
+        work = self.zeros(count, len(self.own_y), coefficients.shape[2], dtype=self.complex)
+        factor = (1j * self.miller[0]).astype(self.complex)[:, None, None] if slope else None
         for part in self._blocks(max(count, self.shape[0])):
-            columns = coefficients[:, part]
-            if slopes is not None:
-                G = np.add.outer(np.add.outer(mx * slopes[0], my[part] * slopes[1]), mz * slopes[2])
-                columns = columns * (1j * G)
+            columns = coefficients[:, part] if factor is None else coefficients[:, part] * factor
             work[:, part] = scipy.fft.ifft(_resize(columns, count, axis=0), axis=0, norm="forward")
-        work = self._exchange(work, count, forward=False)
-        for i in range(len(work)):
-            columns = scipy.fft.ifft(_resize(work[i].astype(np.complex128), ny, axis=0), axis=0, norm="forward")
-            half = _resize_half(columns, self.shape[2], nz)
-            yield scipy.fft.irfft(half, n=nz, norm="forward", overwrite_x=True)
+        return self._exchange(work, count, forward=False)
+
+    def _across(self, plane: np.ndarray, ny: int, nz: int) -> np.ndarray:
+        """The real plane, shape (ny, nz), of coefficients along y and z."""
+        columns = scipy.fft.ifft(_resize(plane, ny, axis=0), axis=0, norm="forward")
+        return scipy.fft.irfft(_resize_half(columns, self.shape[2], nz), n=nz, norm="forward", overwrite_x=True)
 
     def field(self, coefficients: Array) -> np.ndarray:
         """This rank's planes of the real field of coefficients, shape (own x, ny, nz), float64."""
@@ -253,7 +285,7 @@ class FourierGrid(RealGrid):
         depth = array.shape[2]
         step = depth
         if self.scratch is not None:
-            step = max(BLOCK_BYTES * depth // max(array[0].nbytes * len(array), 1), 1)
+            step = max(self.block_bytes * depth // max(array[0].nbytes * len(array), 1), 1)
         order = slice(None, None, 1 if forward else -1)
         result = self.zeros(*self._pencils(count, depth)[order][1].subshape, dtype=array.dtype)
         for start in range(0, depth, step):

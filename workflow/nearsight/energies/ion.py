@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import fsum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.spatial import cKDTree
 from scipy.special import erfc
 
 from nearsight import units
+from nearsight.energies.disk import Scratch
 from nearsight.energies.fourier import Array, FourierGrid
 from nearsight.energies.structure_factor import structure_factor
 from nearsight.errors import InputError
@@ -42,7 +42,7 @@ def ion_energy(
     charges: Mapping[str, float],
     cutoff_A: float = CUTOFF_A,
     comm: "Comm | None" = None,
-    scratch: Path | None = None,
+    scratch: Scratch | None = None,
 ) -> float:
     """Electrostatic energy of periodic point charges in a uniform background that neutralises them, in eV.
 
@@ -50,7 +50,7 @@ def ion_energy(
     Gaussians' width, stands for what the G = 0 term leaves.
 
     charges: element -> charge Z of the ion in e; cutoff_A: of the sum in real space, any; comm: MPI ranks that share
-    the work, all of which get the result; scratch: a folder for the mesh (None: in memory). Any cell, also triclinic
+    the work, all of which get the result; scratch: where the mesh lies on disk (None: in memory). Any cell, also triclinic
     ones smaller than the cutoff. Cost: O(N log N).
     """
     q, smearing = charges_of(atoms, charges), cutoff_A / CUTOFF_PER_SMEARING

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.energies.core_charge import core_coefficients
+from nearsight.energies.disk import Scratch
 from nearsight.energies.fourier import FourierGrid
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
@@ -78,6 +79,7 @@ def total_free_energy(
     broadening_eV: float | None,
     single: bool = False,
     comm: "Comm | None" = None,
+    scratch: Scratch | None = None,
 ) -> FreeEnergy:
     """Total free energy A = E_b - E_H[n] + E_xc[n + n_core] - ∫ v_xc n + E_ion - TS of a structure, in N log N.
 
@@ -86,7 +88,8 @@ def total_free_energy(
     core charge and functional count; ecutrho_Ry: density cutoff of the DFT that is followed; broadening_eV: width s
     of the DOS's Gaussian exp(-(ε/s)²), which the integrals then correct for (None: no correction); single: store
     fields in single precision; comm: MPI ranks that share the grid, any number of them, all of which call this and get
-    the result (None: this process alone). Each reads its own planes of the density.
+    the result (None: this process alone). Each reads its own planes of the density; scratch: where all fields lie on
+    disk, some planes of them in memory (None: all in memory). The result is the same to the last bit.
 
     Raises InputError where the density is not of this grid, negative or of another number of electrons, the DOS not
     finite, the energies not ascending, the temperature not above 0 K, or a pseudopotential or core charge missing.
@@ -94,7 +97,9 @@ def total_free_energy(
     grid = EnergyGrid.from_energies(energies_eV)
     electrons = float(count_electrons(atoms.symbols, pseudopotentials))
     spectrum = integrate_dos(np.asarray(dos, dtype=np.float64), grid, electrons, temperature_K, broadening_eV)
-    fields = density_energies(atoms, density, pseudopotentials, ecutrho_Ry=ecutrho_Ry, single=single, comm=comm)
+    fields = density_energies(
+        atoms, density, pseudopotentials, ecutrho_Ry=ecutrho_Ry, single=single, comm=comm, scratch=scratch
+    )
     return assemble(
         fields,
         band=spectrum.band_energy_eV,
@@ -112,6 +117,7 @@ def density_energies(
     ecutrho_Ry: float,
     single: bool = False,
     comm: "Comm | None" = None,
+    scratch: Scratch | None = None,
 ) -> DensityEnergies:
     """Hartree, exchange-correlation and ion energy; arguments as for `total_free_energy`."""
     chosen = select_pseudopotentials(atoms.symbols, pseudopotentials)
@@ -121,7 +127,7 @@ def density_energies(
     electrons = float(count_electrons(atoms.symbols, chosen))
 
     def energies(comm: "Comm | None") -> tuple[float, float, XcTerms]:
-        grid = FourierGrid(np.asarray(atoms.cell), tuple(density.shape), ecutrho_Ry, single, comm)
+        grid = FourierGrid(np.asarray(atoms.cell), tuple(density.shape), ecutrho_Ry, single, comm, scratch)
         check_density(density, grid, electrons)
         valence = grid.coefficients(density)
         unscreened = unscreened_energy(valence, grid, atoms, charges)
@@ -135,7 +141,7 @@ def density_energies(
 
     # the fields are gone when the mesh of the ions comes
     hartree, unscreened, xc = on_first_ranks(comm, min(density.shape[:2], default=1), energies)
-    ion = ion_energy(atoms, charges, comm=comm)
+    ion = ion_energy(atoms, charges, comm=comm, scratch=scratch)
     return DensityEnergies(hartree=hartree, xc=xc.energy, xc_potential=xc.potential, ion=ion, unscreened=unscreened)
 
 

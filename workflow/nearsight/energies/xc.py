@@ -7,7 +7,7 @@ Lett. 100, 136406 (2008); WC: Z. Wu, R. E. Cohen, Phys. Rev. B 73, 235116 (2006)
 units, so functions of densities take and return these; libxc has the same digits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import fsum
 
@@ -29,6 +29,9 @@ MU_GAS = 10 / 81
 SMALLEST_DENSITY = 1e-10
 SMALLEST_DENSITY_OF_GRADIENTS = 1e-6
 SMALLEST_GRADIENT_SQUARED = 1e-10
+
+#: Points of a plane at which a functional is evaluated at a time, so that all it takes stays in the processor's cache.
+CHUNK_POINTS = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -88,35 +91,41 @@ def xc_terms(valence: Array, total: Array, grid: FourierGrid, functional: str = 
     """Exchange-correlation energy of a total density and ∫ v_xc n over its valence part.
 
     With e(n, |∇n|²) on the total density, ∫ v_xc n = ∫ (∂e/∂n) n_val + ∫ 2 (∂e/∂|∇n|²) ∇n·∇n_val: no divergence is
-    needed. Gradients are those of the coefficients, cut at the sphere; one component at a time is in memory.
+    needed. Gradients are those of the coefficients, cut at the sphere.
 
     valence, total: coefficients in 1/Å³, total = valence + core (the same array: no core charge); functional: a key of
-    FUNCTIONALS. Memory: four fields beside those given. Cost: eight transforms, O(N log N).
+    FUNCTIONALS. Memory: four fields beside those given, each as large as one of them. Cost: four transforms along x,
+    eight of planes, O(N log N).
     """
     evaluate = FUNCTIONALS[functional]
-    with_core = total is not valence
-    own = (len(grid.own_x), *grid.shape[1:])
-    squared = grid.zeros(*own)  # |∇n|²
-    mixed = grid.zeros(*own) if with_core else squared  # ∇n·∇n_val
-    if evaluate.enhancement is not None:
-        for axis in range(3):
-            streams = [grid.planes(field, axis) for field in ((total, valence) if with_core else (total,))]
-            for i, (slope, *of_valence) in enumerate(zip(*streams, strict=True)):
-                squared[i] += slope**2
-                if of_valence:
-                    mixed[i] += slope * of_valence[0]
     to_density, to_gradient = units.BOHR_A**3, units.BOHR_A**8
     energies, potentials = [], []
-    for i, (n, n_valence) in enumerate(zip(grid.planes(total), grid.planes(valence), strict=True)):
-        # QE, too, takes the magnitude of a density that rounding or the cut made negative
-        e, by_density, by_gradient = evaluate(np.abs(n) * to_density, squared[i].astype(np.float64) * to_gradient)
-        energies.append(float(np.sum(np.sign(n) * e)))
-        potentials.append(
-            float(np.sum(by_density * n_valence) * to_density)
-            + float(np.sum(2 * by_gradient * np.sign(n) * mixed[i]) * to_gradient)
-        )
+    fields = (total,) if total is valence else (total, valence)
+    streams = (planes_with_slopes(field, grid, evaluate) for field in fields)
+    step = max(CHUNK_POINTS // grid.shape[2], 1)
+    for planes in zip(*streams, strict=True):
+        for start in range(0, grid.shape[1], step):
+            rows = slice(start, start + step)
+            (n, slope), (n_valence, slope_valence) = ((a[rows], b[:, rows]) for a, b in (planes[0], planes[-1]))
+            squared, mixed = np.square(slope).sum(axis=0), (slope * slope_valence).sum(axis=0)
+            # QE, too, takes the magnitude of a density that rounding or the cut made negative
+            e, by_density, by_gradient = evaluate(np.abs(n) * to_density, squared * to_gradient)
+            energies.append(float(np.sum(np.sign(n) * e)))
+            potentials.append(
+                float(np.sum(by_density * n_valence) * to_density)
+                + float(np.sum(2 * by_gradient * np.sign(n) * mixed) * to_gradient)
+            )
     unit = units.HARTREE_eV * grid.volume / units.BOHR_A**3 / grid.points
     return XcTerms(energy=grid.sum(fsum(energies)) * unit, potential=grid.sum(fsum(potentials)) * unit)
+
+
+def planes_with_slopes(
+    field: Array, grid: FourierGrid, functional: Functional
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Planes of a field and of its gradient, which is left at zero where the functional has no use for it."""
+    if functional.enhancement is not None:
+        return grid.planes_with_slopes(field)
+    return ((plane, np.broadcast_to(0.0, (3, *plane.shape))) for plane in grid.planes(field))
 
 
 def slater(n: np.ndarray) -> np.ndarray:
