@@ -43,7 +43,7 @@ TRAINING_GPU = {"gpu": 1} if STUDY.training.device == "cuda" else {}
 INFERENCE_MPI = {"mpi": "mpiexec"} if STUDY.inference.ranks > 1 else {}
 INFERENCE_LAUNCHER = "{resources.mpi} -n {resources.tasks} " if STUDY.inference.ranks > 1 else ""
 
-# The tiles are chosen to fit into memory_GiB; a fifth more for what the libraries take besides.
+# Tiles and fields are chosen to fit into memory_GiB; a fifth more for what the libraries take besides.
 INFERENCE_MB = int(1.2 * 1024 * STUDY.inference.memory_GiB)
 
 

@@ -20,7 +20,7 @@ rule compute_energies:
         mpi="mpiexec",
         tasks=STUDY.descriptors.ranks,
         cpus_per_task=1,
-        mem_mb_per_cpu=growing(4000),
+        mem_mb_per_cpu=growing(INFERENCE_MB),
         runtime=growing(60),
     params:
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,

@@ -86,7 +86,7 @@ rule gather_prediction:
         "../envs/nearsight.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
+        mem_mb=growing(INFERENCE_MB),
         runtime=growing(60),
     params:
         no_screening=[] if STUDY.inference.screening else ["--no-screening"],

@@ -169,7 +169,7 @@ def test_slurm_profile(repository, workflow):
         "compute_descriptors": {"mpi": "srun --mpi=pmi2", "tasks": "2", "cpus_per_task": "3", "mem_mb_per_cpu": "1000"},
         "train_model": {"gpu": "1", "mem_mb": "8000", "runtime": "480"},
         "predict_tiles": {"runtime": "240"},
-        "compute_energies": {"mpi": "srun --mpi=pmi2", "tasks": "2", "mem_mb_per_cpu": "4000"},
+        "compute_energies": {"mpi": "srun --mpi=pmi2", "tasks": "2", "mem_mb_per_cpu": "4915"},
     }
     for rule, resources in wanted.items():
         block = re.search(rf"^rule {rule}:\n(?: +.*\n)+", output, re.MULTILINE)[0]

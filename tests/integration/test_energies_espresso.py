@@ -105,7 +105,7 @@ def test_quantum_espressos_density_from_a_coarser_grid(scf, pseudopotentials, na
     axes, grid = np.asarray(result.atoms.cell), FourierGrid(np.asarray(result.atoms.cell), density.shape, ecutrho_Ry)
     waves = np.fft.fftn(grid.field(grid.coefficients(density))) / density.size
     sampled = at_points(waves, sampling_shape(axes, density.shape, 0.5 * ecutrho_Ry))
-    planes, estimate = continue_density(sampled, axes, density.shape, 0.5 * ecutrho_Ry, tmp_path)
+    planes, estimate = continue_density(sampled, axes, density.shape, 0.5 * ecutrho_Ry)
     found = np.stack(list(planes))
     terms = [density_energies(result.atoms, each, pseudopotentials, ecutrho_Ry=ecutrho_Ry) for each in (found, density)]
     energies = [1e3 * (each.xc - each.hartree - each.xc_potential) / len(result.atoms) for each in terms]

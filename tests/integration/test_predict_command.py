@@ -278,8 +278,19 @@ def large(atoms, model, tmp_path_factory):
         str(memory),
     ]
     command = [Path(sys.executable).with_name("nearsight"), *words]
-    subprocess.run([*command, "--out", folder / "whole"], check=True, capture_output=True)
+    done = subprocess.run([*command, "--out", folder / "whole"], check=True, capture_output=True, text=True)
+    assert "energies: the fields are on disk" in done.stderr
     return command, read_json(folder / "whole/energies.json")["energies_eV"]
+
+
+def test_fields_on_disk_and_in_memory_give_the_same_energies(large, tmp_path):
+    """The memory of `large` holds its tiles and not its fields."""
+    command, expected = large
+    done = subprocess.run(
+        [*command, "--out", tmp_path / "out", "--memory-GiB", "4"], capture_output=True, text=True, check=True
+    )
+    assert "fields are on disk" not in done.stderr
+    assert read_json(tmp_path / "out/energies.json")["energies_eV"] == expected
 
 
 def test_killed_prediction_goes_on(large, tmp_path):

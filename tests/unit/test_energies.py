@@ -11,7 +11,7 @@ from ase import Atoms
 from scipy.special import erfc
 
 from nearsight import units
-from nearsight.energies import FourierGrid, density_energies, total_free_energy
+from nearsight.energies import FourierGrid, density_energies, ion, total_free_energy
 from nearsight.energies.core_charge import core_coefficients, form_factor
 from nearsight.energies.disk import DiskArray, Scratch
 from nearsight.energies.hartree import hartree_energy
@@ -481,6 +481,17 @@ def test_ions_against_the_exact_sum(cutoff):
     charges = {"Be": 2.0, "O": 6.0}
     error = ion_energy(atoms, charges, cutoff) - exact_ewald(atoms, charges)
     assert abs(error) < 1e-7 * Ry * len(atoms)
+
+
+def test_ions_of_many_slabs(monkeypatch):
+    """Slabs thinner and thicker than the cutoff, some atoms of each at a time: the sum of one slab."""
+    atoms = Atoms("Be3O2", cell=SKEWED, positions=np.random.default_rng(4).uniform(0, 6, (5, 3)), pbc=True)
+    atoms, charges = atoms.repeat((6, 2, 1)), {"Be": 2.0, "O": 6.0}
+    expected = ion_energy(atoms, charges)
+    for slab, batch in ((7, 7), (20, 3), (1, 1)):
+        monkeypatch.setattr(ion, "SLAB", slab)
+        monkeypatch.setattr(ion, "BATCH", batch)
+        assert ion_energy(atoms, charges) == pytest.approx(expected, rel=1e-12)
 
 
 def test_an_ion_without_charge_is_refused():

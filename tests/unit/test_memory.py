@@ -12,12 +12,16 @@ import pytest
 
 from nearsight.datasets import create_field_file, variables_of_atoms, write_dataset
 from nearsight.descriptors.bispectrum.compute import bispectrum
+from nearsight.energies.place import BLOCKS_BYTES, Place, choose_place, place_energies
 from nearsight.errors import InputError
+from nearsight.grids.plane_waves import fft_shape
+from nearsight.inference.gather import place_gathering
 from nearsight.memory import (
+    ENERGY_FIELDS,
     check_memory,
     descriptors_bytes,
     dft_bytes,
-    energies_bytes,
+    field_bytes,
     inference_bytes,
     limit_bytes,
     one_pass_bytes,
@@ -61,6 +65,17 @@ def check(name, predicted, measured, record_property):
     line = f"memory: {name}: predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB"
     record_property("measured", line)
     assert LEAST <= predicted / measured <= MOST
+
+
+def run_job(repository, folder, record_property, script, *arguments):
+    """Run a job, compare what its log says it will take with what it took; the log."""
+    command = [sys.executable, repository / f"workflow/scripts/{script}.py", *arguments, "--log", "log"]
+    done = subprocess.run(["/bin/sh", "-c", '"$@"', "sh", *map(str, command)], cwd=folder, capture_output=True)
+    text = (folder / "log").read_text()
+    assert done.returncode == 0, text
+    predicted, used = (float(re.search(rf"memory: {words} ?MB", text)[1]) for words in (r"about (\d+)", r"(\d+)"))
+    check(script, 1e6 * predicted, 1e6 * used, record_property)
+    return text
 
 
 @pytest.mark.parametrize(("backend", "points", "twojmax", "components"), [("native", 40, 10, 91), ("lammps", 70, 2, 5)])
@@ -144,12 +159,7 @@ def test_prediction_and_its_evaluation(tmp_path, repository, record_property):
     (tmp_path / "e.json").write_text('{"energies_eV": {"total": 1.0}}')
 
     def run(script, *arguments):
-        command = [sys.executable, repository / f"workflow/scripts/{script}.py", *arguments, "--log", "log"]
-        done = subprocess.run(["/bin/sh", "-c", '"$@"', "sh", *map(str, command)], cwd=tmp_path, capture_output=True)
-        text = (tmp_path / "log").read_text()
-        assert done.returncode == 0, text
-        predicted, used = (float(re.search(rf"memory: {words} ?MB", text)[1]) for words in (r"about (\d+)", r"(\d+)"))
-        check(script, 1e6 * predicted, 1e6 * used, record_property)
+        run_job(repository, tmp_path, record_property, script, *arguments)
 
     files = ("--model", "model.json", "--weights", "model.safetensors", "--structure", "x.extxyz")
     run(
@@ -169,11 +179,55 @@ def test_prediction_and_its_evaluation(tmp_path, repository, record_property):
     run("evaluate_prediction", "--name", "x", "--role", "test", *inputs, "--output", "errors.json")
 
 
-def test_the_largest_energies_that_were_run():
-    """131,072 atoms: 531 million points in single precision took 12.2 GiB (docs/performance.md)."""
-    predicted = energies_bytes(531_000_000, 0, single=True, ranks=1)
-    assert LEAST <= predicted / (12.2 * 2**30) <= MOST
-    assert energies_bytes(531_000_000, 0, single=True, ranks=2) < 0.52 * predicted
+@pytest.fixture(scope="module")
+def large_density(tmp_path_factory):
+    """Folder of a prediction with all that the energies need and its pseudopotential; its grid; its cutoff."""
+    from test_energies import upf
+
+    folder, ecutrho_Ry = tmp_path_factory.mktemp("large"), 400.0
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat((8, 4, 4))
+    shape, electrons = fft_shape(atoms.cell.array, ecutrho_Ry), 2.0 * len(atoms)
+    settings = {"temperature_K": 3000.0, "broadening_eV": 0.4, "electrons": electrons}
+    energies = -8 + 0.2 * np.arange(81)
+    dos = 0.3 * len(atoms) * np.sqrt(np.maximum(energies + 6, 0))
+    variables = {**variables_of_atoms(atoms), "energy": energies, "dos": dos, "electrons": electrons}
+    with create_field_file(folder / "p.h5", {"density": shape}, variables, settings, {}) as targets:
+        for i in range(shape[0]):
+            targets["density"][i] = electrons / atoms.get_volume() * (1 + 0.3 * np.cos(2 * np.pi * i / shape[0]))
+    upf(folder / "Be.upf")
+    return folder, shape, ecutrho_Ry
+
+
+@pytest.mark.parametrize(("memory_MB", "on_disk"), [(4000, False), (400, True)])
+def test_energies_in_memory_and_on_disk(large_density, tmp_path, repository, record_property, memory_MB, on_disk):
+    folder, shape, ecutrho_Ry = large_density
+    options = ["--fields", folder / "p.h5", "--pseudopotential", f"Be={folder / 'Be.upf'}"]
+    options += ["--ecutrho-Ry", ecutrho_Ry, "--memory-MB", memory_MB, "--output", f"e{on_disk}.json"]
+    text = run_job(repository, tmp_path, record_property, "compute_energies", *options)
+    assert ("energies: the fields are on disk" in text) == on_disk
+    assert ENERGY_FIELDS * field_bytes(shape, single=False) > 350e6
+
+
+def test_fields_are_in_memory_where_they_fit():
+    needed = {None: 9e9, **{size: 3e8 + 3 * size for size in BLOCKS_BYTES}}
+    for limit, block in ((9e9, None), (8.9e9, 512 << 20), (1e9, 128 << 20), (4.1e8, 32 << 20), (1e8, 2 << 20)):
+        place = choose_place(needed.get, 7e9, limit)
+        assert place == Place(block, needed[block], 0.0 if block is None else 7e9)
+    assert place.memory_bytes > limit
+    with pytest.raises(InputError, match=r"gather_prediction: .* about 0\.31 GB .* got 0\.11 GB \(memory_GiB\)"):
+        check_memory("gather_prediction", place.memory_bytes, None, memory_GiB=0.1)
+
+
+def test_a_million_atoms_fit_into_four_gibibytes():
+    """4.6 thousand million points: what is left in memory are planes, blocks and the atoms themselves."""
+    atoms = hcp_orthorhombic("Be", 1.896, 1.5797).repeat((64, 64, 64))
+    shape = (1296, 2304, 1536)
+    place = place_energies(atoms, shape, 4 * 2**30)
+    assert place.block_bytes == max(BLOCKS_BYTES)
+    assert place.memory_bytes < 4 * 2**30
+    gathering = place_gathering(atoms, (1080, 1920, 1280), shape, 1, 4 * 2**30, screening=True)
+    assert gathering.memory_bytes < 4 * 2**30
+    assert gathering.disk_bytes > 4 * 2**30
 
 
 @pytest.mark.parametrize(

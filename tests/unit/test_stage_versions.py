@@ -6,7 +6,6 @@ the stage's number in nearsight/versions.py and put the new version and numbers 
 
 import hashlib
 import inspect
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -140,7 +139,7 @@ def inference():
     # what the sampling leaves out of a wave's square, and how it is continued
     wave = np.cos(2 * np.pi * np.add.outer(np.arange(14), np.zeros((20, 16))) / 14)
     losses = sampling_losses(np.exp(5 * wave), np.diag([3.0, 4.0, 3.5]), 60.0)
-    planes, aliasing = continue_density(np.exp(5 * wave), np.diag([3.0, 4.0, 3.5]), (20, 20, 16), 42.0, Path())
+    planes, aliasing = continue_density(np.exp(5 * wave), np.diag([3.0, 4.0, 3.5]), (20, 20, 16), 42.0)
     sampled = [losses[0], aliasing, next(planes)[0, 0]]
     return [weights.count[5], weights.band_energy[6], weights.entropy_energy[6], *screened, *sampled]
 

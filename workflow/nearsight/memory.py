@@ -21,7 +21,7 @@ logger = logging.getLogger("nearsight")
 #: Python with the libraries of a stage, as measured: numpy, ASE, HDF5, MPI; all but the first two with torch.
 PROCESS_BYTES = 176 << 20
 LAMMPS_PROCESS_BYTES = 206 << 20
-ENERGIES_PROCESS_BYTES = 400 << 20
+ENERGIES_PROCESS_BYTES = 230 << 20
 TRAINING_PROCESS_BYTES = 450 << 20
 INFERENCE_PROCESS_BYTES = 420 << 20
 EVALUATION_PROCESS_BYTES = 460 << 20
@@ -33,8 +33,17 @@ INFERENCE_THREAD_BYTES = 70 << 20
 #: An atom while its structure is read, checked or written, as measured on 16,384 and 55,296 atoms.
 ATOM_BYTES = 18 << 10
 
-#: Fields at the peak of the energies, in xc: |∇n|², ∇n·∇n_val, coefficients of both densities, others at work.
-ENERGY_FIELDS = 6.5
+#: Fields at the peak of the energies, in xc: coefficients of both densities, and two transforms of each along x.
+ENERGY_FIELDS = 6
+
+#: What the energies take of a point of a plane, in xc: field, gradient and coefficients of both densities.
+PLANE_POINT_BYTES = 130
+
+#: Blocks of columns that a transform along x has at a time: before, after, and what it is multiplied by.
+BLOCKS_AT_WORK = 3
+
+#: A block of columns along x where the fields are in memory.
+BLOCK_BYTES = 32 << 20
 
 #: What the Davidson diagonalisation of pw.x holds of each vector of its space: ψ, Hψ, Sψ.
 DAVIDSON_SETS = 3
@@ -94,13 +103,34 @@ def training_bytes(
     return TRAINING_PROCESS_BYTES + 1.1 * rows + 8 * max(points) + 6 * weights + 4 * batch * (row_bytes + 4 * units)
 
 
-def energies_bytes(points: int, ion_bytes: float, *, single: bool, ranks: int) -> float:
-    """Memory of rank 0 of compute_energies: its share of the fields, or, after them, the pairs or the mesh of the ions.
+def field_bytes(shape: Sequence[int], *, single: bool) -> float:
+    """What a field of the energies takes, or its coefficients."""
+    return (4 if single else 8) * math.prod(shape)
 
-    ion_bytes: `energies.ion.memory_bytes` of the structure.
+
+def energies_bytes(
+    shape: Sequence[int],
+    ion_bytes: float,
+    *,
+    single: bool,
+    ranks: int,
+    block_bytes: int | None = None,
+    process_bytes: int = ENERGIES_PROCESS_BYTES,
+) -> float:
+    """Memory of rank 0 of the energies: its share of the fields, or, after them, what the ions take.
+
+    ion_bytes: `energies.ion.memory_bytes` of the structure; block_bytes: of the columns that are in memory at a time
+    where the fields are on disk (None: all fields are in memory); process_bytes: what the process has before.
     """
-    fields = (4 if single else 8) * ENERGY_FIELDS * points / ranks
-    return max(PROCESS_BYTES + fields, ENERGIES_PROCESS_BYTES + ion_bytes)
+    fields = ENERGY_FIELDS * field_bytes(shape, single=single) / ranks if block_bytes is None else 0.0
+    blocks = BLOCKS_AT_WORK * block_of_columns(shape[0] * shape[2], block_bytes)
+    of_planes = fields + blocks + PLANE_POINT_BYTES * shape[1] * shape[2]
+    return process_bytes + max(of_planes, ion_bytes)
+
+
+def block_of_columns(points: int, block_bytes: int | None) -> float:
+    """A block of columns along x: one column of planes, of so many points of the field, at the least."""
+    return max(BLOCK_BYTES if block_bytes is None else block_bytes, 8 * points)
 
 
 def inference_bytes(
@@ -174,12 +204,17 @@ def dft_bytes(
 
 
 def limit_bytes(
-    rank_MB: float | None, ranks: int = 1, environment: Mapping[str, str] = os.environ, system: Path = Path("/")
+    rank_MB: float | None,
+    ranks: int = 1,
+    environment: Mapping[str, str] = os.environ,
+    system: Path = Path("/"),
+    *,
+    memory_GiB: float | None = None,
 ) -> tuple[float, str]:
     """The least memory that one of `ranks` equal processes may take, and who says so.
 
-    rank_MB: what the rule promised each; else Slurm's variables, the control groups of this process, the machine's
-    memory. What is a node's is shared by the ranks on it.
+    rank_MB: what the rule promised each; memory_GiB: what the user gives each; else Slurm's variables, the control
+    groups of this process, the machine's memory. What is a node's is shared by the ranks on it.
     """
     # "4(x2)": four tasks on each of two nodes
     tasks = re.match(r"\d+", environment.get("SLURM_TASKS_PER_NODE", ""))
@@ -190,24 +225,30 @@ def limit_bytes(
     limits = [(size / here, source) for size, source in limits]
     if rank_MB is not None:
         limits.append((rank_MB * 1e6, "the rule's memory"))
+    if memory_GiB is not None:
+        limits.append((memory_GiB * 2**30, "memory_GiB"))
     if per_cpu := environment.get("SLURM_MEM_PER_CPU"):
         cores = int(environment.get("SLURM_CPUS_PER_TASK", "1"))
         limits.append((float(per_cpu) * 2**20 * cores, "SLURM_MEM_PER_CPU"))
     return min(limits)
 
 
-def check_memory(stage: str, needed_bytes: float, rank_MB: float | None = None, ranks: int = 1) -> None:
+def check_memory(
+    stage: str, needed_bytes: float, rank_MB: float | None = None, ranks: int = 1, memory_GiB: float | None = None
+) -> None:
     """Log what each of a stage's ranks will take. Raises InputError where that is more than it may take."""
-    limit, source = limit_bytes(rank_MB, ranks)
+    limit, source = limit_bytes(rank_MB, ranks, memory_GiB=memory_GiB)
     each = " by each rank" if ranks > 1 else ""
     logger.info(
         "memory: about %.0f MB at the peak%s, %.0f MB allowed (%s)", needed_bytes / 1e6, each, limit / 1e6, source
     )
     if needed_bytes > limit:
+        how = f"set-resources: {stage} in the profile; without a profile snakemake --set-resources {stage}:..."
+        if source == "memory_GiB":
+            how = f"{math.ceil(100 * needed_bytes / 2**30) / 100:.2f} GiB: inference.memory_GiB, --memory-GiB"
         raise InputError(
             f"{stage}: expected to need about {needed_bytes / 1e9:.2f} GB of memory{each}, got {limit / 1e9:.2f} GB "
-            f"({source}). Give it {math.ceil(needed_bytes / 1e6)} MB (set-resources: {stage} in the profile; without "
-            f"a profile snakemake --set-resources {stage}:...), take more "
+            f"({source}). Give it {math.ceil(needed_bytes / 1e6)} MB ({how}), take more "
             "ranks or a machine with more memory, or make the problem smaller."
         )
 

@@ -266,7 +266,7 @@ OPTIONS: dict[str, list[tuple]] = {
         _option("--threads", "threads of each rank", type=THREADS, default=1),
         _option(
             "--memory-GiB",
-            "memory of each rank, which sets the size of its tiles",
+            "memory of each rank; what does not fit lies on disk, in DIR",
             type=Number(float, 0.01, 4096, "GiB"),
             default=4.0,
         ),

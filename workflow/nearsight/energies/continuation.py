@@ -11,14 +11,15 @@ corners of the box: without them the error in beryllium is two to ten times as l
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
 from nearsight import units
+from nearsight.energies.disk import Scratch
 from nearsight.energies.fourier import Array, FourierGrid
 from nearsight.errors import InputError
 from nearsight.grids.plane_waves import fft_shape
+from nearsight.memory import BLOCKS_AT_WORK, block_of_columns
 
 #: Sampling cutoffs that a training tries, in parts of ecutrho. A predicted density has short waves of the network's own
 #: making beside DFT's, so that less than the first costs more than DFT's density alone would (docs/prediction.md).
@@ -26,9 +27,6 @@ SHARES = (0.7, 0.8, 0.9)
 
 #: Largest error of the training cells' densities at the sampling cutoff: root mean square in parts of the mean.
 LARGEST_LOSS = 5e-4
-
-#: Points of a sampled density from which on its coefficients are on disk: 0.5 GB and as much for their transform.
-DISK_FROM_POINTS = 1 << 26
 
 #: What a coefficient takes, per point of the grid: half as many complex numbers as points.
 POINT_BYTES = 8
@@ -91,18 +89,22 @@ def sampling_shape(cell: np.ndarray, shape: tuple[int, int, int], ecut_sample_Ry
 
 
 def continue_density(
-    density: Array, cell: np.ndarray, shape: tuple[int, int, int], ecut_sample_Ry: float, folder: Path
+    density: Array,
+    cell: np.ndarray,
+    shape: tuple[int, int, int],
+    ecut_sample_Ry: float,
+    scratch: Scratch | None = None,
 ) -> tuple[Iterator[np.ndarray], float]:
     """Planes of a density on a finer grid `shape` of its cell, and an estimate of the error.
 
-    density: anything with a shape that gives planes by density[i], each once and in order; cell: rows in Å; folder:
-    for coefficients that memory shall not hold. The mean, and so the number of electrons, stays. Cost: O(N log N);
-    memory: `memory_bytes`.
+    density: anything with a shape that gives planes by density[i], each once and in order; cell: rows in Å; scratch:
+    where its coefficients lie on disk (None: in memory). The mean, and so the number of electrons, stays. Cost:
+    O(N log N); memory: `memory_bytes`.
 
     Estimate: root mean square of the waves beyond the sampling cutoff that the box still holds, in parts of the mean
     density. What the box does not hold is of that size or less, where waves get weaker the shorter they are.
     """
-    grid = BoxGrid(cell, density.shape, scratch=folder if prod(density.shape) >= DISK_FROM_POINTS else None)
+    grid = BoxGrid(cell, density.shape, scratch=scratch)
     coefficients = grid.coefficients(density)
     largest = ecut_sample_Ry / units.BOHR_A**2
     beyond = grid.sum_over_G(coefficients, lambda squared: (squared > largest).astype(float))
@@ -110,16 +112,17 @@ def continue_density(
     return grid.planes(coefficients, shape=shape), float(np.sqrt(beyond)) / mean
 
 
-def memory_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int]) -> float:
-    """Memory of `continue_density` from one grid to another at its peak, beside some planes; none for the same grid."""
-    return 0.0 if prod(sampled) >= DISK_FROM_POINTS else coefficients_bytes(sampled, shape)
+def memory_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int], block_bytes: int | None = None) -> float:
+    """Memory of `continue_density` from one grid to another at its peak, beside some planes; none for the same grid.
+
+    block_bytes: of its columns in memory where the coefficients are on disk (None: all are in memory).
+    """
+    if sampled == shape:
+        return 0.0
+    blocks = BLOCKS_AT_WORK * block_of_columns(max(sampled[0], shape[0]) * sampled[2], block_bytes)
+    return blocks + (disk_bytes(sampled, shape) if block_bytes is None else 0.0)
 
 
 def disk_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int]) -> float:
-    """What `continue_density` takes on disk at its peak."""
-    return coefficients_bytes(sampled, shape) if prod(sampled) >= DISK_FROM_POINTS else 0.0
-
-
-def coefficients_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int]) -> float:
-    """What the coefficients take, and their transform along x to the finer grid."""
+    """What the coefficients take, in memory or on disk, and their transform along x to the finer grid."""
     return 0.0 if sampled == shape else POINT_BYTES * prod(sampled) * (1 + shape[0] / sampled[0])

@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nearsight.files import explain_storage
-
-#: Columns along x that are in memory at a time, where nothing else is said.
-BLOCK_BYTES = 32 << 20
+from nearsight.memory import BLOCK_BYTES
 
 
 @dataclass(frozen=True)

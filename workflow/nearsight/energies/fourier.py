@@ -21,9 +21,10 @@ import numpy as np
 import scipy.fft
 
 from nearsight import units
-from nearsight.energies.disk import BLOCK_BYTES, DiskArray, Scratch
+from nearsight.energies.disk import DiskArray, Scratch
 from nearsight.errors import InputError, MissingProgramError
 from nearsight.grids.real import RealGrid
+from nearsight.memory import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm

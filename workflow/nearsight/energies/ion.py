@@ -29,8 +29,9 @@ CUTOFF_A = 5.0
 CUTOFF_PER_SMEARING = 6.5
 LARGEST_G_SMEARING = 6.5
 
-#: Atoms whose pairs are summed at a time.
-BATCH = 1 << 14
+#: Atoms of a slab, which knows the atoms near it alone, and of those the number whose pairs are summed at a time.
+SLAB = 1 << 14
+BATCH = 1 << 11
 
 #: Memory of an atom with its images and its share of the mesh, of two sets of coefficients, as measured.
 ATOM_BYTES = 400
@@ -50,8 +51,8 @@ def ion_energy(
     Gaussians' width, stands for what the G = 0 term leaves.
 
     charges: element -> charge Z of the ion in e; cutoff_A: of the sum in real space, any; comm: MPI ranks that share
-    the work, all of which get the result; scratch: where the mesh lies on disk (None: in memory). Any cell, also triclinic
-    ones smaller than the cutoff. Cost: O(N log N).
+    the work, all of which get the result; scratch: where the mesh lies on disk (None: in memory). Any cell, also
+    triclinic ones smaller than the cutoff. Cost: O(N log N).
     """
     q, smearing = charges_of(atoms, charges), cutoff_A / CUTOFF_PER_SMEARING
     grid = mesh_of(atoms, cutoff_A)
@@ -92,35 +93,49 @@ def ion_coefficients(atoms: Atoms, charges: Mapping[str, float], grid: FourierGr
 def energies_of_pairs(
     atoms: Atoms, q: np.ndarray, smearing: float, cutoff_A: float, comm: "Comm | None"
 ) -> Iterator[float]:
-    """This rank's parts of Σ_pairs q_i q_j erfc(r/(√2 σ))/r within the cutoff, in e²/Å; some atoms at a time."""
-    positions, cell = atoms.get_positions(wrap=True), np.asarray(atoms.cell)
-    places, source = with_images(positions, cell, cutoff_A)
-    tree = cKDTree(places)
-    # neighbours in space are neighbours in a batch
-    order = np.argsort(positions[:, 0])
-    batches = range(0, len(order), BATCH)
-    for start in batches if comm is None else batches[comm.rank :: comm.size]:
-        batch = order[start : start + BATCH]
-        pairs = cKDTree(positions[batch]).sparse_distance_matrix(tree, cutoff_A, output_type="ndarray")
-        pairs = pairs[pairs["v"] > 0]  # not an atom and itself
-        r = pairs["v"]
-        products = q[batch[pairs["i"]]] * q[source[pairs["j"]]]
-        yield 0.5 * float(np.sum(products * erfc(r / (np.sqrt(2) * smearing)) / r))
+    """This rank's parts of Σ_pairs q_i q_j erfc(r/(√2 σ))/r within the cutoff, in e²/Å; a slab of atoms at a time.
+
+    Slabs lie across the first lattice vector; a slab knows the atoms and images near it alone.
+    """
+    cell, scaled = np.asarray(atoms.cell), atoms.get_scaled_positions()
+    positions = scaled @ cell
+    order = np.argsort(scaled[:, 0], kind="stable")
+    slabs = range(0, len(order), SLAB)
+    for first in slabs if comm is None else slabs[comm.rank :: comm.size]:
+        slab = order[first : first + SLAB]
+        places, source = with_images(positions, scaled, order, slab, cell, cutoff_A)
+        tree = cKDTree(places)
+        for start in range(0, len(slab), BATCH):
+            batch = slab[start : start + BATCH]
+            near = cKDTree(positions[batch])
+            pairs = near.sparse_distance_matrix(tree, cutoff_A, output_type="ndarray")
+            pairs = pairs[pairs["v"] > 0]  # not an atom and itself
+            r = pairs["v"]
+            products = q[batch[pairs["i"]]] * q[source[pairs["j"]]]
+            yield 0.5 * float(np.sum(products * erfc(r / (np.sqrt(2) * smearing)) / r))
 
 
-def with_images(positions: np.ndarray, cell: np.ndarray, cutoff_A: float) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of all atoms and periodic images within the cutoff of the cell, and which atom each is."""
-    scaled = positions @ np.linalg.inv(cell)
+def with_images(
+    positions: np.ndarray, scaled: np.ndarray, order: np.ndarray, slab: np.ndarray, cell: np.ndarray, cutoff_A: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of all atoms and periodic images within the cutoff of a slab, and which atom each is.
+
+    positions: in Å, scaled: in lattice vectors, in [0, 1); order: atoms by the first of them; slab: some in that order.
+    """
     # the cutoff in distances between opposite faces
-    reach = cutoff_A * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    counts = np.ceil(reach).astype(int)
-    places, sources = [positions], [np.arange(len(positions))]
-    for shift in itertools.product(*(range(-n, n + 1) for n in counts)):
-        if any(shift):
-            moved = scaled + shift
-            near = np.flatnonzero(((moved > -reach - 1e-9) & (moved < 1 + reach + 1e-9)).all(axis=1))
-            places.append(positions[near] + np.array(shift) @ cell)
-            sources.append(near)
+    reach = cutoff_A * np.linalg.norm(np.linalg.inv(cell), axis=0) + 1e-9
+    first, last = scaled[slab[0], 0] - reach[0], scaled[slab[-1], 0] + reach[0]
+    counts = np.ceil(reach[1:]).astype(int)
+    places, sources = [], []
+    for n in range(int(np.floor(first)), int(np.floor(last)) + 1):
+        begin, end = np.searchsorted(scaled[:, 0], (first - n, last - n), sorter=order)
+        candidates = order[begin:end]
+        for shift in itertools.product(*(range(-count, count + 1) for count in counts)):
+            moved = scaled[candidates] + (n, *shift)
+            inside = ((moved[:, 1:] > -reach[1:]) & (moved[:, 1:] < 1 + reach[1:])).all(axis=1)
+            # an atom's own place stays the same to the last bit: by that it is known
+            places.append(positions[candidates[inside]] + np.array((n, *shift)) @ cell)
+            sources.append(candidates[inside])
     return np.concatenate(places), np.concatenate(sources)
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import xarray as xr
 
 from nearsight.datasets import atoms_of, open_dataset, require, settings_of
-from nearsight.energies.ion import memory_bytes as memory_of_ions
+from nearsight.energies.place import Place, is_single, place_energies
 from nearsight.energies.screening import LONG_WAVE_A
 from nearsight.energies.total import FreeEnergy, density_energies, total_free_energy
 from nearsight.files import write_json
 from nearsight.ldos import EnergyGrid, FermiWeights, density_from_ldos, fermi_weights, find_fermi_level
-from nearsight.memory import check_memory, energies_bytes
+from nearsight.memory import ENERGIES_PROCESS_BYTES, check_memory, limit_bytes
 from nearsight.mpi import on_rank_0
 from nearsight.provenance import collect_provenance
 from nearsight.reference.pseudopotential import Pseudopotential
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
 logger = logging.getLogger("nearsight")
-
-#: From this number of grid points on fields are stored in float32, half the memory, about 30,000 atoms: the total free
-#: energy then changes by less than 1e-6 eV/atom (docs/performance.md).
-SINGLE_FROM_POINTS = 1 << 27
 
 #: Energy of unscreened charge above which the log warns, eV/atom: what a total free energy is trusted to.
 UNSCREENED_eV_PER_ATOM = 1e-3
@@ -40,12 +36,15 @@ def write_energies(
     output: Path,
     comm: "Comm",
     memory_MB: float | None = None,
+    memory_GiB: float | None = None,
+    process_bytes: int = ENERGIES_PROCESS_BYTES,
 ) -> FreeEnergy:
     """Compute all terms of a prediction (density, DOS) or of a snapshot dataset (LDOS), and write them as JSON.
 
     For a snapshot, those of DFT's own density are written too. Every rank of `comm` calls this; each reads and
-    transforms its own planes of the density. memory_MB: of one rank; more is refused. Returns the
-    terms, the same on all ranks.
+    transforms its own planes of the density. memory_MB: of one rank, as the rule promised it; memory_GiB: the same, as
+    the user gives it; process_bytes: what it has before. Fields that do not fit are on disk, beside the output; what
+    needs more even so is refused. Returns the terms, the same on all ranks.
     """
     with open_dataset(fields) as dataset:
         require(dataset, "density", "dos", "energy", path=fields)
@@ -55,11 +54,12 @@ def write_energies(
         broadening = settings["ldos"]["broadening_eV"] if "ldos" in settings else settings["broadening_eV"]
         conditions = {"temperature_K": settings["temperature_K"], "broadening_eV": broadening}
         density = dataset["density"]
-        single = density.size >= SINGLE_FROM_POINTS
-        needed = energies_bytes(density.size, memory_of_ions(atoms), single=single, ranks=comm.size)
-        on_rank_0(comm, lambda: check_memory("compute_energies", needed, memory_MB, comm.size))
+        single = is_single(density.shape)
+        limit, _ = limit_bytes(memory_MB, comm.size, memory_GiB=memory_GiB)
+        place = on_rank_0(comm, lambda: place_energies(atoms, density.shape, limit, comm.size, process_bytes))
+        on_rank_0(comm, lambda: check_place(place, memory_MB, comm.size, memory_GiB))
         options = {"pseudopotentials": pseudopotentials, "ecutrho_Ry": ecutrho_Ry, "single": single}
-        options["comm"] = comm
+        options |= {"comm": comm, "scratch": place.scratch(output.parent)}
         # how sure the model is, where it knows
         further = {key: value for key, value in settings.items() if "_deviation_" in key}
         if settings.get("sampling"):
@@ -108,6 +108,13 @@ def write_energies(
             1e3 * unscreened, LONG_WAVE_A,
         )  # fmt: skip
     return energies
+
+
+def check_place(place: Place, memory_MB: float | None, ranks: int, memory_GiB: float | None) -> None:
+    """Tell the log where the fields lie. Raises InputError where memory is short even with all on disk."""
+    check_memory("compute_energies", place.memory_bytes, memory_MB, ranks, memory_GiB)
+    if place.block_bytes is not None:
+        logger.info("energies: the fields are on disk, %.2f GB at the peak", place.disk_bytes / 1e9)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def _finer(grid: FourierGrid) -> FourierGrid:
 
 
 def memory_bytes(atoms: Atoms) -> float:
-    """Memory of `screen` at its peak, beside a plane of the density."""
+    """Memory of `screen` at its peak, and of `unscreened_energy`, beside a plane of the density."""
     return ATOM_BYTES * len(atoms) + POINT_BYTES * _finer(long_waves(np.asarray(atoms.cell))).points
 
 

@@ -13,7 +13,8 @@ import xarray as xr
 
 from nearsight import units
 from nearsight.datasets import atoms_of, provenance_of, require, settings_of
-from nearsight.energies.report import SINGLE_FROM_POINTS, energies_of_ldos
+from nearsight.energies.place import is_single
+from nearsight.energies.report import energies_of_ldos
 from nearsight.errors import InputError
 from nearsight.imports.kernels import Broadening
 from nearsight.ldos import EnergyGrid, integrate_dos
@@ -149,7 +150,7 @@ def energy_of_own_ldos(dataset: xr.Dataset, path: Path, pseudopotentials: Mappin
     options = {
         "pseudopotentials": pseudopotentials,
         "ecutrho_Ry": positive_number(settings, "dft", "ecutrho_Ry", path=path),
-        "single": dataset["density"].size >= SINGLE_FROM_POINTS,
+        "single": is_single(dataset["density"].shape),
     }
     return energies_of_ldos(dataset, conditions, options).total
 

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from ase import Atoms
 
 from nearsight.datasets import atoms_of, create_field_file, open_dataset, require, settings_of, variables_of_atoms
 from nearsight.energies.continuation import continue_density
+from nearsight.energies.continuation import disk_bytes as disk_of_continuation
 from nearsight.energies.continuation import memory_bytes as memory_of_continuation
+from nearsight.energies.place import Place, choose_place
 from nearsight.energies.screening import LONG_WAVE_A, NO_LONG_WAVE, Screening, screen, states_at
 from nearsight.energies.screening import memory_bytes as memory_of_screening
 from nearsight.errors import ConvergenceError, InputError
@@ -20,7 +23,7 @@ from nearsight.files import sha256_of, write_json, write_whole
 from nearsight.inference.batch import TAYLOR_FIELDS
 from nearsight.inference.plan import DEVIATIONS, PredictionPlan
 from nearsight.ldos import DosObservables, EnergyGrid, check_window, fermi_weights, integrate_dos
-from nearsight.memory import check_memory, gathering_bytes
+from nearsight.memory import check_memory, gathering_bytes, limit_bytes
 from nearsight.model.bundle import ModelBundle
 from nearsight.provenance import collect_provenance
 
@@ -126,13 +129,15 @@ def gather_batches(
     dos: Path,
     observables: Path,
     memory_MB: float | None = None,
+    memory_GiB: float | None = None,
 ) -> LevelShift:
     """Join a plan's batches and write the prediction (HDF5), its DOS (CSV) and its observables (JSON).
 
     model: what the batches were predicted with; screening: whether a metal's long waves are put right, which keeps the
-    electrons; memory_MB: what the job was given. Memory is that of some planes of the density. Raises InputError where
-    a batch is of another plan or the density does not hold the electrons, ConvergenceError where the plan's Fermi level
-    is too far from the final one.
+    electrons; memory_MB: what the job was given; memory_GiB: what the user gives it. Memory is that of some planes of
+    the density, and of the sampled density's coefficients where they fit; else these are on disk. Raises InputError
+    where a batch is of another plan or the density does not hold the electrons, ConvergenceError where the plan's Fermi
+    level is too far from the final one.
     """
     plan = PredictionPlan.from_file(plan_file)
     with ExitStack() as stack:
@@ -140,13 +145,9 @@ def gather_batches(
         check_batches(batches, files, plan, sha256_of(plan_file))
         settings = {key: settings_of(batches[0])[key] for key in ("temperature_K", "broadening_eV", "electrons")}
         atoms = atoms_of(batches[0])
-        needed = gathering_bytes(
-            prod(plan.density_shape[1:]),
-            len(files),
-            (memory_of_screening(atoms) if screening else 0.0)
-            + (0.0 if plan.ecut_sample_Ry is None else memory_of_continuation(plan.shape, plan.density_shape)),
-        )
-        check_memory("gather_prediction", needed, memory_MB)
+        limit, _ = limit_bytes(memory_MB, memory_GiB=memory_GiB)
+        place = place_gathering(atoms, plan.shape, plan.density_shape, len(files), limit, screening=screening)
+        check_memory("gather_prediction", place.memory_bytes, memory_MB, memory_GiB=memory_GiB)
         grid = EnergyGrid.from_energies(batches[0]["energy"].values)
         spectrum = np.sum([batch["dos"].values for batch in batches], axis=0)
         level = solve_level(
@@ -174,8 +175,9 @@ def gather_batches(
         if plan.ecut_sample_Ry is None:
             planes, sampling = (density[i] for i in range(plan.shape[0])), None
         else:
+            scratch = place.scratch(output.parent)
             planes, aliasing = continue_density(
-                density, np.asarray(atoms.cell), plan.density_shape, plan.ecut_sample_Ry, output.parent
+                density, np.asarray(atoms.cell), plan.density_shape, plan.ecut_sample_Ry, scratch
             )
             sampling = {"ecut_sample_Ry": plan.ecut_sample_Ry, "grid_shape": plan.shape, "aliasing": aliasing}
             log_sampling(plan, aliasing)
@@ -219,6 +221,24 @@ def gather_batches(
         len(atoms), found.fermi_energy_eV, 1e3 * level.shift_eV, found.band_energy_eV / len(atoms),
     )  # fmt: skip
     return level
+
+
+def place_gathering(
+    atoms: Atoms,
+    sampled: tuple[int, int, int],
+    shape: tuple[int, int, int],
+    batches: int,
+    limit_bytes: float,
+    *,
+    screening: bool,
+) -> Place:
+    """Where a density's coefficients lie while it is continued from the grid of the batches to its own."""
+    waves = memory_of_screening(atoms) if screening else 0.0
+    return choose_place(
+        lambda block: gathering_bytes(prod(shape[1:]), batches, waves + memory_of_continuation(sampled, shape, block)),
+        disk_of_continuation(sampled, shape),
+        limit_bytes,
+    )
 
 
 def log_sampling(plan: PredictionPlan, aliasing: float) -> None:

@@ -17,9 +17,8 @@ from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
 from nearsight.energies import FourierGrid
-from nearsight.energies.continuation import disk_bytes as disk_of_continuation
-from nearsight.energies.ion import memory_bytes as memory_of_ions
-from nearsight.energies.report import SINGLE_FROM_POINTS, write_energies
+from nearsight.energies.place import place_energies
+from nearsight.energies.report import write_energies
 from nearsight.energies.total import FreeEnergy
 from nearsight.errors import ConvergenceError
 from nearsight.files import sha256_of, write_json, write_text
@@ -27,10 +26,10 @@ from nearsight.grids.plane_waves import fft_shape
 from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.folder import Request, check_disk, check_folder, claim_folder, sha256_of_structure
-from nearsight.inference.gather import LevelTooFar, gather_batches
+from nearsight.inference.gather import LevelTooFar, gather_batches, place_gathering
 from nearsight.inference.plan import PredictionPlan, choose_sampling, make_plan
 from nearsight.inference.predict import prepare_predictor
-from nearsight.memory import check_memory, energies_bytes
+from nearsight.memory import INFERENCE_PROCESS_BYTES, check_memory, limit_bytes
 from nearsight.model.bundle import ModelBundle, load_bundle
 from nearsight.models import find_model
 from nearsight.mpi import on_rank_0
@@ -129,9 +128,8 @@ def predict_structure(
         for warning in model.descriptor(backend).warnings(atoms, shape):
             logger.warning("structure: %s", warning)
         sampled, _ = choose_sampling(model, atoms, shape, settings)
-        check_costs(
-            atoms, shape, sampled, folder, 0 if region is None else 4 * region.points * model.energy_grid.count, comm
-        )
+        ldos_bytes = 0 if region is None else 4 * region.points * model.energy_grid.count
+        check_costs(atoms, shape, sampled, folder, ldos_bytes, settings, comm)
         placed = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
         placed.info = {GRID_SHAPE: list(shape)}
         text = structure_text(placed)
@@ -178,7 +176,13 @@ def predict_structure(
         )
     pseudopotentials = on_rank_0(comm, lambda: write_pseudopotentials(model, folder))
     energies = write_energies(
-        folder / "prediction.h5", pseudopotentials, model.ecutrho_Ry, folder / "energies.json", comm
+        folder / "prediction.h5",
+        pseudopotentials,
+        model.ecutrho_Ry,
+        folder / "energies.json",
+        comm,
+        memory_GiB=settings.memory_GiB,
+        process_bytes=INFERENCE_PROCESS_BYTES,
     )
     if region is not None:
         on_rank_0(comm, lambda: write_ldos(model, atoms, plan, settings, region, folder / "ldos.h5", progress))
@@ -192,20 +196,25 @@ def check_costs(
     sampled: tuple[int, int, int],
     folder: Path,
     ldos_bytes: int,
+    settings: Inference,
     comm: "Comm",
 ) -> None:
     """Log what a prediction takes of memory and disk. Raises InputError or StorageError where there is less.
 
     On disk are the finished tiles (three numbers of 8 bytes a point) beside the batch that is joined from them (16),
-    then the batch beside the density (8).
+    then the batch beside the density (8); and fields of gathering or energies that the settings' memory does not hold.
     """
     points = prod(shape)
     logger.info("grid: %d x %d x %d, %.3g points; %d atoms", *shape, points, len(atoms))
     if sampled != shape:
         logger.info("grid that is predicted: %d x %d x %d, %.3g points", *sampled, prod(sampled))
-    needed = energies_bytes(points, memory_of_ions(atoms), single=points >= SINGLE_FROM_POINTS, ranks=comm.size)
-    check_memory("compute_energies", needed, None, comm.size)
-    check_disk(folder, DISK_BYTES_PER_POINT * points + disk_of_continuation(sampled, shape) + ldos_bytes)
+    limit, _ = limit_bytes(None, comm.size, memory_GiB=settings.memory_GiB)
+    gathering = place_gathering(atoms, sampled, shape, 1, limit, screening=settings.screening)
+    energies = place_energies(atoms, shape, limit, comm.size, INFERENCE_PROCESS_BYTES)
+    for stage, place in (("gather_prediction", gathering), ("compute_energies", energies)):
+        check_memory(stage, place.memory_bytes, None, comm.size, settings.memory_GiB)
+    scratch_bytes = max(gathering.disk_bytes, energies.disk_bytes)
+    check_disk(folder, DISK_BYTES_PER_POINT * points + scratch_bytes + ldos_bytes)
 
 
 def _gather(plan_file: Path, model: ModelBundle, batch: Path, folder: Path, settings: Inference) -> float | None:
@@ -219,6 +228,7 @@ def _gather(plan_file: Path, model: ModelBundle, batch: Path, folder: Path, sett
             screening=settings.screening,
             dos=folder / "dos.csv",
             observables=folder / "observables.json",
+            memory_GiB=settings.memory_GiB,
         )
     except LevelTooFar as error:
         logger.warning("%s; repeating with the new Fermi level", error)

@@ -616,7 +616,12 @@ class Inference(Section):
         default="float32",
     )
     memory_GiB: float = _key(
-        "memory of one process, which sets the size of the tiles", "a size", unit="GiB", default=4.0, gt=0, le=4096
+        "memory of one process, which sets the size of the tiles; fields that do not fit are on disk",
+        "a size",
+        unit="GiB",
+        default=4.0,
+        gt=0,
+        le=4096,
     )
     largest_stride: Literal[1, 2, 3] = _key(
         "coarseness of the pre-pass for the first Fermi level (1: every grid point)", "a stride", default=3
