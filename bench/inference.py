@@ -1,7 +1,9 @@
 """Predictions of 256 k³ beryllium atoms on this machine: time of every stage, µs per grid point and core, memory.
 
+    python bench/inference.py --model Be --largest 131072 --page docs/performance.md
+
 Each size runs stage by stage in processes of their own, and what is finished is kept in the work folder: run the same
-command again to go on. The structures are hcp cells after molecular dynamics (LAMMPS, the SNAP potential for W and Be),
+command again to go on. The points that are predicted are those of the model's sampling cutoff, or of --ecut-sample-Ry. The structures are hcp cells after molecular dynamics (LAMMPS, the SNAP potential for W and Be),
 repeated, with independent displacements added, so that no part repeats; --fault adds a stacking fault.
 """
 
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from tables import publish, read_csv
 
 # the grid of 256 atoms: 4,374 points per atom, 573 million for 131,072 atoms; products of 2 and 3
 GRID = (81, 144, 96)
@@ -27,7 +30,12 @@ MD_STEPS = 300
 # added to every atom on its own, Å; the vibrations of the cell that was repeated are five times as large
 INDEPENDENT_A = 0.02
 STAGES = ("structure", "start", "plan", "predict", "gather", "energies")
-COLUMNS = ("atoms", "points", "fault", "threads", "stage", "wall_s", "cpu_s", "peak_GiB", "descriptors_s", "network_s")
+SIZES = (1, 2, 3, 4, 6, 8)
+COLUMNS = (
+    *("atoms", "points", "predicted_points", "fault", "threads", "memory_GiB", "ecut_sample_Ry", "model_sha256"),
+    *("stage", "wall_s", "cpu_s", "peak_GiB", "descriptors_s", "network_s"),
+    *("total_eV_per_atom", "unscreened_eV_per_atom", "fermi_energy_eV"),
+)
 
 
 def main() -> None:
@@ -38,9 +46,13 @@ def main() -> None:
         run_stage(arguments)
         return
     for k in arguments.sizes:
+        if 256 * k**3 > arguments.largest:
+            continue
         for stage in STAGES:
             record = arguments.work / name_of(k, arguments) / f"{stage}.json"
-            if not record.exists():
+            if record.exists():
+                check_setup(record, arguments)
+            else:
                 print(f"{256 * k**3} atoms: {stage}", flush=True)
                 subprocess.run(
                     [sys.executable, __file__, *sys.argv[1:], "--stage", stage, "--size", str(k)], check=True
@@ -50,14 +62,17 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("results/bench-model/model"), help="folder of a model")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 3, 4], help="k of 256 k³ atoms")
-    parser.add_argument("--threads", type=int, default=2, help="threads")
-    parser.add_argument("--memory-GiB", type=float, default=4.0, help="memory of the tiles")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="results/bench-model/model", help="folder or name of a model of beryllium")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="k of 256 k³ atoms")
+    parser.add_argument("--largest", type=int, default=16384, help="leave out cells of more atoms (default: 16384)")
+    parser.add_argument("--ecut-sample-Ry", type=float, help="cutoff of the points that are predicted (the model's)")
+    parser.add_argument("--threads", type=int, default=2, help="threads (default: 2)")
+    parser.add_argument("--memory-GiB", type=float, default=4.0, help="memory; what is beyond is on disk (default: 4)")
     parser.add_argument("--fault", action="store_true", help="with a stacking fault")
     parser.add_argument("--work", type=Path, default=Path("bench/work"), help="folder for structures and predictions")
     parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for table and figure")
+    parser.add_argument("--page", type=Path, help="page whose table is replaced, such as docs/performance.md")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -66,6 +81,26 @@ def parse_arguments() -> argparse.Namespace:
 def name_of(k: int, arguments: argparse.Namespace) -> str:
     """Folder of one prediction."""
     return f"be{256 * k**3}{'-fault' if arguments.fault else ''}"
+
+
+def setup_of(arguments: argparse.Namespace) -> dict:
+    """What the numbers of a work folder depend on."""
+    from nearsight.files import sha256_of
+    from nearsight.inference.run import ModelFiles
+
+    given = {key: getattr(arguments, key) for key in ("threads", "memory_GiB", "ecut_sample_Ry")}
+    return given | {"model_sha256": sha256_of(ModelFiles.find(arguments.model).weights)}
+
+
+def check_setup(record: Path, arguments: argparse.Namespace) -> None:
+    """Stop where an earlier run had another model or other settings."""
+    found, expected = json.loads(record.read_text()), setup_of(arguments)
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise SystemExit(
+                f"{record}: expected {key} = {value}, as in this run, found {found.get(key)}. Name another folder with "
+                "--work, or remove this one."
+            )
 
 
 def run_stage(arguments: argparse.Namespace) -> None:
@@ -78,7 +113,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
         "atoms": 256 * arguments.size**3,
         "points": int(np.prod([n * arguments.size for n in GRID])),
         "fault": arguments.fault,
-        "threads": arguments.threads,
+        **setup_of(arguments),
         "stage": arguments.stage,
         "wall_s": time.perf_counter() - started,
         "cpu_s": cpu_seconds() - before,
@@ -139,7 +174,11 @@ def plan(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
 
     files, model, atoms, shape = load(folder, arguments)
     settings = Inference(
-        batches=1, threads=arguments.threads, memory_GiB=arguments.memory_GiB, accept_extrapolation=True
+        batches=1,
+        threads=arguments.threads,
+        memory_GiB=arguments.memory_GiB,
+        accept_extrapolation=True,
+        ecut_sample_Ry=arguments.ecut_sample_Ry,
     )
     made = make_plan(
         model,
@@ -151,7 +190,8 @@ def plan(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
         progress=lambda tiles: show(tiles, "pre-pass"),
     )
     write_json(folder / "prediction-plan.json", made.to_json())
-    return {"descriptor_score": made.descriptor_score, "rdf_score": made.rdf_score}
+    scores = {"descriptor_score": made.descriptor_score, "rdf_score": made.rdf_score}
+    return {**scores, "predicted_points": int(np.prod(made.shape))}
 
 
 def predict(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
@@ -164,8 +204,9 @@ def predict(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
 
     _, model, atoms, _ = load(folder, arguments)
     file = folder / "prediction-plan.json"
+    plan = PredictionPlan.from_file(file)
     spent = predict_batch(
-        PredictionPlan.from_file(file),
+        plan,
         0,
         model,
         atoms,
@@ -176,7 +217,11 @@ def predict(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
         comm=alone(),
         progress=lambda tiles: show(tiles, "tiles"),
     )
-    return {"descriptors_s": spent.descriptors, "network_s": spent.network}
+    return {
+        "descriptors_s": spent.descriptors,
+        "network_s": spent.network,
+        "predicted_points": int(np.prod(plan.shape)),
+    }
 
 
 def gather(k: int, folder: Path, arguments: argparse.Namespace) -> None:
@@ -186,7 +231,7 @@ def gather(k: int, folder: Path, arguments: argparse.Namespace) -> None:
     outputs = {"dos": folder / "dos.csv", "observables": folder / "observables.json"}
     _, model, _, _ = load(folder, arguments)
     plan, batches, output = folder / "prediction-plan.json", [folder / "batch-0.h5"], folder / "prediction.h5"
-    gather_batches(plan, model, batches, output, screening=True, **outputs)
+    gather_batches(plan, model, batches, output, screening=True, memory_GiB=arguments.memory_GiB, **outputs)
     (folder / "batch-0.h5").unlink()
 
 
@@ -203,6 +248,7 @@ def energies(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
         model.ecutrho_Ry,
         folder / "total-free-energy.json",
         alone(),
+        memory_GiB=arguments.memory_GiB,
     )
     (folder / "prediction.h5").unlink()  # the numbers are kept, the fields are not
     return {
@@ -223,42 +269,55 @@ RUN = dict(zip(STAGES, (build, start, plan, predict, gather, energies), strict=T
 
 
 def write_results(arguments: argparse.Namespace) -> None:
-    """The table of all records as CSV, the lines of docs/performance.md, and the figure."""
+    """The table of all records as CSV, the table of docs/performance.md, and the figure."""
     arguments.output.mkdir(parents=True, exist_ok=True)
     records = [json.loads(path.read_text()) for path in arguments.work.glob("be*/*.json") if path.stem in STAGES]
     records.sort(key=lambda record: (record["fault"], record["atoms"], STAGES.index(record["stage"])))
-    with open(arguments.output / "inference.csv", "w", newline="", encoding="utf-8") as file:
+    target = arguments.output / "inference.csv"
+    with open(target, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
         writer.writeheader()
         writer.writerows(
-            {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in record.items()} for record in records
+            {k: f"{v:.9g}" if isinstance(v, float) else v for k, v in record.items()} for record in records
         )
-    print(
-        "| atoms | fault | points (10⁶) | start-up | plan | predict | gather | energies | wall | descriptors | network "
-          "| ms per atom | energies | peak (GiB) |")  # fmt: skip
-    print("|---" * 14 + "|")
-    for fault, atoms in sorted({(record["fault"], record["atoms"]) for record in records}):
-        rows = {r["stage"]: r for r in records if (r["fault"], r["atoms"]) == (fault, atoms)}
-        if set(rows) == set(STAGES):
-            print(line_of(rows))
+    lines = table(read_csv(target))
+    print("\n".join(lines))
     draw(records, arguments.output / "inference.png")
+    if arguments.page:
+        publish(arguments.page, "prediction", lines, target)
+
+
+def table(records: list[dict]) -> list[str]:
+    """Predictions of which all stages are there, as a table of Markdown."""
+    lines = [
+        "| atoms | points (10⁶) | predicted (10⁶) | start-up | plan | predict | gather | energies | wall | descriptors "
+        "| network | ms per atom | energies | peak (GiB) |",
+        "|---" * 14 + "|",
+    ]
+    for atoms, fault in sorted({(record["atoms"], record["fault"]) for record in records}):
+        rows = {r["stage"]: r for r in records if (r["atoms"], r["fault"]) == (atoms, fault)}
+        if set(rows) == set(STAGES):
+            lines.append(line_of(rows))
+    return lines
 
 
 def line_of(rows: dict[str, dict]) -> str:
-    """One prediction's line: processor time of each stage and wall time of all in s; µs per point; ms per atom.
+    """One prediction's line: processor time of each stage and wall time of all in s; µs per point predicted.
 
-    The time per atom is that of plan, predict and gather without their start-up; the energies have their own.
+    In ms per atom: the time is that of plan, predict and gather without their start-up; the energies have their own.
     """
     main_pass, atoms = rows["predict"], rows["predict"]["atoms"]
+    # records of before the sampling grid have none: all points were predicted
+    predicted = main_pass.get("predicted_points") or main_pass["points"]
     seconds = [rows[stage]["cpu_s"] for stage in STAGES[1:]]
     startup = seconds[0]
     wall = sum(rows[stage]["wall_s"] for stage in STAGES[2:])
-    per_point = [main_pass[f"{key}_s"] / main_pass["points"] * 1e6 for key in ("descriptors", "network")]
+    per_point = [main_pass[f"{key}_s"] / predicted * 1e6 for key in ("descriptors", "network")]
     per_atom = [1e3 * (sum(seconds[1:4]) - 3 * startup) / atoms, 1e3 * (seconds[4] - startup) / atoms]
     cells = [
-        f"{atoms:,}",
-        "yes" if main_pass["fault"] else "no",
+        f"{atoms:,}{', fault' if main_pass['fault'] else ''}",
         f"{main_pass['points'] / 1e6:.1f}",
+        f"{predicted / 1e6:.1f}",
         *(f"{s:.1f}" for s in seconds),
         f"{wall:.0f}",
         *(f"{value:.2f}" for value in per_point),
