@@ -3,8 +3,9 @@
     python bench/inference.py --model Be --largest 131072 --page docs/performance.md
 
 Each size runs stage by stage in processes of their own, and what is finished is kept in the work folder: run the same
-command again to go on. The points that are predicted are those of the model's sampling cutoff, or of --ecut-sample-Ry. The structures are hcp cells after molecular dynamics (LAMMPS, the SNAP potential for W and Be),
-repeated, with independent displacements added, so that no part repeats; --fault adds a stacking fault.
+command again to go on. The points that are predicted are those of the model's sampling cutoff, or of --ecut-sample-Ry.
+The structures are hcp cells after molecular dynamics (LAMMPS, the SNAP potential for W and Be), repeated, with
+independent displacements added, so that no part repeats; --fault adds a stacking fault.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Tables of docs/performance.md that a bench writes itself: what stands between two markers, from a CSV beside the page.
+"""Tables of docs/performance.md that a bench writes itself: what is between two markers, from a CSV beside the page.
 
 <!-- table: NAME -->
 | ... |
