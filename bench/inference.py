@@ -110,15 +110,18 @@ def run_stage(arguments: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     started, before = time.perf_counter(), cpu_seconds()
     further = RUN[arguments.stage](arguments.size, folder, arguments) or {}
+    spent = {
+        "wall_s": time.perf_counter() - started,
+        "cpu_s": cpu_seconds() - before,
+        "peak_GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
     record = {
         "atoms": 256 * arguments.size**3,
         "points": int(np.prod([n * arguments.size for n in GRID])),
         "fault": arguments.fault,
         **setup_of(arguments),
         "stage": arguments.stage,
-        "wall_s": time.perf_counter() - started,
-        "cpu_s": cpu_seconds() - before,
-        "peak_GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        **spent,
         **further,
     }
     temporary = folder / f".{arguments.stage}.json"
