@@ -8,13 +8,14 @@
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing
 # make lint         lint alone
+# make wheel        Nearsight as a wheel in dist/, which predicts without compiler, Quantum ESPRESSO and LAMMPS
 # make ro-crate     report and RO-Crate of a finished study (STUDY=config/laptop.yaml; the quickstart)
 # make format       format the sources
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := quickstart
-.PHONY: quickstart test test-all stress bench sanitize lint format ro-crate programs test-programs setup
+.PHONY: quickstart test test-all stress bench sanitize lint format wheel ro-crate programs test-programs setup
 
 CORES ?= 2
 PYTHON ?= python3
@@ -71,6 +72,9 @@ bench: setup
 
 sanitize: setup
 	tools/sanitize.sh
+
+wheel: setup
+	tools/wheel.sh dist
 
 # the working directory is the crate: ro-crate-metadata.json names the files of the study
 ro-crate: setup
