@@ -362,7 +362,7 @@ def test_interrupted_prediction_says_so(large, tmp_path):
     process.send_signal(signal.SIGINT)
     message = process.communicate(timeout=600)[1]
     assert process.returncode == -signal.SIGINT, message
-    assert message.endswith("interrupted; what is whole is kept\n")
+    assert message.endswith("interrupted; what is finished is kept\n")
     assert "Traceback" not in message
 
 

@@ -307,7 +307,7 @@ def test_a_command_whose_own_process_was_told_to_stop(sandbox, number):
         "sys.exit(cli.main(['show', 'density.h5']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=sandbox, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (-number, "interrupted; what is whole is kept\n")
+    assert (done.returncode, done.stderr) == (-number, "interrupted; what is finished is kept\n")
 
 
 def test_a_reader_that_leaves_and_no_streams_at_all(sandbox, tmp_path):

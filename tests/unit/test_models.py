@@ -182,7 +182,7 @@ def test_models_are_listed_with_their_cards(shipped, study, capsys):
 
 def test_without_models(folder, capsys):
     assert main(["models"]) == 0
-    assert capsys.readouterr().out == "no models come along\n"
+    assert capsys.readouterr().out == "no models come with this version\n"
     with pytest.raises(InputError, match=r"comes with Nearsight \(none does\)"):
         ModelFiles.find("Be")
 

@@ -30,10 +30,9 @@ COMMANDS = {
     "show": ("list the variables, units, settings and origin of a dataset", None),
     "import": (
         "make a snapshot dataset or a model from another program's results",
-        "Make a snapshot dataset from a finished run of Quantum ESPRESSO. The LDOS is computed from the run's wave "
-        "functions or read from cube files of pp.x. Or make one from an LDOS of MALA and what its pw.x run printed, or "
-        "a model from a model of MALA (.zip), of which nothing is run. Whatever a study would have done otherwise is "
-        "an error.",
+        "Make a snapshot dataset from a finished run of Quantum ESPRESSO, with an LDOS from its wave functions or from "
+        "cube files of pp.x; or from an LDOS of MALA and the text of its pw.x run. Or convert a model of MALA (.zip); "
+        "no code in its files is run. Whatever a study would have done otherwise is an error.",
     ),
     "check": (
         "tell how good a reference is: how uncertain its own approximations leave the energy",
@@ -69,12 +68,12 @@ def main(argv: list[str] | None = None) -> int:
         with explain_output():
             sys.stdout.flush()
         if closed:
-            raise StorageError("standard output: expected to write to it, it is closed. All files are whole.")
+            raise StorageError("standard output: expected to write to it, it is closed. All files are complete.")
     except NearsightError as error:
         print(error, file=sys.stderr)
         return stop_all_ranks()
     except (KeyboardInterrupt, Stopped) as stopped:
-        print("interrupted; what is whole is kept", file=sys.stderr, flush=True)
+        print("interrupted; what is finished is kept", file=sys.stderr, flush=True)
         # as a shell expects it, and at once: libraries whose threads are still at work may abort at a usual exit
         number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
         signal.signal(number, signal.SIG_DFL)
@@ -115,7 +114,7 @@ def explain_output() -> Iterator[None]:
     except OSError as error:
         discard_output()
         raise StorageError(
-            f"standard output: expected to write to it, got: {error.strerror}. All files are whole."
+            f"standard output: expected to write to it, got: {error.strerror}. All files are complete."
         ) from error
 
 
@@ -209,7 +208,9 @@ def list_models(_: argparse.Namespace) -> None:
     from nearsight.models.card import render_card
 
     names = model_names()
-    say("\n".join(render_card(read_model_card(name)) for name in names) if names else "no models come along")
+    say(
+        "\n".join(render_card(read_model_card(name)) for name in names) if names else "no models come with this version"
+    )
 
 
 def import_dataset(arguments: argparse.Namespace) -> None:
@@ -230,7 +231,7 @@ def window_of(arguments: argparse.Namespace) -> Ldos | None:
     ends = (arguments.energy_min_eV, arguments.energy_max_eV)
     if ends != (None, None) and (arguments.study is not None or None in ends or arguments.ldos):
         raise InputError(
-            "--energy-min-eV: expected it with --energy-max-eV, without --study and without --ldos, which tell the "
+            "--energy-min-eV: expected it with --energy-max-eV, without --study and without --ldos, which give the "
             "energies themselves."
         )
     if arguments.study is not None:

@@ -43,11 +43,11 @@ def open_file(path: str | Path) -> h5py.File:
     """Open a dataset's file. Raises InputError where it is missing, truncated or of another kind or format."""
     with open_regular(path, "a dataset (HDF5)", "Run the rule that makes it.", LARGEST_FILE) as handle:
         start = handle.read(len(SIGNATURE) + 1)
-    # the library may read the format of before 1.8, which has no checksums, for ever (fuzzing found it)
+    # the library may read the format from before 1.8, which has no checksums, for ever (fuzzing found it)
     if not start.startswith(SIGNATURE) or start[-1] < OLDEST_SUPERBLOCK:
         raise InputError(
-            f"{path}: expected a whole HDF5 dataset in the format of 1.10, got another file, or one of before 1.8. "
-            "Get a whole copy, or move it away and run the rule that makes it."
+            f"{path}: expected a whole HDF5 dataset in the format of 1.10, got another file or a format from before "
+            "1.8. Get a whole copy, or move it away and run the rule that makes it."
         )
     with named_damage(path):
         return h5py.File(path, "r")

@@ -93,7 +93,7 @@ def describe_dft(model: ModelBundle, snapshots: Sequence[EvaluatedSnapshot]) -> 
             if shared.setdefault(key, value) != value:
                 raise InputError(
                     f"{snapshot.name}: {key}: expected {shared[key]} as in {snapshots[0].name}, got {value}. A model's "
-                    "card tells of one kind of DFT: compute the snapshot again."
+                    "card describes one kind of DFT: compute the snapshot again."
                 )
     kpoints = {
         f"{' x '.join(map(str, one.settings['dft']['kpoints']))} ({len(one.atoms)} atoms)": None

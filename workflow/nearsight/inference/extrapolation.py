@@ -48,7 +48,7 @@ def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:
     """
     try:
         least, most = (float(model.training[key]) for key in DENSITY_KEYS)
-    except KeyError:  # a model of before
+    except KeyError:  # an older model
         return
     density = len(atoms) / atoms.get_volume()
     outside = max(1 - density / least, density / most - 1)

@@ -67,7 +67,7 @@ class _Ldos(Section):
     spacing_eV: Number
     energies: Annotated[int, Field(ge=3, le=65536)]
     broadening_eV: Number | None
-    #: bundles of before have none
+    #: older bundles have none
     energy_zero_eV_A3: dict[str, float] = Field(default_factory=dict)
 
 
@@ -98,7 +98,7 @@ class _Content(Section):
     electrons_per_element: dict[str, Number]
     pseudopotentials: dict[str, str]
     ecutrho_Ry: Number
-    #: bundles of before have none
+    #: older bundles have none
     screening_k_A: Annotated[float, Field(gt=0, le=100)] | None = None
     ecut_sample_Ry: Number | None = None
     domain: _Domain

@@ -51,7 +51,7 @@ def read_method(dataset: xr.Dataset, path: Path) -> Method:
     """The method of an open snapshot dataset. Raises InputError where it lacks what a training needs."""
     settings, provenance = settings_of(dataset), provenance_of(dataset)
     broadening_eV = positive_number(settings, "ldos", "broadening_eV", path=path)
-    zeros = settings["ldos"].get("energy_zero_eV_A3", {})  # datasets of before count from Quantum ESPRESSO's zero
+    zeros = settings["ldos"].get("energy_zero_eV_A3", {})  # older datasets count from Quantum ESPRESSO's zero
     ecutrho_Ry = positive_number(settings, "dft", "ecutrho_Ry", path=path)
     dft, inputs, valence = (
         settings["dft"],
