@@ -80,4 +80,4 @@ def find_energy_zero(atoms: Atoms, energy_zero_eV_A3: Mapping[str, float]) -> fl
     """
     numbers, counts = np.unique(atoms.numbers, return_counts=True)
     zeros = (energy_zero_eV_A3.get(chemical_symbols[number], 0.0) for number in numbers)
-    return float(np.dot(list(zeros), counts)) / atoms.get_volume()
+    return float(np.dot(list(zeros), counts) / atoms.get_volume())
