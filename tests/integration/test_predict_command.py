@@ -284,13 +284,19 @@ def large(atoms, model, tmp_path_factory):
 
 
 def test_fields_on_disk_and_in_memory_give_the_same_energies(large, tmp_path):
-    """The memory of `large` holds its tiles and not its fields."""
+    """The memory of `large` holds its tiles and not its fields.
+
+    Other tiles sum the DOS in another order: what follows from it is the same to rounding, all else to the last bit.
+    """
     command, expected = large
     done = subprocess.run(
         [*command, "--out", tmp_path / "out", "--memory-GiB", "4"], capture_output=True, text=True, check=True
     )
     assert "fields are on disk" not in done.stderr
-    assert read_json(tmp_path / "out/energies.json")["energies_eV"] == expected
+    found = read_json(tmp_path / "out/energies.json")["energies_eV"]
+    of_density = ("hartree", "xc", "xc_potential", "ion")
+    assert {key: found[key] for key in of_density} == {key: expected[key] for key in of_density}
+    assert found == pytest.approx(expected, rel=1e-11)
 
 
 def test_killed_prediction_goes_on(large, tmp_path):
@@ -343,7 +349,7 @@ def test_prediction_on_a_disk_that_is_too_small(large, small_disk):
     folder = small_disk(3 << 20) / "out"
     done = subprocess.run([*command, "--out", folder], capture_output=True, text=True)
     assert done.returncode == 1
-    assert re.search(r"out: expected 0\.01 GB of free disk for this grid, got 0\.00 GB", done.stderr)
+    assert re.search(r"out: expected 0\.02 GB of free disk for this grid, got 0\.00 GB", done.stderr)
     assert "Traceback" not in done.stderr
     assert not folder.exists()
 
