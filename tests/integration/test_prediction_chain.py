@@ -202,12 +202,18 @@ def test_a_density_is_continued_from_the_sampling_grid(study, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(("batches", "further"), [(3, []), (2, ["--threads", "2"])])
-def test_batches_and_threads_change_nothing_of_a_sampled_density(study, tmp_path, monkeypatch, batches, further):
+def test_batches_and_threads_change_nothing_of_a_sampled_density(
+    study, tmp_path, monkeypatch, caplog, batches, further
+):
+    """Nor do coefficients on disk, where memory is for blocks of them alone."""
+    caplog.set_level("INFO", logger="nearsight")
     one, density = predict(study, "fine", tmp_path / "one", **SAMPLED)
     monkeypatch.setattr("nearsight.grids.tiles.LARGEST_TILE", 40)
     monkeypatch.setattr("nearsight.inference.predict.THREAD_POINTS", 16)
-    monkeypatch.setattr("nearsight.energies.continuation.DISK_FROM_POINTS", 1)
+    monkeypatch.setattr("nearsight.inference.gather.limit_bytes", lambda *_, **__: (5e8, "a test"))
+    assert "coefficients are on disk" not in caplog.text
     other, other_density = predict(study, "fine", tmp_path / "other", *further, batches=batches, **SAMPLED)
+    assert "sampling: the density's coefficients are on disk" in caplog.text
     np.testing.assert_allclose(other_density, density, rtol=1e-12)
     assert other["sampling"]["aliasing"] == pytest.approx(one["sampling"]["aliasing"], rel=1e-9)
     assert not [path for path in (tmp_path / "other").iterdir() if path.name.startswith("tmp")]

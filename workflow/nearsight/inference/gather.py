@@ -176,6 +176,8 @@ def gather_batches(
             planes, sampling = (density[i] for i in range(plan.shape[0])), None
         else:
             scratch = place.scratch(output.parent)
+            if scratch is not None:
+                logger.info("sampling: the density's coefficients are on disk, %.2f GB", place.disk_bytes / 1e9)
             planes, aliasing = continue_density(
                 density, np.asarray(atoms.cell), plan.density_shape, plan.ecut_sample_Ry, scratch
             )
