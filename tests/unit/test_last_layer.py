@@ -12,11 +12,11 @@ from nearsight.model.data import DataDescription, Snapshot
 from nearsight.model.last_layer import (
     FeatureMoments,
     calibrate_bars,
+    correct_layer,
     head_of,
     mean_errors,
     measure_features,
     refit_layer,
-    solve_layer,
 )
 from nearsight.model.network import build_network
 from nearsight.model.projections import energy_projections
@@ -116,46 +116,62 @@ def network():
     return result
 
 
-def test_moments_give_the_loss_and_the_means(network):
+def test_moments_are_means(network):
     rows = make_rows(1, LAYER)
     moments = measure_features(network, rows, CPU)
     x, y, which = rows._rows
     extended = np.c_[x, np.ones(len(x))].astype(float)
-    assert moments.loss(LAYER) == pytest.approx(((extended @ LAYER - y) ** 2).mean(), rel=1e-6)
+    np.testing.assert_allclose(moments.gram, extended.T @ extended / len(x), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(moments.features[2], extended[which == 2].mean(axis=0), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(moments.targets[2], y[which == 2].mean(axis=0), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("weight", [0.0, 1e4])
-def test_an_exact_layer_is_found(network, weight):
-    moments = measure_features(network, make_rows(2, LAYER, noise=0.0), CPU)
-    np.testing.assert_allclose(solve_layer(moments, weight), LAYER, atol=1e-5)
+def make_shares(seed, snapshots=5):
+    """Weights of the energy's share that differ a little between snapshots."""
+    generator = np.random.default_rng(seed)
+    return generator.normal(size=ENERGIES) + 0.2 * generator.normal(size=(snapshots, ENERGIES))
 
 
-def test_the_means_become_exact_where_their_weight_grows(network):
-    moments = measure_features(network, make_rows(3, LAYER, noise=0.5, offset=0.05), CPU)
-    errors = [np.abs(mean_errors(moments, solve_layer(moments, w), identity(5))).max() for w in (0.0, 1e2, 1e6)]
-    assert errors[2] < 1e-4 < errors[1] < errors[0]
-    losses = [moments.loss(solve_layer(moments, w)) for w in (0.0, 1e2, 1e6)]
-    assert losses == sorted(losses)  # at the expense of the points
+@pytest.mark.parametrize("weight", [1.0, 1e4])
+def test_the_correction_is_the_least_one(network, weight):
+    """The correction's own equations, solved for all of its numbers at once."""
+    moments, shares = measure_features(network, make_rows(3, LAYER, noise=0.5, offset=0.05), CPU), make_shares(8)
+    found = correct_layer(moments, LAYER, shares, weight) - LAYER
+    unit = shares / np.linalg.norm(shares, axis=1, keepdims=True)
+    rows = np.einsum("sw,se->swe", moments.features, unit).reshape(5, -1)
+    matrix = np.kron(moments.gram, np.eye(ENERGIES)) + weight * rows.T @ rows
+    errors = np.einsum("se,se->s", moments.features @ LAYER - moments.targets, unit)
+    expected = np.linalg.solve(matrix, -weight * rows.T @ errors).reshape(LAYER.shape)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-8)
 
 
-def identity(snapshots):
-    return np.broadcast_to(np.eye(ENERGIES), (snapshots, ENERGIES, ENERGIES))
+def test_the_energies_become_exact_where_their_weight_grows(network):
+    moments, shares = measure_features(network, make_rows(3, LAYER, noise=0.5, offset=0.05), CPU), make_shares(8)
+    layers = [LAYER, *(correct_layer(moments, LAYER, shares, weight) for weight in (1.0, 1e2, 1e8))]
+    errors = [np.abs(mean_errors(moments, layer, shares[..., None])).max() for layer in layers]
+    assert errors[3] < 1e-5 < errors[2] < errors[1] < errors[0]
+    changes = [np.sum((layer - LAYER) * (moments.gram @ (layer - LAYER))) for layer in layers]
+    assert changes == sorted(changes)  # at the expense of the points
 
 
 def test_validation_chooses(network):
-    """A trained layer that is off is replaced; the exact one stays."""
-    training, validation = (measure_features(network, make_rows(seed, LAYER), CPU) for seed in (4, 5))
-    shares = np.ones((5, ENERGIES))
-    tried = refit_layer(network, training, validation, shares)
-    assert "trained" not in tried  # its loss is out of the question
-    np.testing.assert_allclose(head_of(network), LAYER, atol=0.05)
-    with torch.no_grad():
-        network.head.weight.copy_(torch.from_numpy(LAYER[:-1].T))
-        network.head.bias.copy_(torch.from_numpy(LAYER[-1]))
+    """A layer whose energies are off is corrected; where the training snapshots' are, the trained one stays."""
+    training = measure_features(network, make_rows(4, LAYER, snapshots=40), CPU)
+    validation = measure_features(network, make_rows(5, LAYER), CPU)
+    shares = np.ones((40, ENERGIES))
+
+    def put(layer):
+        with torch.no_grad():
+            network.head.weight.copy_(torch.from_numpy(layer[:-1].T))
+            network.head.bias.copy_(torch.from_numpy(layer[-1]))
+
+    put(LAYER + 0.01)
+    tried = refit_layer(network, training, validation, (shares, shares[:5]))
+    assert min(tried.values()) < 0.2 * tried["trained"]
+    assert np.abs(mean_errors(validation, head_of(network), shares[:5, :, None])).max() < 0.1
+    put(LAYER)
     noisy = measure_features(network, make_rows(6, LAYER, snapshots=2, points=40, offset=0.3), CPU)
-    tried = refit_layer(network, noisy, validation, shares)
+    tried = refit_layer(network, noisy, validation, (shares[:2], shares[:5]))
     assert min(tried, key=tried.get) == "trained"
     np.testing.assert_allclose(head_of(network), LAYER, rtol=1e-6)
 
@@ -166,7 +182,7 @@ def test_validation_chooses(network):
 def moments_of_means(features):
     features = np.c_[features, np.ones(len(features))]
     gram = np.diag([*np.ones(WIDTH), 0.0]) + features.T @ features / len(features)
-    return FeatureMoments(gram, np.zeros((WIDTH + 1, ENERGIES)), 0.0, features, np.zeros((len(features), ENERGIES)))
+    return FeatureMoments(gram, features, np.zeros((len(features), ENERGIES)))
 
 
 def test_bars_cover_what_they_say():
@@ -209,10 +225,8 @@ def test_bars_are_extensive():
 
 def test_few_validation_snapshots_widen_the_bars():
     training = moments_of_means(np.random.default_rng(9).normal(size=(6, WIDTH)))
-    one = FeatureMoments(training.gram, training.cross, 0.0, training.features[:1], training.targets[:1])
-    many = FeatureMoments(
-        training.gram, training.cross, 0.0, *(np.repeat(x[:1], 50, 0) for x in (one.features, one.targets))
-    )
+    one = FeatureMoments(training.gram, training.features[:1], training.targets[:1])
+    many = FeatureMoments(training.gram, *(np.repeat(x[:1], 50, 0) for x in (one.features, one.targets)))
     error = np.array([[0.1, 0.2]])
     assert (
         calibrate_bars(training, one, error).energy
@@ -224,7 +238,7 @@ def test_one_validation_snapshot_gives_all_structures_like_bars():
     """It says how large errors are, not how they grow: no number out of a badly conditioned matrix."""
     generator = np.random.default_rng(10)
     training = moments_of_means(generator.normal(size=(5, WIDTH)))
-    one = FeatureMoments(training.gram, training.cross, 0.0, training.features[:1], training.targets[:1])
+    one = FeatureMoments(training.gram, training.features[:1], training.targets[:1])
     bars = calibrate_bars(training, one, np.array([[0.1, 0.2]]))
     said = [bars.deviations(row[:-1], 1.0, 1.0)[0] for row in training.features]
     assert max(said) < 2 * min(said)

@@ -188,7 +188,7 @@ def finish_network(
         return None
     moments = [measure_features(network, part, torch.device("cpu")) for part in rows]
     if settings.refit_last_layer:
-        refit_layer(network, *moments, projections[1][..., 1])
+        refit_layer(network, *moments, (projections[0][..., 1], projections[1][..., 1]))
     if not settings.error_bars:
         return None
     return calibrate_bars(*moments, mean_errors(moments[1], head_of(network), projections[1]))

@@ -1,11 +1,13 @@
-"""The linear last layer in closed form, and how sure it is.
+"""The linear last layer, put right in closed form for the energies of whole snapshots, and how sure it is.
 
-With features h (a 1 appended) and the scaled LDOS y at n points, the layer W minimises
+With features h (a 1 appended), the trained layer W and the scaled LDOS y at n points, the correction C minimises
 
-    (1/n) Σ_r |h_r W - y_r|² + (κ/S) Σ_s |h̄_s W - ȳ_s|²,
+    (1/n) Σ_r |h_r C|² + κ Σ_s [(h̄_s (W + C) - ȳ_s)·p_s]² / |p_s|²,
 
-where the second sum runs over the S snapshots and their means, that is their DOS: a network that is right at every
-point on average may still be wrong by a little everywhere, and the energy feels that. κ belongs to the validation.
+where the second sum runs over the snapshots' means and p_s holds the weights of the energy's share at the snapshot's
+own Fermi level (nearsight.model.projections): a network that is right at every point on average may still be wrong by a
+little everywhere, and the energy feels that. The LDOS hardly changes, because of each spectrum only its share of the
+energy is asked for. κ belongs to the validation.
 
 The error of a mean over a structure is taken from the posterior of W given the snapshots' means, ε² h̄ Λ⁻¹ h̄ with
 Λ = Σ_s h̄_s h̄_sᵀ + τ Σ_r h_r h_rᵀ/n: structures whose mean features are like those of the training have small errors,
@@ -27,11 +29,8 @@ from nearsight.model.network import LdosNetwork
 
 logger = logging.getLogger("nearsight")
 
-#: Weights κ of the snapshots' means that are tried.
-MEAN_WEIGHTS = (0.0, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5)
-
-#: A layer is out of the choice where its mean squared error of the scaled LDOS is larger than the least by this factor.
-LARGEST_LOSS = 1.02
+#: Weights κ of the snapshots' energies that are tried.
+ENERGY_WEIGHTS = (1.0, 1e1, 1e2, 1e3, 1e4)
 
 #: Ridge, relative to the mean square of a feature: below what float32 features resolve.
 RIDGE = 1e-8
@@ -46,28 +45,19 @@ LIKELIER = 0.5
 class FeatureMoments:
     """Means over points of snapshots, with features of `width` and E energies, all float64.
 
-    gram: h hᵀ, shape (width + 1, width + 1); cross: h yᵀ, shape (width + 1, E); squares: |y|²; features, targets: means
-    of h and y per snapshot, shapes (S, width + 1) and (S, E).
+    gram: h hᵀ, shape (width + 1, width + 1); features, targets: means of h and y per snapshot, shapes (S, width + 1)
+    and (S, E).
     """
 
     gram: np.ndarray
-    cross: np.ndarray
-    squares: float
     features: np.ndarray
     targets: np.ndarray
-
-    def loss(self, layer: np.ndarray) -> float:
-        """Mean squared error of the scaled LDOS of a layer, shape (width + 1, E), per point and energy."""
-        total = np.sum(layer * (self.gram @ layer)) - 2 * np.sum(layer * self.cross) + self.squares
-        return float(total) / layer.shape[1]
 
 
 def measure_features(network: LdosNetwork, rows: ShuffledRows, device: torch.device) -> FeatureMoments:
     """Moments of a network's features over all rows; memory: that of a block."""
     width, energies = network.head.in_features, network.outputs
     gram = torch.zeros(width + 1, width + 1, dtype=torch.float64, device=device)
-    cross = torch.zeros(width + 1, energies, dtype=torch.float64, device=device)
-    squares = torch.zeros((), dtype=torch.float64, device=device)
     features = torch.zeros(len(rows.snapshots), width + 1, dtype=torch.float64, device=device)
     targets = torch.zeros(len(rows.snapshots), energies, dtype=torch.float64, device=device)
     network.eval()
@@ -77,28 +67,31 @@ def measure_features(network: LdosNetwork, rows: ShuffledRows, device: torch.dev
             hidden = torch.nn.functional.pad(hidden, (0, 1), value=1.0)
             target, index = torch.from_numpy(y).to(device).double(), torch.from_numpy(which).to(device)
             gram += hidden.T @ hidden
-            cross += hidden.T @ target
-            squares += target.square().sum()
             features.index_add_(0, index, hidden)
             targets.index_add_(0, index, target)
     points = np.array([snapshot.points for snapshot in rows.snapshots], dtype=float)[:, None]
     n = points.sum()
     return FeatureMoments(
         gram.cpu().numpy() / n,
-        cross.cpu().numpy() / n,
-        float(squares) / n,
         features.cpu().numpy() / points,
         targets.cpu().numpy() / points,
     )
 
 
-def solve_layer(moments: FeatureMoments, mean_weight: float) -> np.ndarray:
-    """The layer of least squares, shape (width + 1, E), with the weight κ of the snapshots' means."""
-    share = mean_weight / len(moments.features)
-    matrix = moments.gram + share * moments.features.T @ moments.features
-    right = moments.cross + share * moments.features.T @ moments.targets
-    ridge = RIDGE * np.trace(moments.gram) / len(matrix)
-    return scipy.linalg.solve(matrix + ridge * np.eye(len(matrix)), right, assume_a="pos")
+def correct_layer(moments: FeatureMoments, layer: np.ndarray, shares: np.ndarray, weight: float) -> np.ndarray:
+    """The layer W + C, shape (width + 1, E), with the weight κ of the snapshots' energies.
+
+    shares: weights p of the energy's share in the scaled LDOS of each snapshot, shape (S, E). C lies in the span of
+    G⁻¹ h̄_s p_sᵀ, G = Σ_r h_r h_rᵀ/n, so that one linear system of the snapshots' number is solved.
+    """
+    unit = shares / np.linalg.norm(shares, axis=1, keepdims=True)
+    ridge = RIDGE * np.trace(moments.gram) / len(moments.gram)
+    gram = moments.gram + ridge * np.eye(len(moments.gram))
+    directions = scipy.linalg.solve(gram, moments.features.T, assume_a="pos")
+    kernel = (moments.features @ directions) * (unit @ unit.T)
+    errors = mean_errors(moments, layer, unit[..., None])[:, 0]
+    amounts = scipy.linalg.solve(kernel + np.eye(len(kernel)) / weight, -errors, assume_a="pos")
+    return layer + (directions * amounts) @ unit
 
 
 def mean_errors(moments: FeatureMoments, layer: np.ndarray, projections: np.ndarray) -> np.ndarray:
@@ -107,24 +100,26 @@ def mean_errors(moments: FeatureMoments, layer: np.ndarray, projections: np.ndar
 
 
 def refit_layer(
-    network: LdosNetwork, training: FeatureMoments, validation: FeatureMoments, shares: np.ndarray
+    network: LdosNetwork,
+    training: FeatureMoments,
+    validation: FeatureMoments,
+    shares: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, float]:
     """Put the layer into the network that is best on the validation snapshots; says what was tried, in meV/Å³.
 
-    shares: weights of the energy's share in the scaled LDOS of the validation snapshots, shape (S, E), eV/Å³. The
-    trained layer stays where none is better.
+    shares: weights of the energy's share in the scaled LDOS of the training and the validation snapshots, shape (S, E),
+    eV/Å³. The trained layer stays where none is better.
     """
-    layers = {"trained": head_of(network)} | {f"{k:g}": solve_layer(training, k) for k in MEAN_WEIGHTS}
-    losses = {name: validation.loss(layer) for name, layer in layers.items()}
-    limit = LARGEST_LOSS * min(losses.values())
+    trained = head_of(network)
+    layers = {"trained": trained}
+    layers |= {f"{weight:g}": correct_layer(training, trained, shares[0], weight) for weight in ENERGY_WEIGHTS}
     errors = {
-        name: 1e3 * float(np.sqrt(np.mean(mean_errors(validation, layer, shares[..., None]) ** 2)))
+        name: 1e3 * float(np.sqrt(np.mean(mean_errors(validation, layer, shares[1][..., None]) ** 2)))
         for name, layer in layers.items()
-        if losses[name] <= limit
     }
     best = min(errors, key=errors.__getitem__)
     logger.info(
-        "last layer: weight of the means -> error of the validation snapshots' energy in meV/Å³: %s; taken: %s",
+        "last layer: weight of the energies -> error of the validation snapshots' energy in meV/Å³: %s; taken: %s",
         ", ".join(f"{name}: {error:.4f}" for name, error in errors.items()), best,
     )  # fmt: skip
     with torch.no_grad():

@@ -560,8 +560,8 @@ class Training(Section):
         le=1000,
     )
     refit_last_layer: bool = _key(
-        "refit the last layer by least squares after the training, with the weight of the snapshots' DOS that is best "
-        "for the validation snapshots",
+        "correct the last layer after the training for the energies of the training snapshots, with the weight that is "
+        "best for the validation snapshots",
         "true or false",
         default=False,
     )
