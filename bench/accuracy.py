@@ -42,10 +42,9 @@ class Variant:
 #: The study's own model is the first.
 VARIANTS = {
     "as in the study": Variant(),
-    "loss on the LDOS alone": Variant({"projection_loss": 0.0, "refit_last_layer": False}),
-    "with the loss on projections": Variant({"projection_loss": 1.0, "refit_last_layer": False}),
-    "with the last layer refitted": Variant({"projection_loss": 0.0, "refit_last_layer": True}),
-    "both": Variant({"projection_loss": 1.0, "refit_last_layer": True}),
+    "last layer not corrected": Variant({"refit_last_layer": False}),
+    "loss on the LDOS alone": Variant({"projection_loss": 0.0}),
+    "neither": Variant({"projection_loss": 0.0, "refit_last_layer": False}),
     "1 snapshot": Variant(snapshots=1),
     "2 snapshots": Variant(snapshots=2),
     "4 snapshots": Variant(snapshots=4),

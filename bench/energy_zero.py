@@ -36,15 +36,17 @@ SAME_DENSITY = 1e-3
 
 @dataclass(frozen=True)
 class ShiftedModel(ModelFiles):
-    """A model whose energies are counted from another zero."""
+    """A model of one density whose energies in other cells are Quantum ESPRESSO's there, and `shift_eV`."""
 
+    density: float = 0.0
     shift_eV: float = 0.0
 
     def load(self, temperature_K: float | None) -> ModelBundle:
-        """The model with its energy grid shifted."""
+        """The model with its energies as they are in the cells of its training, shifted."""
         model = super().load(temperature_K)
-        grid = model.energy_grid
-        return replace(model, energy_grid=replace(grid, minimum_eV=grid.minimum_eV + self.shift_eV))
+        (zero,) = model.energy_zero_eV_A3.values() or (0.0,)
+        grid = model.energy_grid.shifted(zero * self.density + self.shift_eV)
+        return replace(model, energy_grid=grid, energy_zero_eV_A3={})
 
 
 def main() -> None:
@@ -69,7 +71,7 @@ def main() -> None:
         shift = slope * (trained - densities[name])
         errors = []
         for part in (0.0, 1.0):
-            shifted = ShiftedModel(model.bundle, model.weights, part * shift)
+            shifted = ShiftedModel(model.bundle, model.weights, trained, part * shift)
             row = evaluate(study, shifted, name, folder / f"shift-{part:g}", arguments.threads)
             errors.append(float(row[ERROR]))
         share = "" if abs(shift) < 0.01 else f"{errors[0] / (errors[0] - errors[1]):.2f}"

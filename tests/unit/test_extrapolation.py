@@ -10,7 +10,14 @@ from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
 from nearsight.inference.extrapolation import check_density, check_extrapolation, measure_extrapolation
 from nearsight.inference.predict import prepare_predictor
-from nearsight.model.domain import REFUSAL_SCORE, WARNING_SCORE, measure_domain
+from nearsight.model.domain import (
+    REFUSAL_SCORE,
+    REFUSAL_SHARE,
+    WARNING_SCORE,
+    WARNING_SHARE,
+    Extrapolation,
+    measure_domain,
+)
 from nearsight.structures.builders import hcp_orthorhombic
 from nearsight.structures.correlation import radial_distribution
 
@@ -120,3 +127,26 @@ def test_a_vacancy_changes_the_density(model, caplog):
     with pytest.raises(InputError, match=r"1\.6 % outside"):
         check_density(known, atoms, accept=False)
     check_density(replace(model, training={}), atoms, accept=False)  # a model of before knows no range
+
+
+def test_a_vacancy_among_many_atoms_is_seen(model, caplog):
+    """The means hide it: a few per cent of the points are like none of the validation snapshots'."""
+    whole = snapshot(1).repeat((3, 3, 2))
+    shape = (36, 36, 36)
+    found = measure_extrapolation(model, whole, shape, None)
+    assert found.unknown_share < WARNING_SHARE
+    hollow = whole.copy()
+    del hollow[4]
+    found = measure_extrapolation(model, hollow, shape, None)
+    assert found.score < WARNING_SCORE
+    assert found.unknown_share > WARNING_SHARE
+    for share, outcome in ((0.0, "silent"), (0.5 * REFUSAL_SHARE, "warned"), (2 * REFUSAL_SHARE, "refused")):
+        caplog.clear()
+        found = Extrapolation(1.0, 1.0, share)
+        if outcome == "refused":
+            with pytest.raises(InputError, match=r"all but 2 % of its points, got 4\.0 % .* as a vacancy"):
+                check_extrapolation(found, accept=False)
+            check_extrapolation(found, accept=True)
+        else:
+            check_extrapolation(found, accept=False)
+        assert ("like none of the validation snapshots" in caplog.text) == (outcome != "silent")

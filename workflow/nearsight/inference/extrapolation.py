@@ -10,7 +10,15 @@ from nearsight.errors import InputError
 from nearsight.grids.energies import SAME_DENSITY
 from nearsight.grids.regions import Region
 from nearsight.model.bundle import ModelBundle
-from nearsight.model.domain import DENSITY_KEYS, REFUSAL_SCORE, SAMPLES, WARNING_SCORE, Extrapolation
+from nearsight.model.domain import (
+    DENSITY_KEYS,
+    REFUSAL_SCORE,
+    REFUSAL_SHARE,
+    SAMPLES,
+    WARNING_SCORE,
+    WARNING_SHARE,
+    Extrapolation,
+)
 from nearsight.structures.correlation import radial_distribution
 
 logger = logging.getLogger("nearsight")
@@ -27,10 +35,9 @@ def measure_extrapolation(
     descriptors = np.empty((*coarse, model.network.inputs))
     model.descriptor(backend).compute(atoms, coarse, Region.whole(coarse), descriptors)
     _, rdf = radial_distribution(atoms, model.domain.rdf_cutoff_A, len(model.domain.rdf))
-    return Extrapolation(
-        descriptor_score=model.domain.descriptor_score(descriptors.reshape(-1, descriptors.shape[-1])),
-        rdf_score=model.domain.rdf_score(rdf),
-    )
+    rows = descriptors.reshape(-1, descriptors.shape[-1])
+    score, share = model.domain.compare(rows)
+    return Extrapolation(descriptor_score=score, rdf_score=model.domain.rdf_score(rdf), unknown_share=share)
 
 
 def sample_shape(shape: tuple[int, int, int], points: int) -> tuple[int, int, int]:
@@ -71,15 +78,30 @@ def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:
 def check_extrapolation(found: Extrapolation, *, accept: bool) -> None:
     """Warn of a structure outside the training domain. Raises InputError where it is far outside."""
     scores = f"descriptors {found.descriptor_score:.1f}, radial distribution {found.rdf_score:.1f}"
+    advice = (
+        "Train on such structures, or accept the unknown error with inference.accept_extrapolation (`nearsight predict "
+        "--accept-extrapolation`)."
+    )
     if found.score > REFUSAL_SCORE and not accept:
         raise InputError(
             f"structure: expected one like the model's training set (scores up to {REFUSAL_SCORE:g}; 1 is as far as "
-            f"the validation snapshots are), got {scores}. Train on such structures, or accept the unknown error with "
-            "inference.accept_extrapolation (`nearsight predict --accept-extrapolation`)."
+            f"the validation snapshots are), got {scores}. {advice}"
+        )
+    if found.unknown_share > REFUSAL_SHARE and not accept:
+        raise InputError(
+            f"structure: expected surroundings like the training set's at all but {100 * REFUSAL_SHARE:g} % of its "
+            f"points, got {100 * found.unknown_share:.1f} % that are like none of the validation snapshots', as a "
+            f"vacancy, a surface or an interstitial makes them. {advice}"
         )
     if found.score > WARNING_SCORE:
         logger.warning(
             "the structure is outside the training domain (1 is as far as the validation snapshots are): %s. Expect "
             "larger errors than on the test set.",
             scores,
+        )
+    if found.unknown_share > WARNING_SHARE:
+        logger.warning(
+            "%.1f %% of the structure's points have surroundings that are like none of the validation snapshots', as a "
+            "vacancy, a surface or an interstitial makes them. Expect larger errors than on the test set.",
+            100 * found.unknown_share,
         )

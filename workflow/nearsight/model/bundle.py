@@ -37,7 +37,7 @@ FORMAT_VERSION = 4
 SCALINGS = ("descriptors.mean", "descriptors.scale", "ldos.mean", "ldos.scale")
 DOMAIN_ARRAYS = ("mean", "components", "references", "rdf")
 BARS = "error_bars.inverse"
-DOMAIN_NUMBERS = ("distance", "rdf_cutoff_A", "rdf_distance")
+DOMAIN_NUMBERS = ("distance", "rdf_cutoff_A", "rdf_distance", "largest_distance")
 
 #: What the JSON holds under the bundle's own names.
 AS_THEY_ARE = (
@@ -78,6 +78,8 @@ class _Domain(Section):
     distance: Number
     rdf_cutoff_A: Number
     rdf_distance: Number
+    #: bundles of before have none
+    largest_distance: Number | None = None
 
 
 class _ErrorBars(Section):

@@ -2,6 +2,8 @@
 
 Two questions, each answered by a number that is 1 for the model's own validation snapshots: How far are the structure's
 descriptors from the nearest training points? And how far is its radial distribution function from the training set's?
+Both are means over the structure. A vacancy is lost in them, hence a third: which share of the points is farther from
+the training points than any of the validation set?
 """
 
 from dataclasses import dataclass
@@ -28,6 +30,14 @@ VARIANCE_FLOOR = 1e-3
 WARNING_SCORE = 3.0
 REFUSAL_SCORE = 10.0
 
+#: Points are like none of the validation set where they are farther from the training than its farthest by this factor.
+FARTHER = 1.25
+
+#: The same as the scores for the share of its points that are like none of the validation set: a vacancy among 63 atoms
+#: has 10 %.
+WARNING_SHARE = 0.002
+REFUSAL_SHARE = 0.02
+
 
 @dataclass(frozen=True)
 class TrainingDomain:
@@ -35,8 +45,8 @@ class TrainingDomain:
 
     mean, components: shapes (n,) and (n, k), from raw descriptors to whitened principal components; references: shape
     (m, k), training points there; distance: the mean distance of validation points to the nearest reference;
-    rdf: shape (bins,), mean g(r) of the training snapshots, bins from 0 to rdf_cutoff_A; rdf_distance: the mean
-    |g - rdf| of the validation snapshots.
+    largest_distance: that of the farthest of them, None in models of before; rdf: shape (bins,), mean g(r) of the
+    training snapshots, bins from 0 to rdf_cutoff_A; rdf_distance: the mean |g - rdf| of the validation snapshots.
     """
 
     mean: np.ndarray
@@ -46,6 +56,7 @@ class TrainingDomain:
     rdf: np.ndarray
     rdf_cutoff_A: float
     rdf_distance: float
+    largest_distance: float | None = None
 
     def __post_init__(self) -> None:
         """Raise InputError unless sizes fit together and all is finite."""
@@ -57,9 +68,17 @@ class TrainingDomain:
                 f"domain: expected finite arrays that fit together, got {[a.shape for a in arrays]}. Train again."
             )
 
+    def compare(self, descriptors: np.ndarray) -> tuple[float, float]:
+        """Mean distance of descriptors, shape (points, n), to the nearest training point, in that of validation; and
+        the share of them that are clearly farther than any of validation.
+        """
+        distances = nearest_distances(self.transform(descriptors), self.references)
+        farthest = np.inf if self.largest_distance is None else self.largest_distance
+        return float(distances.mean()) / self.distance, float((distances > FARTHER * farthest).mean())
+
     def descriptor_score(self, descriptors: np.ndarray) -> float:
-        """Mean distance of descriptors, shape (points, n), to the nearest training point, in that of validation."""
-        return mean_distance(self.transform(descriptors), self.references) / self.distance
+        """The first of `compare`."""
+        return self.compare(descriptors)[0]
 
     def rdf_score(self, rdf: np.ndarray) -> float:
         """Mean distance of a radial distribution, shape (bins,), from the training set's, in that of validation."""
@@ -72,10 +91,13 @@ class TrainingDomain:
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """Scores of a structure; both 1 where it is as far from the training set as the validation snapshots are."""
+    """Scores of a structure, 1 where it is as far from the training set as the validation snapshots are, and the share
+    of its points that are like none of them.
+    """
 
     descriptor_score: float
     rdf_score: float
+    unknown_share: float = 0.0
 
     @property
     def score(self) -> float:
@@ -105,7 +127,8 @@ def measure_domain(
     chosen = np.random.default_rng(seed).permutation(len(training))[:REFERENCES]
     references = ((training[chosen] - mean) @ components).astype(np.float32)
     rdf = training_rdfs.mean(axis=0)
-    distance = mean_distance((validation - mean) @ components, references)
+    distances = nearest_distances((validation - mean) @ components, references)
+    distance = float(distances.mean())
     # one snapshot of few atoms has noise of its own, whether it is of the training set or not
     rdf_distance = float(np.abs(np.concatenate([validation_rdfs, training_rdfs]) - rdf).mean())
     if not (distance > 0 and rdf_distance > 0):
@@ -121,10 +144,10 @@ def measure_domain(
         rdf=rdf,
         rdf_cutoff_A=rdf_cutoff_A,
         rdf_distance=rdf_distance,
+        largest_distance=float(distances.max()),
     )
 
 
-def mean_distance(points: np.ndarray, references: np.ndarray) -> float:
-    """Mean distance of points, shape (n, k), to the nearest of references, shape (m, k)."""
-    distances, _ = cKDTree(references).query(points)
-    return float(distances.mean())
+def nearest_distances(points: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Distances of points, shape (n, k), to the nearest of references, shape (m, k)."""
+    return cKDTree(references).query(points)[0]
