@@ -71,7 +71,7 @@ def make_card(study: str, bundle: Path, weights: Path, snapshots: Sequence[Evalu
         dft=describe_dft(model, snapshots),
         ldos=LdosCard(
             energy_min_eV=model.energy_grid.minimum_eV,
-            energy_max_eV=float(model.energy_grid.energies_eV[-1]),
+            energy_max_eV=round(model.energy_grid.maximum_eV, 6) + 0.0,  # no -1e-15, nor -0
             spacing_eV=model.energy_grid.spacing_eV,
             broadening_eV=model.broadening_eV,
             energy_zero_eV_A3=model.energy_zero_eV_A3,
