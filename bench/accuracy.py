@@ -53,7 +53,7 @@ VARIANTS = {
 
 COLUMNS = (
     "variant", "snapshot", "role", "atoms", "dft_eV_per_atom", "free_energy_error_meV_per_atom",
-    "band_energy_error_meV_per_atom", "fermi_energy_error_meV", "density_mape_percent",
+    "band_energy_error_meV_per_atom", "fermi_energy_error_meV", "density_mape_percent", "refused",
 )  # fmt: skip
 
 
@@ -113,22 +113,25 @@ def train_variant(study: Study, variant: Variant, folder: Path, threads: int) ->
 
 
 def evaluate(study: Study, model: ModelFiles, snapshot: str, folder: Path, threads: int) -> list:
-    """One row of the table without the variant's name: errors of a prediction against DFT."""
+    """One row of the table without the variant's name: errors of a prediction against DFT.
+
+    Structures that a prediction refuses, because the model cannot know them, are predicted all the same and marked.
+    """
     with open_dataset(Path("results") / study.study / "reference" / f"{snapshot}.h5") as reference:
         atoms, settings = atoms_of(reference), settings_of(reference)
         density = reference["density"].values
         dft = {name: float(reference[name]) for name in ("total_free_energy", "band_energy", "fermi_energy")}
     target = folder / "predictions" / snapshot
-    energies = predict_structure(
-        model,
-        atoms,
-        target,
-        Inference(batches=1, threads=threads, accept_extrapolation=True),
-        alone(),
-        shape=density.shape,
-        temperature_K=settings["temperature_K"],
-        overwrite=True,
-    )
+    how = {"shape": density.shape, "temperature_K": settings["temperature_K"], "overwrite": True}
+    inference, refused = Inference(batches=1, threads=threads), False
+    try:
+        energies = predict_structure(model, atoms, target, inference, alone(), **how)
+    except InputError as error:
+        if "accept" not in str(error):
+            raise
+        refused = True
+        accepting = inference.model_copy(update={"accept_extrapolation": True})
+        energies = predict_structure(model, atoms, target, accepting, alone(), **how)
     with open_dataset(target / "prediction.h5") as prediction:
         error = mean_absolute_percentage_error(prediction["density"].values, density)
         band, level = float(prediction["band_energy"]), float(prediction["fermi_energy"])
@@ -137,6 +140,7 @@ def evaluate(study: Study, model: ModelFiles, snapshot: str, folder: Path, threa
         snapshot, study.role(snapshot), len(atoms), f"{dft['total_free_energy'] / len(atoms):.6f}",
         f"{per_atom * (energies.total - dft['total_free_energy']):.3f}",
         f"{per_atom * (band - dft['band_energy']):.3f}", f"{1e3 * (level - dft['fermi_energy']):.1f}", f"{error:.3f}",
+        "yes" if refused else "",
     ]  # fmt: skip
 
 
@@ -144,7 +148,7 @@ def states_table(rows: list[list]) -> str:
     """Errors of the first variant's predictions, by state: snapshots of one trajectory, of one size and temperature.
 
     Scatter: standard deviation of the errors, which is what differences of energies feel, beside that of DFT's
-    energies in the same state. R² over all test snapshots: 1 - Σ error² / Σ (E - mean E)².
+    energies in the same state. R² over all test snapshots that are not refused: 1 - Σ error² / Σ (E - mean E)².
     """
     ours = [row for row in rows if row[0] == rows[0][0]]
     lines = [
@@ -157,23 +161,24 @@ def states_table(rows: list[list]) -> str:
         energies, errors = 1e3 * column(those, 4), column(those, 5)
         scatter = [f"{errors.std():.2f}", f"{energies.std():.2f}"] if len(those) > 1 else ["", ""]
         errors = [f"{np.abs(errors).mean():.2f}", f"{errors.mean():+.2f}", *scatter]
-        lines.append([state, role, str(len(those)), str(atoms), *errors, f"{column(those, 8).mean():.2f}"])
-    test = [row for row in ours if row[2] == "test"]
+        name = f"{state} (refused)" if all(row[9] for row in those) else state
+        lines.append([name, role, str(len(those)), str(atoms), *errors, f"{column(those, 8).mean():.2f}"])
+    test = [row for row in ours if row[2] == "test" and not row[9]]
     text = render_table(lines[0], lines[1:])
     if len(test) > 1:
         energies, errors = 1e3 * column(test, 4), column(test, 5)
         r_squared = 1 - (errors**2).sum() / ((energies - energies.mean()) ** 2).sum()
-        text += f"\n\nAll {len(test)} test cells: MAE {np.abs(errors).mean():.2f} meV/atom, R² {r_squared:.5f}."
+        text += f"\n\nAll {len(test)} test cells that a prediction takes: MAE {np.abs(errors).mean():.2f} meV/atom, R² {r_squared:.5f}."
     return text
 
 
 def variants_table(rows: list[list]) -> str:
-    """Mean absolute errors of each variant, on the validation and on the test snapshots."""
+    """Mean absolute errors of each variant, on the validation and on the test snapshots that it does not refuse."""
     lines = []
     for name in dict.fromkeys(row[0] for row in rows):
         line = [name]
         for role in ("validation", "test"):
-            those = [row for row in rows if row[0] == name and row[2] == role]
+            those = [row for row in rows if row[0] == name and row[2] == role and not row[9]]
             errors = np.abs(column(those, 5))
             line += (
                 [f"{errors.mean():.2f} ({errors.max():.2f})", f"{column(those, 8).mean():.2f}"] if those else ["", ""]
