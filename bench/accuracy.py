@@ -168,7 +168,8 @@ def states_table(rows: list[list]) -> str:
     if len(test) > 1:
         energies, errors = 1e3 * column(test, 4), column(test, 5)
         r_squared = 1 - (errors**2).sum() / ((energies - energies.mean()) ** 2).sum()
-        text += f"\n\nAll {len(test)} test cells that a prediction takes: MAE {np.abs(errors).mean():.2f} meV/atom, R² {r_squared:.5f}."
+        mean = np.abs(errors).mean()
+        text += f"\n\nAll {len(test)} test cells that a prediction takes: MAE {mean:.2f} meV/atom, R² {r_squared:.5f}."
     return text
 
 

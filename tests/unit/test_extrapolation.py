@@ -34,14 +34,14 @@ def snapshot(seed, density_g_cm3=1.896):
 
 @pytest.fixture(scope="module")
 def model():
-    """A random network whose training set is four snapshots, and its validation set two."""
+    """A random network whose training set is four snapshots, and its validation set three."""
     rows, rdfs = zip(
         *(
             (
                 bispectrum(snapshot(seed), SHAPE, **SETTINGS).reshape(-1, 30),
                 radial_distribution(snapshot(seed), RDF_CUTOFF_A, RDF_BINS)[1],
             )
-            for seed in range(6)
+            for seed in range(7)
         ),
         strict=True,
     )

@@ -33,6 +33,9 @@ REFUSAL_SCORE = 10.0
 #: Points are like none of the validation set where they are farther from the training than its farthest by this factor.
 FARTHER = 1.25
 
+#: With fewer validation snapshots their farthest point says little, and no points are counted.
+FEWEST_SNAPSHOTS = 3
+
 #: The same as the scores for the share of its points that are like none of the validation set: a vacancy among 63 atoms
 #: has 10 %.
 WARNING_SHARE = 0.002
@@ -45,7 +48,7 @@ class TrainingDomain:
 
     mean, components: shapes (n,) and (n, k), from raw descriptors to whitened principal components; references: shape
     (m, k), training points there; distance: the mean distance of validation points to the nearest reference;
-    largest_distance: that of the farthest of them, None in models of before; rdf: shape (bins,), mean g(r) of the
+    largest_distance: that of the farthest of them, None of few snapshots or in models of before; rdf: shape (bins,), mean g(r) of the
     training snapshots, bins from 0 to rdf_cutoff_A; rdf_distance: the mean |g - rdf| of the validation snapshots.
     """
 
@@ -144,7 +147,7 @@ def measure_domain(
         rdf=rdf,
         rdf_cutoff_A=rdf_cutoff_A,
         rdf_distance=rdf_distance,
-        largest_distance=float(distances.max()),
+        largest_distance=float(distances.max()) if len(validation_rdfs) >= FEWEST_SNAPSHOTS else None,
     )
 
 
