@@ -48,8 +48,9 @@ class TrainingDomain:
 
     mean, components: shapes (n,) and (n, k), from raw descriptors to whitened principal components; references: shape
     (m, k), training points there; distance: the mean distance of validation points to the nearest reference;
-    largest_distance: that of the farthest of them, None of few snapshots or in models of before; rdf: shape (bins,), mean g(r) of the
-    training snapshots, bins from 0 to rdf_cutoff_A; rdf_distance: the mean |g - rdf| of the validation snapshots.
+    largest_distance: that of the farthest of them, None of few snapshots or in models of before; rdf: shape (bins,),
+    mean g(r) of the training snapshots, bins from 0 to rdf_cutoff_A; rdf_distance: the mean |g - rdf| of the validation
+    snapshots.
     """
 
     mean: np.ndarray
