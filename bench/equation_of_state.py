@@ -9,6 +9,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+from accuracy import fill_page
 from ase import Atoms
 from ase.eos import EquationOfState
 from ase.units import GPa
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--temperature-K", type=float, default=298.0, help="temperature of the electrons in K")
     parser.add_argument("--work", type=Path, default=Path("bench/work/equation-of-state"), help="folder of runs")
     parser.add_argument("--output", type=Path, default=Path("docs/beryllium-eos.csv"), help="table (CSV)")
+    parser.add_argument("--page", type=Path, help="page whose table between <!-- eos --> and <!-- end --> to write")
     arguments = parser.parse_args()
     study = load_study(arguments.study)
     name = arguments.structure or next(iter(study.structures))
@@ -59,7 +61,10 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(["strain_percent", "volume_A3_per_atom", "dft_eV_per_atom", "model_eV_per_atom"])
         writer.writerows((f"{row[0]:g}", *(f"{value:.6f}" for value in row[1:])) for row in rows)
-    print(fits_table(np.array(rows)))
+    table = fits_table(np.array(rows))
+    print(table)
+    if arguments.page is not None:
+        fill_page(arguments.page, {"eos": table})
 
 
 def strained_cell(study: Study, name: str, strain_percent: float) -> Atoms:
