@@ -22,6 +22,7 @@ from nearsight.errors import InputError
 from nearsight.evaluation.errors import mean_absolute_percentage_error
 from nearsight.evaluation.summary import render_table
 from nearsight.files import write_text, write_whole
+from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
 from nearsight.study.reading import load_study
@@ -54,6 +55,7 @@ VARIANTS = {
 COLUMNS = (
     "variant", "snapshot", "role", "atoms", "dft_eV_per_atom", "free_energy_error_meV_per_atom",
     "band_energy_error_meV_per_atom", "fermi_energy_error_meV", "density_mape_percent", "refused",
+    "error_bar_meV_per_atom",
 )  # fmt: skip
 
 
@@ -135,12 +137,13 @@ def evaluate(study: Study, model: ModelFiles, snapshot: str, folder: Path, threa
     with open_dataset(target / "prediction.h5") as prediction:
         error = mean_absolute_percentage_error(prediction["density"].values, density)
         band, level = float(prediction["band_energy"]), float(prediction["fermi_energy"])
+    bar = PredictionPlan.from_file(target / "plan.json").energy_deviation_eV_per_atom
     per_atom = 1e3 / len(atoms)
     return [
         snapshot, study.role(snapshot), len(atoms), f"{dft['total_free_energy'] / len(atoms):.6f}",
         f"{per_atom * (energies.total - dft['total_free_energy']):.3f}",
         f"{per_atom * (band - dft['band_energy']):.3f}", f"{1e3 * (level - dft['fermi_energy']):.1f}", f"{error:.3f}",
-        "yes" if refused else "",
+        "yes" if refused else "", "" if bar is None else f"{1e3 * bar:.2f}",
     ]  # fmt: skip
 
 
@@ -152,7 +155,18 @@ def states_table(rows: list[list]) -> str:
     """
     ours = [row for row in rows if row[0] == rows[0][0]]
     lines = [
-        ["state", "role", "cells", "atoms", "MAE (meV/atom)", "mean error", "scatter", "DFT's scatter", "density (%)"]
+        [
+            "state",
+            "role",
+            "cells",
+            "atoms",
+            "MAE (meV/atom)",
+            "error bar",
+            "mean error",
+            "scatter",
+            "DFT's scatter",
+            "density (%)",
+        ]
     ]
     groups: dict[tuple, list[list]] = {}
     for row in ours:
@@ -160,16 +174,21 @@ def states_table(rows: list[list]) -> str:
     for (state, role, atoms), those in groups.items():
         energies, errors = 1e3 * column(those, 4), column(those, 5)
         scatter = [f"{errors.std():.2f}", f"{energies.std():.2f}"] if len(those) > 1 else ["", ""]
-        errors = [f"{np.abs(errors).mean():.2f}", f"{errors.mean():+.2f}", *scatter]
+        bar = f"{column(those, 10).mean():.1f}" if all(row[10] for row in those) else ""
+        errors = [f"{np.abs(errors).mean():.2f}", bar, f"{errors.mean():+.2f}", *scatter]
         name = f"{state} (refused)" if all(row[9] for row in those) else state
         lines.append([name, role, str(len(those)), str(atoms), *errors, f"{column(those, 8).mean():.2f}"])
     test = [row for row in ours if row[2] == "test" and not row[9]]
     text = render_table(lines[0], lines[1:])
     if len(test) > 1:
+        bars = column(test, 10) if all(row[10] for row in test) else None
         energies, errors = 1e3 * column(test, 4), column(test, 5)
         r_squared = 1 - (errors**2).sum() / ((energies - energies.mean()) ** 2).sum()
         mean = np.abs(errors).mean()
         text += f"\n\nAll {len(test)} test cells that a prediction takes: MAE {mean:.2f} meV/atom, R² {r_squared:.5f}."
+        if bars is not None:
+            within = [int((np.abs(errors) <= n * bars).sum()) for n in (1, 2)]
+            text += f" Within one error bar (standard deviation): {within[0]} of {len(test)}, within two: {within[1]}."
     return text
 
 

@@ -31,6 +31,7 @@ from nearsight.inference import gather
 from nearsight.ldos import EnergyGrid, density_from_ldos, fermi_weights, integrate_dos
 from nearsight.memory import inference_bytes
 from nearsight.model.bundle import load_bundle, save_bundle
+from nearsight.model.last_layer import ErrorBars
 
 DESCRIPTORS = {"kind": "bispectrum", "twojmax": 4, "cutoff_A": 4.0}
 SHAPE = (12, 12, 18)
@@ -447,6 +448,18 @@ def test_energies_count_from_the_zero_of_the_cell(model, atoms, structure, predi
             assert ours[key] == pytest.approx(theirs[key], abs=1e-6)
     with open_dataset(tmp_path / "out" / "ldos.h5") as ours, open_dataset(predicted / "ldos.h5") as theirs:
         assert np.allclose(ours["energy"].values, theirs["energy"].values, atol=1e-9)
+
+
+def test_the_error_bar_is_said(model, structure, tmp_path, capsys):
+    bundle = load_bundle(model / "model.json", model / "model.safetensors")
+    bars = ErrorBars(np.eye(bundle.network.head.in_features + 1), 1e-4, 1e-4)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_bundle(replace(bundle, error_bars=bars), folder / "model.json", folder / "model.safetensors")
+    assert run(folder, structure, tmp_path / "out") == 0
+    said = float(re.search(r"total free energy -?[\d.]+ ± ([\d.]+) eV/atom", capsys.readouterr().out)[1])
+    stated = read_json(tmp_path / "out" / "energies.json")["energy_deviation_eV_per_atom"]
+    assert said == pytest.approx(stated, abs=6e-5) != 0
 
 
 def test_screening_of_a_long_cell(model, atoms, tmp_path):

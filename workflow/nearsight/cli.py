@@ -475,6 +475,7 @@ def check_output(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> No
 def predict_file(arguments: argparse.Namespace) -> None:
     """Predict the structure of a file; every rank of an MPI job runs this."""
     # imported here: the other commands must not wait for torch
+    from nearsight.files import read_json
     from nearsight.inference.run import ModelFiles, predict_structure
     from nearsight.jobs import show_progress
     from nearsight.mpi import on_rank_0, world
@@ -509,7 +510,10 @@ def predict_file(arguments: argparse.Namespace) -> None:
     if comm.rank == 0 and arguments.view:
         write_view(arguments.out, arguments.out / PAGE)
     if comm.rank == 0:
-        say(f"total free energy {energies.total / len(atoms):.6f} eV/atom, Fermi level {energies.fermi_energy:.4f} eV")
+        deviation = read_json(arguments.out / "energies.json").get("energy_deviation_eV_per_atom")
+        bar = "" if deviation is None else f" ± {deviation:.4f}"
+        energy = f"{energies.total / len(atoms):.6f}{bar}"
+        say(f"total free energy {energy} eV/atom, Fermi level {energies.fermi_energy:.4f} eV")
         page = f", {PAGE}" if arguments.view else ""
         say(f"written: {arguments.out}/prediction.h5, dos.csv, observables.json, energies.json{page}")
 
