@@ -201,12 +201,14 @@ def variants_table(rows: list[list]) -> str:
             those = [row for row in rows if row[0] == name and row[2] == role and not row[9]]
             errors = np.abs(column(those, 5))
             line += (
-                [f"{errors.mean():.2f} ({errors.max():.2f})", f"{column(those, 8).mean():.2f}"] if those else ["", ""]
+                [f"{errors.mean():.2f} ({errors.max():.2f}; {len(those)})", f"{column(those, 8).mean():.2f}"]
+                if those
+                else ["", ""]
             )
         lines.append(line)
     header = ["variant"]
     for role in ("validation", "test"):
-        header += [f"{role}: MAE (largest), meV/atom", "density, %"]
+        header += [f"{role}: MAE (largest; cells), meV/atom", "density, %"]
     return render_table(header, lines)
 
 
