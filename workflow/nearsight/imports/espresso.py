@@ -33,7 +33,7 @@ from nearsight.reference.espresso.one_pass import WORK_BYTES, compute_ldos
 from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure
 from nearsight.reference.espresso.save import read_save_density
 from nearsight.reference.espresso.workspace import XML
-from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotential
+from nearsight.reference.pseudopotential import Pseudopotential, count_electrons, read_pseudopotential
 from nearsight.reference.snapshot import describe_settings, write_snapshot
 from nearsight.study.sections import Dft, Ldos
 
@@ -429,27 +429,31 @@ def check_kernel(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path:
     )
 
 
+def dft_keys(run: FinishedRun) -> dict:
+    """What the section `dft` of a study would have been for a run; one k-point where it names no grid of them."""
+    found, result = run.conditions, run.result
+    electrons = count_electrons(result.atoms.symbols, run.pseudopotentials)
+    return {
+        "ecutwfc_Ry": result.ecutwfc_Ry,
+        "ecutrho_Ry": result.ecutrho_Ry,
+        "kpoints": list(found.kpoints or (1, 1, 1)),
+        "kpoints_shift": list(found.shift),
+        "bands_per_occupied": 2 * result.eigenvalues.shape[1] / electrons,
+        "conv_thr_Ry": found.conv_thr_Ry,
+        "electron_maxstep": found.electron_maxstep,
+        "mixing_beta": found.mixing_beta,
+    }
+
+
 def describe_run(
     run: FinishedRun, ldos: Ldos, cubes: Sequence[Path], density: Path | None, nscf: Path | None
 ) -> tuple[dict, dict]:
     """Settings and provenance of the dataset, as the job collect_reference has them."""
-    found, result = run.conditions, run.result
-    electrons = sum(run.pseudopotentials[symbol].valence for symbol in result.atoms.symbols)
-    dft = Dft(
-        ecutwfc_Ry=result.ecutwfc_Ry,
-        ecutrho_Ry=result.ecutrho_Ry,
-        kpoints=list(found.kpoints),
-        kpoints_shift=list(found.shift),
-        bands_per_occupied=2 * result.eigenvalues.shape[1] / electrons,
-        conv_thr_Ry=found.conv_thr_Ry,
-        electron_maxstep=found.electron_maxstep,
-        mixing_beta=found.mixing_beta,
-    )
     functional = functional_of(run.pseudopotentials)
-    settings = describe_settings(dft, ldos, run.temperature_K, functional, run.pseudopotentials)
+    settings = describe_settings(Dft(**dft_keys(run)), ldos, run.temperature_K, functional, run.pseudopotentials)
     inputs = {"data-file-schema.xml": run.path}
     inputs |= {f"pseudopotential {element}": one.path for element, one in run.pseudopotentials.items()}
     inputs |= {f"cube {path.name}": path for path in [*cubes, *([] if density is None else [density])]}
     if nscf is not None:
         inputs["nscf data-file-schema.xml"] = find_save(nscf) / XML
-    return settings, collect_provenance("reference", settings, inputs, {"Quantum ESPRESSO": found.version})
+    return settings, collect_provenance("reference", settings, inputs, {"Quantum ESPRESSO": run.conditions.version})

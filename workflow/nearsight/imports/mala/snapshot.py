@@ -16,6 +16,7 @@ from nearsight.grids.energies import EnergyGrid
 from nearsight.imports.espresso import (
     FinishedRun,
     check_total,
+    dft_keys,
     find_problems,
     make_ldos,
     refuse,
@@ -105,7 +106,8 @@ def import_snapshot(
         except InputError as error:
             accept(text, [str(error).removeprefix(f"{text}: ")], accept_coarse)
     snapshot = make_snapshot(result.atoms, result, result, field, spectrum, section)
-    dft = describe_dft(run, accept_coarse)
+    # without the limits that a study has, where they are accepted to be broken
+    dft = (Dft.model_construct if accept_coarse else Dft)(**dft_keys(run))
     settings = describe_settings(dft, section, run.temperature_K, functional_of(potentials), potentials)
     settings["ldos"] |= measured.broadening.settings()
     settings["density"] = "that of DFT" if density is not None else "of the LDOS"
@@ -188,23 +190,6 @@ def describe_window(grid: EnergyGrid, broadening: Broadening) -> tuple[Ldos, lis
         problems.append(str(error))
     keys = ("energy_min_eV", "energy_max_eV", "spacing_eV", "broadening_eV")
     return Ldos.model_construct(backend="espresso", **dict(zip(keys, numbers, strict=True))), problems
-
-
-def describe_dft(run: FinishedRun, coarse: bool) -> Dft:
-    """The section `dft` of a run, without the limits that a study has where it is accepted as it is."""
-    found, result = run.conditions, run.result
-    electrons = count_electrons(result.atoms.symbols, run.pseudopotentials)
-    keys = {
-        "ecutwfc_Ry": result.ecutwfc_Ry,
-        "ecutrho_Ry": result.ecutrho_Ry,
-        "kpoints": list(found.kpoints or (1, 1, 1)),
-        "kpoints_shift": list(found.shift),
-        "bands_per_occupied": 2 * result.eigenvalues.shape[1] / electrons,
-        "conv_thr_Ry": found.conv_thr_Ry,
-        "electron_maxstep": found.electron_maxstep,
-        "mixing_beta": found.mixing_beta,
-    }
-    return Dft.model_construct(**keys) if coarse else Dft(**keys)
 
 
 def _electrons_problem(result: ElectronicStructure, potentials: Mapping[str, Pseudopotential]) -> str | None:

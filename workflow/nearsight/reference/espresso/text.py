@@ -16,8 +16,6 @@ from nearsight.reference.espresso.outputs import ElectronicStructure, text_energ
 
 _NUMBER = r"([-+]?\d{1,12}\.?\d{0,12}(?:[EeDd][-+]?\d{1,3})?)"
 
-_PSEUDOPOTENTIAL = re.compile(r"PseudoPot\. #\s*\d{1,4} for\s+(\S{1,8})\s+read from file:?\s+(\S{1,500})")
-
 #: Smearing as the text names it -> its name in pw.x's input.
 SMEARINGS = {
     "Fermi-Dirac": "fermi-dirac",
@@ -71,8 +69,9 @@ def _read(text: str, path: str | Path) -> tuple[ElectronicStructure, RunConditio
             f"{path}: expected the eigenvalues, by which the LDOS is checked, found none. Run pw.x again with "
             "verbosity = 'high', or take its save folder with `nearsight import qe`."
         )
-    atoms = _atoms(text)
+    # more digits than alat has
     alat_A = _number(text, "celldm(1) =") * units.BOHR_A
+    atoms = _atoms(text, alat_A)
     kpoints, weights = _kpoints(text, atoms, alat_A)
     eigenvalues, plane_waves = _eigenvalues(text)
     if len(eigenvalues) != len(kpoints):
@@ -164,9 +163,8 @@ def _vectors(pattern: str, text: str) -> np.ndarray:
     return np.array([[_finite(word) for word in row[-3:]] for row in rows], dtype=float).reshape(-1, 3)
 
 
-def _atoms(text: str) -> Atoms:
-    """The structure at the head, in units of celldm(1), which has more digits than alat."""
-    alat_A = _number(text, "celldm(1) =") * units.BOHR_A
+def _atoms(text: str, alat_A: float) -> Atoms:
+    """The structure at the head, which is in units of alat."""
     cell = _vectors(r"\ba\([123]\)\s*=", text)
     _, mark, table = text.partition("positions (alat units)")
     table = table.partition("number of k points")[0].partition("Crystallographic axes")[0]
