@@ -15,7 +15,7 @@ from nearsight.errors import InputError, NearsightError
 from nearsight.grids.energies import SAME_DENSITY
 from nearsight.grids.kpoints import kpoint_spacing
 from nearsight.memory import limit_bytes, structure_bytes
-from nearsight.model.method import read_method, require_one_method, round_energies
+from nearsight.model.method import method_of_study, read_method, require_one_method
 from nearsight.structures.builders import build_structure
 from nearsight.structures.io import take_frames
 from nearsight.structures.lammps import snap_w_be
@@ -103,15 +103,9 @@ def check_imported(study: Study, name: str, valence: Mapping[str, float | None])
         found = read_method(dataset, path)
     require_pseudopotentials(study, found.valence)
     ours = replace(
-        found,
-        path=Path("the study file"),
-        energies_eV=round_energies(study.ldos.grid.energies_eV),
-        energy_zero_eV_A3={element: study.ldos.energy_zero_eV_A3.get(element, 0.0) for element in found.valence},
-        broadening_eV=study.ldos.broadening_eV,
+        method_of_study(found, study.dft, study.ldos),
         # of its trajectories a study computes with Gaussians; without, the training compares the snapshots
         kernel="gaussian" if study.trajectories else found.kernel,
-        ecutwfc_Ry=study.dft.ecutwfc_Ry,
-        ecutrho_Ry=study.dft.ecutrho_Ry,
         valence={element: valence.get(element) or electrons for element, electrons in found.valence.items()},
     )
     require_one_method([ours, found])

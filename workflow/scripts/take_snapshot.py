@@ -3,6 +3,7 @@
 import argparse
 import logging
 import shutil
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -14,10 +15,9 @@ from nearsight.energies.method import functional_of
 from nearsight.errors import InputError
 from nearsight.files import write_whole
 from nearsight.jobs import make_parser, run_job
-from nearsight.model.method import Method, positive_number, read_method, require_one_method, round_energies
+from nearsight.model.method import method_of_study, positive_number, read_method, require_one_method
 from nearsight.reference.espresso.collect import elements_of
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
-from nearsight.reference.pseudopotential import Pseudopotential
 from nearsight.structures.checks import check_structure
 from nearsight.structures.gridded import GRID_SHAPE
 from nearsight.structures.io import write_structure
@@ -57,7 +57,13 @@ def main(arguments: argparse.Namespace) -> None:
                 f"{source}: elements: expected those of the study's pseudopotentials, {', '.join(pseudopotentials)}, "
                 f"got {', '.join(missing)} too. Add a pseudopotential, or leave the snapshot out."
             )
-        require_one_method([method_of_study(arguments.settings, arguments.ldos, pseudopotentials, method), method])
+        ours = replace(
+            method_of_study(method, arguments.settings, arguments.ldos),
+            functional=functional_of(pseudopotentials),
+            valence={element: pseudopotentials[element].valence for element in method.valence},
+            sha256={element: pseudopotentials[element].sha256 for element in method.valence},
+        )
+        require_one_method([ours, method])
         temperature_K = positive_number(settings_of(dataset), "temperature_K", path=source)
         needed = float(dataset["fermi_energy"]) + units.fermi_reach(temperature_K)
         if (top := float(dataset["energy"][-1])) < needed:
@@ -74,25 +80,6 @@ def main(arguments: argparse.Namespace) -> None:
     atoms.info[GRID_SHAPE] = list(shape)
     write_structure(arguments.structure, atoms)
     logger.info("%s: %d atoms, grid %s, electrons at %g K", source, len(atoms), shape, temperature_K)
-
-
-def method_of_study(dft: Dft, ldos: Ldos, pseudopotentials: dict[str, Pseudopotential], like: Method) -> Method:
-    """How the study computes snapshots; in what a study does not say (k-points of an unknown cell), like a dataset."""
-    return Method(
-        path=Path("the study file"),
-        energies_eV=round_energies(ldos.grid.energies_eV),
-        energy_zero_eV_A3={element: ldos.energy_zero_eV_A3.get(element, 0.0) for element in like.valence},
-        broadening_eV=ldos.broadening_eV,
-        kernel=like.kernel,
-        ecutwfc_Ry=dft.ecutwfc_Ry,
-        ecutrho_Ry=dft.ecutrho_Ry,
-        functional=functional_of(pseudopotentials),
-        valence={element: pseudopotentials[element].valence for element in like.valence},
-        sha256={element: pseudopotentials[element].sha256 for element in like.valence},
-        kpoint_spacing=None,
-        kpoints_shift=None,
-        espresso=like.espresso,
-    )
 
 
 if __name__ == "__main__":

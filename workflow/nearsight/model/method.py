@@ -6,7 +6,7 @@ ESPRESSO, another k-set), or cannot be known, is a warning.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from nearsight.datasets import atoms_of, provenance_of, settings_of
 from nearsight.errors import InputError
 from nearsight.grids.energies import find_energy_zero
 from nearsight.grids.kpoints import kpoint_spacing
+from nearsight.study.sections import Dft, Ldos
 
 logger = logging.getLogger("nearsight")
 
@@ -72,6 +73,19 @@ def read_method(dataset: xr.Dataset, path: Path) -> Method:
         kpoint_spacing=kpoint_spacing(dataset["cell"].values, dft["kpoints"]) if "kpoints" in dft else None,
         kpoints_shift=tuple(dft["kpoints_shift"]) if "kpoints_shift" in dft else None,
         espresso=provenance.get("programs", {}).get("Quantum ESPRESSO"),
+    )
+
+
+def method_of_study(like: Method, dft: Dft, ldos: Ldos) -> Method:
+    """How a study computes snapshots, in what these two sections say; in all else like a dataset."""
+    return replace(
+        like,
+        path=Path("the study file"),
+        energies_eV=round_energies(ldos.grid.energies_eV),
+        energy_zero_eV_A3={element: ldos.energy_zero_eV_A3.get(element, 0.0) for element in like.valence},
+        broadening_eV=ldos.broadening_eV,
+        ecutwfc_Ry=dft.ecutwfc_Ry,
+        ecutrho_Ry=dft.ecutrho_Ry,
     )
 
 
