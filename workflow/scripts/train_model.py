@@ -37,7 +37,7 @@ from nearsight.model.data import (
     radial_distributions,
     sample_field,
 )
-from nearsight.model.domain import DENSITY_KEYS, SAMPLES, TrainingDomain, measure_domain
+from nearsight.model.domain import SAMPLES, TrainingDomain, density_range, measure_domain
 from nearsight.model.last_layer import (
     ErrorBars,
     calibrate_bars,
@@ -157,7 +157,7 @@ def main(arguments: argparse.Namespace) -> None:
         ecut_sample_Ry=ecut_sample_Ry,
         training={
             **mean_energies(snapshots[:count]),
-            **dict(zip(DENSITY_KEYS, density_range(snapshots[:count]), strict=True)),
+            **density_range([snapshot.atoms / snapshot.volume_A3 for snapshot in snapshots[:count]]),
             "epochs": result.state.epoch,
             "best_epoch": result.state.best_epoch,
             "validation_loss": result.state.best_loss,
@@ -264,12 +264,6 @@ def choose_sampling(snapshots: list[Snapshot], data: DataDescription) -> float |
         cutoff, data.ecutrho_Ry, ", ".join(tried),
     )  # fmt: skip
     return cutoff
-
-
-def density_range(snapshots: list[Snapshot]) -> tuple[float, float]:
-    """Least and most atoms per volume, 1/Å³."""
-    densities = [snapshot.atoms / snapshot.volume_A3 for snapshot in snapshots]
-    return min(densities), max(densities)
 
 
 def describe_domain(

@@ -6,6 +6,7 @@ Both are means over the structure. A vacancy is lost in them, hence a third: whi
 the training points than any of the validation set?
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +108,11 @@ class Extrapolation:
     def score(self) -> float:
         """The larger of the two."""
         return max(self.descriptor_score, self.rdf_score)
+
+
+def density_range(densities_per_A3: Sequence[float]) -> dict[str, float]:
+    """Least and most atoms per volume of a training set, by the keys of a bundle's `training`."""
+    return dict(zip(DENSITY_KEYS, (min(densities_per_A3), max(densities_per_A3)), strict=True))
 
 
 def measure_domain(

@@ -19,7 +19,7 @@ from nearsight.imports.kernels import Broadening
 from nearsight.imports.mala.arrays import read_field, without_xyz
 from nearsight.imports.mala.parameters import MalaParameters, NamedSnapshot
 from nearsight.imports.mala.snapshot import measure_broadening
-from nearsight.model.domain import DENSITY_KEYS, SAMPLES, TrainingDomain, measure_domain
+from nearsight.model.domain import SAMPLES, TrainingDomain, density_range, measure_domain
 from nearsight.model.scaling import Scaling
 from nearsight.reference.espresso.text import read_text_run
 from nearsight.structures.checks import check_structure
@@ -132,8 +132,7 @@ def measure_training_domain(
         cutoff_A,
         seed=0,
     )
-    densities = [len(one.atoms) / one.atoms.get_volume() for one in training]
-    return domain, dict(zip(DENSITY_KEYS, (min(densities), max(densities)), strict=True))
+    return domain, density_range([len(one.atoms) / one.atoms.get_volume() for one in training])
 
 
 def _sample(snapshots: Sequence[TrainingSnapshot]) -> np.ndarray:
