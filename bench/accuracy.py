@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nearsight.datasets import atoms_of, open_dataset, settings_of
-from nearsight.errors import InputError
+from nearsight.errors import InputError, UnknownStructureError
 from nearsight.evaluation.errors import mean_absolute_percentage_error
 from nearsight.evaluation.summary import render_table
 from nearsight.files import write_text, write_whole
@@ -128,9 +128,7 @@ def evaluate(study: Study, model: ModelFiles, snapshot: str, folder: Path, threa
     inference, refused = Inference(batches=1, threads=threads), False
     try:
         energies = predict_structure(model, atoms, target, inference, alone(), **how)
-    except InputError as error:
-        if "accept" not in str(error):
-            raise
+    except UnknownStructureError:
         refused = True
         accepting = inference.model_copy(update={"accept_extrapolation": True})
         energies = predict_structure(model, atoms, target, accepting, alone(), **how)

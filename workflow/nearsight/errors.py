@@ -48,6 +48,10 @@ class InputError(NearsightError):
     """A file or an argument whose content cannot be used."""
 
 
+class UnknownStructureError(InputError):
+    """A structure that is so far from a model's training set that it is predicted only where the user accepts that."""
+
+
 class MissingProgramError(NearsightError):
     """A program or library that has to be installed first."""
 

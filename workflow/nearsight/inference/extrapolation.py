@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 from ase import Atoms
 
-from nearsight.errors import InputError
+from nearsight.errors import UnknownStructureError
 from nearsight.grids.energies import SAME_DENSITY
 from nearsight.grids.regions import Region
 from nearsight.model.bundle import ModelBundle
@@ -22,6 +22,9 @@ from nearsight.model.domain import (
 from nearsight.structures.correlation import radial_distribution
 
 logger = logging.getLogger("nearsight")
+
+#: What a refusal advises last.
+ACCEPT = "accept the unknown error with inference.accept_extrapolation (`nearsight predict --accept-extrapolation`)."
 
 #: Share of the density beyond which a structure is refused.
 LARGEST_DENSITY_CHANGE = 0.01
@@ -47,7 +50,7 @@ def sample_shape(shape: tuple[int, int, int], points: int) -> tuple[int, int, in
 
 
 def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:
-    """Warn of atoms per volume that no training cell had. Raises InputError where they are far from them.
+    """Warn of atoms per volume that no training cell had. Raises UnknownStructureError where they are far from them.
 
     DFT's energies count from the mean potential of the cell, which goes with the atoms per volume, so that the whole
     LDOS shifts with it; no descriptor sees a shift that a strain or a vacancy elsewhere makes. An energy zero takes it
@@ -67,28 +70,24 @@ def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:
         + ("knows the shift for those alone" if model.energy_zero_eV_A3 else "cannot know the shift")
     )
     if outside > LARGEST_DENSITY_CHANGE and not accept:
-        raise InputError(
-            f"structure: expected a density that the model was trained on, got {text}. Train on such cells, or accept "
-            "the unknown error with inference.accept_extrapolation (`nearsight predict --accept-extrapolation`)."
+        raise UnknownStructureError(
+            f"structure: expected a density that the model was trained on, got {text}. Train on such cells, or {ACCEPT}"
         )
     expected = "" if model.energy_zero_eV_A3 else ", for beryllium 2 meV/atom per 0.01 %"
     logger.warning("the structure has %s. Expect errors in energies%s.", text, expected)
 
 
 def check_extrapolation(found: Extrapolation, *, accept: bool) -> None:
-    """Warn of a structure outside the training domain. Raises InputError where it is far outside."""
+    """Warn of a structure outside the training domain. Raises UnknownStructureError where it is far outside."""
     scores = f"descriptors {found.descriptor_score:.1f}, radial distribution {found.rdf_score:.1f}"
-    advice = (
-        "Train on such structures, or accept the unknown error with inference.accept_extrapolation (`nearsight predict "
-        "--accept-extrapolation`)."
-    )
+    advice = f"Train on such structures, or {ACCEPT}"
     if found.score > REFUSAL_SCORE and not accept:
-        raise InputError(
+        raise UnknownStructureError(
             f"structure: expected one like the model's training set (scores up to {REFUSAL_SCORE:g}; 1 is as far as "
             f"the validation snapshots are), got {scores}. {advice}"
         )
     if found.unknown_share > REFUSAL_SHARE and not accept:
-        raise InputError(
+        raise UnknownStructureError(
             f"structure: expected surroundings like the training set's at all but {100 * REFUSAL_SHARE:g} % of its "
             f"points, got {100 * found.unknown_share:.1f} % that are like none of the validation snapshots', as a "
             f"vacancy, a surface or an interstitial makes them. {advice}"
