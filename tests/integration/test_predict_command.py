@@ -355,7 +355,8 @@ def test_prediction_on_a_disk_that_is_too_small(large, small_disk):
     assert not folder.exists()
 
 
-def test_interrupted_prediction_says_so(large, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_prediction_says_so(number, large, tmp_path):
     command, _ = large
     folder = tmp_path / "out"
     process = subprocess.Popen(
@@ -366,9 +367,9 @@ def test_interrupted_prediction_says_so(large, tmp_path):
     while not list(folder.glob(".batch-0.tiles/tile-*")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     message = process.communicate(timeout=600)[1]
-    assert process.returncode == -signal.SIGINT, message
+    assert process.returncode == -number, message
     assert message.endswith("interrupted; what is finished is kept\n")
     assert "Traceback" not in message
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from nearsight import __version__
 from nearsight.errors import InputError, NearsightError, Stopped, StorageError
 from nearsight.files import read_regular, write_text
+from nearsight.jobs import stop_when_told
 from nearsight.options import IMPORT_OPTIONS, add_options
 from nearsight.study.documents import describe_study, study_schema
 from nearsight.study.reading import load_study
@@ -64,9 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     closed = open_streams()
     arguments = parse_arguments(argv)
     try:
-        arguments.run(arguments)
-        with explain_output():
-            sys.stdout.flush()
+        with stop_when_told():
+            arguments.run(arguments)
+            with explain_output():
+                sys.stdout.flush()
         if closed:
             raise StorageError("standard output: expected to write to it, it is closed. All files are complete.")
     except NearsightError as error:

@@ -88,7 +88,7 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
     terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [terminal]
     logger.addHandler(terminal)
-    with _stop_when_told():  # to the last message: a job whose program was told first hears of it at any time
+    with stop_when_told():  # to the last message: a job whose program was told first hears of it at any time
         try:
             if arguments.log is not None:
                 with explain_storage(arguments.log):
@@ -114,7 +114,7 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
 
 
 @contextmanager
-def _stop_when_told() -> Iterator[None]:
+def stop_when_told() -> Iterator[None]:
     """Raise Stopped at SIGTERM, which by itself would end Python at once, with temporary files left behind.
 
     At SIGINT too, unless a shell has its background jobs ignore it. Who is stopping already is not disturbed in it.
