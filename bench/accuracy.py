@@ -66,7 +66,8 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="those to look at")
     parser.add_argument("--threads", type=int, default=2, help="threads of training and prediction")
     parser.add_argument("--output", type=Path, default=Path("docs/beryllium.csv"), help="table (CSV)")
-    parser.add_argument("--page", type=Path, help="page whose tables, between <!-- name --> and <!-- end -->, to write")
+    marks = "between <!-- states --> and <!-- end -->, and those of several variants at <!-- variants -->"
+    parser.add_argument("--page", type=Path, help=f"page to write the tables to, {marks}")
     arguments = parser.parse_args()
     study = load_study(arguments.study)
     rows = []
@@ -80,7 +81,9 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-    tables = {"states": states_table(rows), "variants": variants_table(rows)}
+    tables = {"states": states_table(rows)}
+    if len(arguments.variants) > 1:
+        tables["variants"] = variants_table(rows)
     print(*tables.values(), sep="\n\n")
     if arguments.page is not None:
         fill_page(arguments.page, tables)
