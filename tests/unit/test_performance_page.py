@@ -12,16 +12,20 @@ def bench(repository, monkeypatch):
     return importlib.import_module
 
 
-#: Name of a table -> the bench that makes its lines.
-BENCHES = {"kernel": "bispectrum", "energies": "energies", "prediction": "inference"}
+#: Page, name of a table -> the bench that makes its lines.
+BENCHES = {
+    ("performance", "kernel"): "bispectrum",
+    ("performance", "energies"): "energies",
+    ("performance", "prediction"): "inference",
+}
 
 
-@pytest.mark.parametrize("name", BENCHES)
-def test_a_table_is_what_the_bench_makes_of_the_committed_rows(repository, bench, name):
+@pytest.mark.parametrize(("page", "name"), BENCHES)
+def test_a_table_is_what_the_bench_makes_of_the_committed_rows(repository, bench, page, name):
     tables, docs = bench("tables"), repository / "docs"
-    rows = tables.read_csv(docs / f"performance-{name}.csv")
-    found = tables.tables_of((docs / "performance.md").read_text(encoding="utf-8"))
-    assert found[name] == bench(BENCHES[name]).table(rows)
+    rows = tables.read_csv(docs / f"{page}-{name}.csv")
+    found = tables.tables_of((docs / f"{page}.md").read_text(encoding="utf-8"))
+    assert found[name] == bench(BENCHES[page, name]).table(rows)
     assert len(found[name]) > len(rows) / 10
 
 
@@ -44,6 +48,6 @@ def test_a_bench_replaces_its_table_and_nothing_else(tmp_path, bench):
     assert tables.tables_of(text) == {"x": ["| 1 |", r"| \1 |"], "y": ["| y |"]}
     assert text.startswith("a\n<!--")
     assert "\nb\n" in text
-    assert tables.read_csv(tmp_path / "performance-x.csv") == [{"n": 1.5, "name": "a", "flag": True, "empty": None}]
+    assert tables.read_csv(tmp_path / "page-x.csv") == [{"n": 1.5, "name": "a", "flag": True, "empty": None}]
     with pytest.raises(SystemExit, match="expected a page with the lines '<!-- table: z -->'"):
         tables.publish(page, "z", [], rows)
