@@ -62,7 +62,7 @@ def compare(without: str, with_fault: str, folder: Path) -> list:
 def table(rows: list[dict]) -> list[str]:
     """Lines of the table, from the rows of the CSV."""
     lines = [
-        "| atoms | unscreened, without and with fault | after the correction | fault: band | Hartree | xc | ions | total |",
+        "| atoms | unscreened, without and with fault | corrected | fault: band | Hartree | xc | ions | total |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

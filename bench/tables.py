@@ -50,7 +50,7 @@ def replace_table(page: str, name: str, lines: Sequence[str]) -> str:
 
 
 def publish(page: Path, name: str, lines: Sequence[str], source: Path) -> None:
-    """Put a table on a page, and the CSV that it is made from beside the page, as performance-NAME.csv of performance.md."""
+    """Put a table on a page, and the CSV that it is made from beside it: PAGE-NAME.csv."""
     text = replace_table(page.read_text(encoding="utf-8"), name, lines)
     shutil.copyfile(source, page.with_name(f"{page.stem}-{name}.csv"))
     write_text(page, text)
