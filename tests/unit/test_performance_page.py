@@ -17,6 +17,7 @@ BENCHES = {
     ("performance", "kernel"): "bispectrum",
     ("performance", "energies"): "energies",
     ("performance", "prediction"): "inference",
+    ("prediction", "unscreened"): "screening",
 }
 
 

@@ -73,8 +73,8 @@ def draw_errors(energy: Axes, density: Axes, data: FigureData) -> None:
     )  # fmt: skip
     low, high = energy.get_ylim()
     energy.set_ylim(low, max(high, 1.6 * ACCEPTABLE_meV))
-    energy.set_ylabel("|error of A| (meV/atom)")
-    density.set(xlabel="number of atoms", ylabel="error of n, MAPE (%)")
+    energy.set_ylabel("|ΔA| (meV/atom)")
+    density.set(xlabel="number of atoms", ylabel="Δn, MAPE (%)")
     crowded = [size for size, following in pairwise(sizes) if following / size < 1.15]
     density.set_xticks(sizes, ["" if size in crowded else f"{size:.0f}" for size in sizes])
     density.set_xlim(sizes[0] / 1.35, sizes[-1] * 1.35)
