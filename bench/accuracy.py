@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from tables import fill_page
 from tqdm import tqdm
 
 from nearsight.datasets import atoms_of, open_dataset, settings_of
 from nearsight.errors import InputError, UnknownStructureError
 from nearsight.evaluation.errors import mean_absolute_percentage_error
 from nearsight.evaluation.summary import render_table
-from nearsight.files import write_text, write_whole
+from nearsight.files import write_whole
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
@@ -66,8 +67,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="those to look at")
     parser.add_argument("--threads", type=int, default=2, help="threads of training and prediction")
     parser.add_argument("--output", type=Path, default=Path("docs/beryllium.csv"), help="table (CSV)")
-    marks = "between <!-- states --> and <!-- end -->, and those of several variants at <!-- variants -->"
-    parser.add_argument("--page", type=Path, help=f"page to write the tables to, {marks}")
+    parser.add_argument("--page", type=Path, help="page whose tables to write: states, variants if several")
     arguments = parser.parse_args()
     study = load_study(arguments.study)
     rows = []
@@ -86,7 +86,7 @@ def main() -> None:
         tables["variants"] = variants_table(rows)
     print(*tables.values(), sep="\n\n")
     if arguments.page is not None:
-        fill_page(arguments.page, tables)
+        fill_page(arguments.page, {name: text.splitlines() for name, text in tables.items()})
 
 
 def train_variant(study: Study, variant: Variant, folder: Path, threads: int) -> ModelFiles:
@@ -155,20 +155,9 @@ def states_table(rows: list[list]) -> str:
     energies in the same state. R² over all test snapshots that are not refused: 1 - Σ error² / Σ (E - mean E)².
     """
     ours = [row for row in rows if row[0] == rows[0][0]]
-    lines = [
-        [
-            "state",
-            "role",
-            "cells",
-            "atoms",
-            "MAE (meV/atom)",
-            "error bar",
-            "mean error",
-            "scatter",
-            "DFT's scatter",
-            "density (%)",
-        ]
-    ]
+    header = ["state", "role", "cells", "atoms", "MAE (meV/atom)", "error bar", "mean error", "scatter",
+              "DFT's scatter", "density (%)"]  # fmt: skip
+    lines = []
     groups: dict[tuple, list[list]] = {}
     for row in ours:
         groups.setdefault((row[1].rpartition("-")[0], row[2], row[3]), []).append(row)
@@ -180,7 +169,7 @@ def states_table(rows: list[list]) -> str:
         name = f"{state} (refused)" if all(row[9] for row in those) else state
         lines.append([name, role, str(len(those)), str(atoms), *errors, f"{column(those, 8).mean():.2f}"])
     test = [row for row in ours if row[2] == "test" and not row[9]]
-    text = render_table(lines[0], lines[1:])
+    text = render_table(header, lines)
     if len(test) > 1:
         bars = column(test, 10) if all(row[10] for row in test) else None
         energies, errors = 1e3 * column(test, 4), column(test, 5)
@@ -216,18 +205,6 @@ def variants_table(rows: list[list]) -> str:
 def column(rows: list[list], index: int) -> np.ndarray:
     """One column of the table as numbers."""
     return np.array([float(row[index]) for row in rows])
-
-
-def fill_page(page: Path, tables: Mapping[str, str]) -> None:
-    """Put each table between its marks, `<!-- name -->` and `<!-- end -->`. Raises InputError where they are not."""
-    text = page.read_text(encoding="utf-8")
-    for name, table in tables.items():
-        before, mark, rest = text.partition(f"<!-- {name} -->")
-        _, end, after = rest.partition("<!-- end -->")
-        if not (mark and end):
-            raise InputError(f"{page}: expected a place for the table, <!-- {name} --> and <!-- end -->, found none.")
-        text = f"{before}{mark}\n{table}\n{end}{after}"
-    write_text(page, text)
 
 
 if __name__ == "__main__":

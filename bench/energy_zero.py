@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from accuracy import COLUMNS, Variant, evaluate, fill_page, train_variant
+from accuracy import COLUMNS, Variant, evaluate, train_variant
+from tables import fill_page
 from tqdm import tqdm
 
 from nearsight import units
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--study", type=Path, default=Path("config/beryllium.yaml"), help="a study of one element")
     parser.add_argument("--threads", type=int, default=2, help="threads of training and prediction")
     parser.add_argument("--output", type=Path, default=Path("docs/beryllium-zero.csv"), help="table (CSV)")
-    parser.add_argument("--page", type=Path, help="page whose table between <!-- zero --> and <!-- end --> to write")
+    parser.add_argument("--page", type=Path, help="page whose table 'zero' to write")
     arguments = parser.parse_args()
     study = load_study(arguments.study)
     results = Path("results") / study.study
@@ -86,7 +87,7 @@ def main() -> None:
     table = render_table([name.replace("_", " ") for name in header], rows)
     print(table)
     if arguments.page is not None:
-        fill_page(arguments.page, {"zero": table})
+        fill_page(arguments.page, {"zero": table.splitlines()})
 
 
 def number_density(results: Path, name: str) -> float:

@@ -9,11 +9,11 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from accuracy import fill_page
 from ase import Atoms
 from ase.eos import EquationOfState
 from ase.units import GPa
 from extrapolation import compute
+from tables import fill_page
 from tqdm import tqdm
 
 from nearsight.evaluation.summary import render_table
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--temperature-K", type=float, default=298.0, help="temperature of the electrons in K")
     parser.add_argument("--work", type=Path, default=Path("bench/work/equation-of-state"), help="folder of runs")
     parser.add_argument("--output", type=Path, default=Path("docs/beryllium-eos.csv"), help="table (CSV)")
-    parser.add_argument("--page", type=Path, help="page whose table between <!-- eos --> and <!-- end --> to write")
+    parser.add_argument("--page", type=Path, help="page whose table 'eos' to write")
     arguments = parser.parse_args()
     study = load_study(arguments.study)
     name = arguments.structure or next(iter(study.structures))
@@ -64,7 +64,7 @@ def main() -> None:
     table = fits_table(np.array(rows))
     print(table)
     if arguments.page is not None:
-        fill_page(arguments.page, {"eos": table})
+        fill_page(arguments.page, {"eos": table.splitlines()})
 
 
 def strained_cell(study: Study, name: str, strain_percent: float) -> Atoms:

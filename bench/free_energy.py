@@ -8,10 +8,11 @@ of it pp.x. What Quantum ESPRESSO leaves is kept and used again, so that an inte
 """
 
 import argparse
-import csv
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+
+from tables import write_csv
 
 from nearsight.errors import NearsightError
 from nearsight.files import write_text
@@ -142,14 +143,6 @@ def tables(rows: list[dict], cases: list[dict]) -> list[str]:
     return lines
 
 
-def write_csv(rows: list[dict], path: Path) -> None:
-    """Rows with all columns that any of them has."""
-    with open(path, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def main() -> None:
     """Measure the cells one after the other and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -166,8 +159,8 @@ def main() -> None:
         cases += more
     lines = tables(rows, cases)
     write_text(arguments.output / "free-energy.md", "\n".join(lines) + "\n")
-    write_csv(rows, arguments.output / "free-energy.csv")
-    write_csv(cases, arguments.output / "free-energy-convergence.csv")
+    write_csv(arguments.output / "free-energy.csv", rows)
+    write_csv(arguments.output / "free-energy-convergence.csv", cases)
     print("\n".join(lines))
 
 

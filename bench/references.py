@@ -8,31 +8,27 @@ than itself; those that this processor cannot run are left out. One process at a
 """
 
 import argparse
-import csv
 import os
-import re
 import resource
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from tables import publish, read_csv
+from tables import publish, read_csv, write_csv
 
-from nearsight.files import write_whole
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.reference.espresso.blas import KERNELS, processor_flags
 from nearsight.reference.espresso.collect import collect_snapshot
 from nearsight.reference.espresso.ld1 import generate_pseudopotential
 from nearsight.reference.espresso.ldos import run_ldos
+from nearsight.reference.espresso.outputs import read_electronic_structure, xml_of
 from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.scf import run_scf
-from nearsight.structures.io import read_structure
+from nearsight.structures.builders import build_structure
+from nearsight.structures.io import take_frames
 from nearsight.study.reading import load_study
-from nearsight.units import RYDBERG_eV
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS = ("step", "kernels", "processor_s", "energy_eV_per_atom")
 STEPS = {
     "scf": "SCF, pw.x",
     "espresso": "LDOS and density by a non-SCF run of pw.x, pp.x, and reading its cube files",
@@ -53,12 +49,8 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.work.mkdir(parents=True)
     rows = list(measure(arguments.trajectory, arguments.work))
-    arguments.output.mkdir(parents=True, exist_ok=True)
     target = arguments.output / "references.csv"
-    with write_whole(target) as path, open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(target, rows)
     lines = table(read_csv(target))
     print("\n".join(lines))
     if arguments.page:
@@ -68,30 +60,25 @@ def main() -> None:
 def measure(name: str, work: Path) -> Iterator[dict]:
     """A row for each step and kernel; the LDOS in one pass, which does not use QE's BLAS, comes last."""
     study = load_study(ROOT / "config/beryllium.yaml")
-    trajectory = study.trajectories[name]
-    atoms = read_structure(ROOT / (trajectory.file if "@" in trajectory.file else f"{trajectory.file}@0"))
+    trajectory, cell = study.trajectories[name], study.structure_of(name)
+    (atoms,) = take_frames(ROOT / trajectory.file, build_structure(study.structures[cell]), 1)
     grid = fft_shape(atoms.cell.array, study.dft.ecutrho_Ry)
-    dft = study.dft_of(study.structure_of(name))
-    temperature_K = trajectory.temperature_K
-    pseudopotentials = {"Be": generate_pseudopotential(ROOT / "config/pseudo/Be.pbe-rrkjus.in", "Be", work / "Be.upf")}
+    dft, ldos, temperature_K = study.dft_of(cell), study.ldos, trajectory.temperature_K
+    deck = ROOT / study.pseudopotentials["Be"].ld1_input
+    pseudopotentials = {"Be": generate_pseudopotential(deck, "Be", work / "Be.upf")}
+
     for kernel in list_kernels():
         os.environ["OPENBLAS_CORETYPE"] = kernel
         scf, text, cubes = (work / f"{kernel}{end}" for end in ("-scf", "-scf.out", "-cubes"))
-        with processor_time() as spent:
-            run_scf(atoms, grid, pseudopotentials, dft, temperature_K, Launch(), scf, text)
-        yield {
-            "step": "scf",
-            "kernels": kernel,
-            "processor_s": spent[0],
-            "energy_eV_per_atom": total_energy(text, len(atoms)),
-        }
-        with processor_time() as spent:
-            run_ldos(atoms, grid, pseudopotentials, scf, dft, study.ldos, Launch(), cubes)
-            collect_snapshot(atoms, grid, scf, text, pseudopotentials, study.ldos, temperature_K, cubes)
-        yield {"step": "espresso", "kernels": kernel, "processor_s": spent[0]}
-    with processor_time() as spent:
-        collect_snapshot(atoms, grid, scf, text, pseudopotentials, study.ldos, temperature_K)
-    yield {"step": "one_pass", "processor_s": spent[0]}
+        run = (atoms, grid, pseudopotentials)
+        collect = (atoms, grid, scf, text, pseudopotentials, ldos, temperature_K)
+        spent = processor_seconds(run_scf, *run, dft, temperature_K, Launch(), scf, text)
+        energy = read_electronic_structure(xml_of(scf)).energies["total_free_energy"] / len(atoms)
+        yield {"step": "scf", "kernels": kernel, "processor_s": spent, "energy_eV_per_atom": f"{energy:.9f}"}
+        spent = processor_seconds(run_ldos, *run, scf, dft, ldos, Launch(), cubes)
+        spent += processor_seconds(collect_snapshot, *collect, cubes)
+        yield {"step": "espresso", "kernels": kernel, "processor_s": spent}
+    yield {"step": "one_pass", "processor_s": processor_seconds(collect_snapshot, *collect)}
 
 
 def list_kernels() -> list[str]:
@@ -100,24 +87,16 @@ def list_kernels() -> list[str]:
     return ["Prescott", *(kernel for _, kernel, needed in reversed(KERNELS) if needed <= flags)]
 
 
-@contextmanager
-def processor_time() -> Iterator[list[float]]:
-    """A list that has the processor time in s of this process and of those that it waited for, after the block."""
-    spent: list[float] = []
-    before = _times()
-    yield spent
-    spent.append(round(_times() - before, 1))
+def processor_seconds(step: Callable, *arguments: object) -> float:
+    """Processor time in s of a call: this process's, and that of those that it waits for."""
 
+    def used() -> float:
+        both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(one.ru_utime + one.ru_stime for one in both)
 
-def _times() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def total_energy(text: Path, atoms: int) -> str:
-    """pw.x's total energy in eV/atom, with all digits that it prints."""
-    value = re.findall(r"^!\s+total energy\s+=\s+(\S+) Ry", text.read_text(encoding="utf-8"), re.MULTILINE)[-1]
-    return f"{float(value) * RYDBERG_eV / atoms:.9f}"
+    before = used()
+    step(*arguments)
+    return round(used() - before, 1)
 
 
 def table(rows: Sequence[dict]) -> list[str]:

@@ -14,7 +14,6 @@ take nearly all of the time. What pw.x leaves is kept: run it again to go on.
 """
 
 import argparse
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 from ase import Atoms
+from tables import write_csv
 
 from nearsight import units
 from nearsight.errors import InputError
 from nearsight.evaluation.summary import render_table
-from nearsight.files import write_whole
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.reference.espresso.inputs import fermi_smearing, pw_input
 from nearsight.reference.espresso.ld1 import place_pseudopotentials
@@ -151,12 +150,7 @@ def main() -> None:
         for row in measure(scf, crystal, snapshots):
             rows.append({"mixing": mixing, "kpoints": kpoints, **row})
             print(rows[-1], flush=True)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    target = arguments.output / "scf-start.csv"
-    with write_whole(target) as path, open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(arguments.output / "scf-start.csv", rows)
     print(tabulate(rows))
 
 

@@ -7,20 +7,14 @@ Every term of a fault's energy has to fall as the fault's share of the cell, 1/L
 """
 
 import argparse
-import csv
 from pathlib import Path
 
-from tables import publish, read_csv
+from tables import publish, read_csv, write_csv
 
-from nearsight.files import read_json, write_whole
+from nearsight.files import read_json
 from nearsight.study.reading import load_study
 
 TERMS = ("band", "hartree", "xc", "ion", "total")
-COLUMNS = (
-    *("without", "with_fault", "atoms"),
-    *(f"unscreened_{when}_{which}_meV_per_atom" for which in ("without", "with_fault") for when in ("before", "after")),
-    *(f"{term}_difference_meV_per_atom" for term in TERMS),
-)
 
 
 def main() -> None:
@@ -34,29 +28,27 @@ def main() -> None:
     folder = Path("results") / study.study / "energies/prediction"
     pairs = {one: other for one, other in study.paper_figures.fault_pairs.items() if one in study.supercells}
     rows = [compare(one, other, folder) for one, other in pairs.items()]
-    arguments.output.mkdir(parents=True, exist_ok=True)
     target = arguments.output / "unscreened.csv"
-    with write_whole(target) as path, open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
+    write_csv(target, rows)
     lines = table(read_csv(target))
     print("\n".join(lines))
     if arguments.page:
         publish(arguments.page, "unscreened", lines, target)
 
 
-def compare(without: str, with_fault: str, folder: Path) -> list:
+def compare(without: str, with_fault: str, folder: Path) -> dict:
     """One row: energies in meV/atom of two cells of the same atoms."""
-    one, other = (read_json(folder / f"{name}.json") for name in (without, with_fault))
-    atoms = one["atoms"]
-    charge = [
-        1e3 * cell["screening"][f"unscreened_eV_per_atom_{when}"]
-        for cell in (one, other)
-        for when in ("before", "after")
-    ]
-    change = [1e3 * (other["energies_eV"][term] - one["energies_eV"][term]) / atoms for term in TERMS]
-    return [without, with_fault, atoms, *(f"{value:.4f}" for value in (*charge, *change))]
+    cells = {"without": without, "with_fault": with_fault}
+    found = {which: read_json(folder / f"{name}.json") for which, name in cells.items()}
+    row = {**cells, "atoms": found["without"]["atoms"]}
+    for which, cell in found.items():
+        for when in ("before", "after"):
+            unscreened = 1e3 * cell["screening"][f"unscreened_eV_per_atom_{when}"]
+            row[f"unscreened_{when}_{which}_meV_per_atom"] = f"{unscreened:.4f}"
+    for term in TERMS:
+        change = found["with_fault"]["energies_eV"][term] - found["without"]["energies_eV"][term]
+        row[f"{term}_difference_meV_per_atom"] = f"{1e3 * change / row['atoms']:.4f}"
+    return row
 
 
 def table(rows: list[dict]) -> list[str]:

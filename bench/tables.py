@@ -1,4 +1,4 @@
-"""Tables of pages that a bench writes itself: what is between two markers, from a CSV beside the page.
+"""Tables of pages that a bench writes itself: what is between two markers.
 
 <!-- table: NAME -->
 | ... |
@@ -8,10 +8,10 @@
 import csv
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nearsight.files import write_text
+from nearsight.files import write_text, write_whole
 
 
 def read_csv(path: Path) -> list[dict]:
@@ -49,8 +49,24 @@ def replace_table(page: str, name: str, lines: Sequence[str]) -> str:
     return re.sub(pattern, lambda _: "".join(f"{line}\n" for line in lines), page, flags=re.MULTILINE | re.DOTALL)
 
 
+def write_csv(path: Path, rows: Sequence[Mapping]) -> None:
+    """Rows as CSV, whole, with all columns that any of them has; its folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def fill_page(page: Path, tables: Mapping[str, Sequence[str]]) -> None:
+    """Put the lines of each table between its markers on a page."""
+    text = page.read_text(encoding="utf-8")
+    for name, lines in tables.items():
+        text = replace_table(text, name, lines)
+    write_text(page, text)
+
+
 def publish(page: Path, name: str, lines: Sequence[str], source: Path) -> None:
     """Put a table on a page, and the CSV that it is made from beside it: PAGE-NAME.csv."""
-    text = replace_table(page.read_text(encoding="utf-8"), name, lines)
+    fill_page(page, {name: lines})
     shutil.copyfile(source, page.with_name(f"{page.stem}-{name}.csv"))
-    write_text(page, text)

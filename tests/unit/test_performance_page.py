@@ -1,5 +1,6 @@
 """Tables of docs/performance.md are those of the CSV beside it, or say that they are of an earlier date."""
 
+import csv
 import importlib
 import re
 
@@ -28,6 +29,15 @@ def test_a_table_is_what_the_bench_makes_of_the_committed_rows(repository, bench
     found = tables.tables_of((docs / f"{page}.md").read_text(encoding="utf-8"))
     assert found[name] == bench(BENCHES[page, name]).table(rows)
     assert len(found[name]) > len(rows) / 10
+
+
+@pytest.mark.parametrize("study", ["beryllium", "aluminium", "beryllium-oxide"])
+def test_errors_of_a_study_are_those_of_the_committed_rows(repository, bench, study):
+    with open(repository / f"docs/{study}.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    found = bench("tables").tables_of((repository / f"docs/{study}.md").read_text(encoding="utf-8"))
+    assert found["states"] == bench("accuracy").states_table(rows).splitlines()
+    assert len(rows) > 3
 
 
 def test_every_other_table_says_where_it_is_from(repository):

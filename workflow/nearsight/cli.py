@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from nearsight import __version__
 from nearsight.errors import InputError, NearsightError, Stopped, StorageError
-from nearsight.files import read_regular, write_text
-from nearsight.jobs import stop_when_told
+from nearsight.files import read_json, read_regular, write_text
+from nearsight.jobs import show_progress, stop_when_told
 from nearsight.options import IMPORT_OPTIONS, add_options
 from nearsight.study.documents import describe_study, study_schema
 from nearsight.study.reading import load_study
@@ -477,9 +477,7 @@ def check_output(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> No
 def predict_file(arguments: argparse.Namespace) -> None:
     """Predict the structure of a file; every rank of an MPI job runs this."""
     # imported here: the other commands must not wait for torch
-    from nearsight.files import read_json
     from nearsight.inference.run import ModelFiles, predict_structure
-    from nearsight.jobs import show_progress
     from nearsight.mpi import on_rank_0, world
     from nearsight.structures.io import read_structure, split_index
     from nearsight.view.page import PAGE, write_view
