@@ -136,8 +136,10 @@ def stop_all_ranks() -> int:
     """Exit status of a failure; under MPI the other ranks, which may be waiting for this one, are stopped too."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.COMM_WORLD.size > 1:
-        sys.stderr.flush()
-        mpi.COMM_WORLD.Abort(1)
+        # imported here: only a job of several ranks needs it
+        from nearsight.mpi import abort
+
+        abort(mpi.COMM_WORLD, 1)
     return 1
 
 

@@ -1,8 +1,12 @@
 """A job over several ranks: the promised number, and one message on an error."""
 
 import argparse
+import fcntl
 import logging
+import os
+import stat
 import sys
+import termios
 import time
 import traceback
 from collections.abc import Callable
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("nearsight")
 
 Result = TypeVar("Result")
+
+#: Seconds that an ending rank waits for mpiexec to read its last words: much for a busy machine.
+FORWARDED_S = 10.0
 
 INSTALL = "Install it with `pip install mpi4py mpich`, or with `conda install -c conda-forge mpi4py mpich`."
 
@@ -95,6 +102,30 @@ def on_first_ranks(comm: "Comm | None", count: int, function: Callable[["Comm | 
     return outcome
 
 
+def abort(comm: "Comm", status: int) -> None:
+    """End all ranks with this exit status, once mpiexec has taken what was said on standard error.
+
+    MPI_Abort ends mpiexec's helpers too, and what a rank has just written goes with them where it still lies in the
+    pipe.
+    """
+    sys.stderr.flush()
+    end = time.monotonic() + FORWARDED_S
+    while _in_pipe(2) and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.2)  # read from the pipe, and on its way to mpiexec
+    comm.Abort(status)
+
+
+def _in_pipe(descriptor: int) -> int:
+    """Bytes that were written to a pipe and not read yet; 0 for all that is no pipe, a closed one included."""
+    try:
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            return 0
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
+
+
 def run_parallel_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
     """`jobs.run_job` for MPI: rank 0 logs, and an error on one rank stops all of them, with one message."""
     try:
@@ -127,7 +158,6 @@ def run_parallel_job(main: Callable[[argparse.Namespace], None], arguments: argp
                 with open(log, "a", encoding="utf-8") as handle:
                     handle.write(f"ERROR {message}\n")
             logging.shutdown()
-            sys.stderr.flush()
-            comm.Abort(error.status if isinstance(error, Stopped) else 1)
+            abort(comm, error.status if isinstance(error, Stopped) else 1)
 
     run_job(guarded, arguments)
