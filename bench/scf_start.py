@@ -54,6 +54,7 @@ class Scf:
     pseudopotentials: dict[str, Pseudopotential]
     settings: Dft
     temperature_K: float
+    launch: Launch
 
     def run(self, name: str, atoms: Atoms, start: np.ndarray | None) -> Path:
         """The folder of a converged SCF, from a density in 1/Å³ or from superposed atoms."""
@@ -78,7 +79,7 @@ class Scf:
             if start is not None:
                 (folder / SAVE).mkdir()
                 write_save_density(folder / SAVE, atoms, start, self.settings.ecutrho_Ry, count)
-            run_program("pw.x", text, folder, Launch(), "scf")
+            run_program("pw.x", text, folder, self.launch, "scf")
             for path in (folder / SAVE).glob("wfc*"):
                 path.unlink()
         return target
@@ -146,6 +147,7 @@ def main() -> None:
             read_pseudopotentials({e: results / "pseudo" / f"{e}.upf" for e in set(crystal.symbols)}),
             settings,
             temperature_K,
+            Launch(),
         )
         for row in measure(scf, crystal, snapshots):
             rows.append({"mixing": mixing, "kpoints": kpoints, **row})

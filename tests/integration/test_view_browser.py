@@ -121,6 +121,9 @@ def test_every_control_changes_the_picture_and_back(browser, predicted):
         by_element = pixels(page)
         page.select_option("#colouring", "density-atoms")
         assert part_changed(by_element, pixels(page)) > 0.005
+        page.select_option("#colouring", "score-atoms")
+        assert part_changed(by_element, pixels(page)) > 0.005
+        assert "distance to training (× validation)" in page.inner_text("#legend")
         one = pixels(page)
         page.select_option("#cells", "1" if page.input_value("#cells") != "1" else "2")
         assert part_changed(one, pixels(page)) > 0.01

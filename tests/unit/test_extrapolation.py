@@ -8,7 +8,7 @@ from model_files import make_random_model
 
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
-from nearsight.inference.extrapolation import check_density, check_extrapolation, measure_extrapolation
+from nearsight.inference.extrapolation import check_density, check_extrapolation, measure_extrapolation, score_atoms
 from nearsight.inference.predict import prepare_predictor
 from nearsight.model.domain import (
     REFUSAL_SCORE,
@@ -55,6 +55,38 @@ def test_training_snapshots_and_others_like_them_pass(model, seed):
     extrapolation = measure_extrapolation(model, snapshot(seed), SHAPE, "native")
     assert extrapolation.score < WARNING_SCORE
     check_extrapolation(extrapolation, accept=False)
+
+
+def test_atoms_beside_a_vacancy_are_the_ones_that_are_unknown(model):
+    """The scores point at what is wrong: the neighbours of the missing atom first, none of the far ones."""
+    atoms = snapshot(0).repeat((3, 3, 4))
+    shape = tuple(n * m for n, m in zip(SHAPE, (3, 3, 4), strict=True))
+    whole = score_atoms(model, atoms, shape, "native")
+    assert whole.shape == (len(atoms),)
+    assert 0.3 < whole.min() < whole.max() < WARNING_SCORE
+    distances = np.delete(atoms.get_distances(70, range(len(atoms)), mic=True), 70)
+    del atoms[70]
+    damaged = score_atoms(model, atoms, shape, "native")
+    order = np.argsort(damaged)[::-1]
+    assert distances[order[:6]].max() < 2.8  # nearest neighbours are at 2.2 to 2.3 Å
+    assert damaged.max() > 2 * whole.max()
+    far = distances > SETTINGS["cutoff_A"] + 3.0  # three widths of the Gaussian
+    assert far.sum() > 50
+    np.testing.assert_allclose(damaged[far], np.delete(whole, 70)[far], rtol=0.1)
+
+
+def test_scores_of_atoms_go_with_the_atoms(model):
+    atoms = snapshot(8)
+    scores = score_atoms(model, atoms, SHAPE, "native")
+    order = np.random.default_rng(0).permutation(len(atoms))
+    np.testing.assert_allclose(score_atoms(model, atoms[order], SHAPE, "native"), scores[order], rtol=1e-10)
+    moved = atoms.copy()
+    moved.positions += np.array([1, -2, 3]) / SHAPE @ atoms.cell.array
+    np.testing.assert_allclose(score_atoms(model, moved, SHAPE, "native"), scores, rtol=1e-6)
+    # the mean over the atoms is that of the whole cell, which counts the space between them too
+    assert scores.mean() == pytest.approx(
+        measure_extrapolation(model, atoms, SHAPE, "native").descriptor_score, rel=0.3
+    )
 
 
 def test_half_the_density_is_refused(model):

@@ -18,6 +18,7 @@ BENCHES = {
     ("performance", "kernel"): "bispectrum",
     ("performance", "energies"): "energies",
     ("performance", "prediction"): "inference",
+    ("performance", "references"): "references",
     ("prediction", "unscreened"): "screening",
 }
 

@@ -18,8 +18,9 @@ from nearsight.cli import main
 from nearsight.datasets import create_field_file, variables_of_atoms, write_dataset
 from nearsight.errors import InputError
 from nearsight.files import sha256_of
+from nearsight.grids.nuclei import around_nuclei
 from nearsight.view import page
-from nearsight.view.coarsen import MOST_POINTS, around_nuclei, coarse_shape, coarsen, volume_means
+from nearsight.view.coarsen import MOST_POINTS, coarse_shape, coarsen, volume_means
 from nearsight.view.page import write_view
 
 # ------------------------------------------------------------------------------------------------------ the grid
@@ -201,6 +202,30 @@ def test_a_prediction_without_density_or_dos(tmp_path):
     assert set(arrays) == {"positions", "elements"}
     with pytest.raises(InputError, match="--compare: expected two densities, found none in the prediction"):
         write_view(folder, folder / "view.html", folder)
+
+
+def test_atoms_by_their_distance_to_training(tmp_path, monkeypatch):
+    """In the order of the atoms, with those that are shown alone, and on a scale that makes little of little."""
+    scores = np.array([0.5, 1.5, 0.75, 1.0, 1.25])
+    folder = write_prediction(tmp_path / "p", scores=scores)
+    write_view(folder, folder / "view.html")
+    content, arrays = read_page(folder / "view.html")
+    np.testing.assert_array_equal(arrays["score-atoms"], scores)
+    (colouring,) = content["colourings"]
+    assert (colouring["unit"], colouring["range"], colouring["marks"]) == ("× validation", [0.0, 3.0], [1.0])
+    folder = write_prediction(tmp_path / "q", scores=20 * scores)
+    monkeypatch.setattr(page, "MOST_ATOMS", 3)
+    write_view(folder, folder / "view.html")
+    content, arrays = read_page(folder / "view.html")
+    first = np.sort(np.argsort(make_atoms().get_scaled_positions()[:, 2])[:3])
+    np.testing.assert_array_equal(arrays["score-atoms"], 20 * scores[first])
+    assert content["colourings"][0]["range"] == [0.0, 20 * scores[first].max()]
+
+
+def test_scores_that_are_none_are_refused(tmp_path):
+    folder = write_prediction(tmp_path / "p", scores=np.array([1.0, 1.0, -2.0, 1.0, 1.0]))
+    with pytest.raises(InputError, match=r"prediction\.h5: extrapolation_score: expected finite numbers from 0 on"):
+        write_view(folder, folder / "view.html")
 
 
 def test_energies_of_a_study_lie_elsewhere(tmp_path):

@@ -28,8 +28,10 @@ def blob(shape, height=1.0):
     return height * (3.0 - np.cos(x) - np.cos(y) - np.cos(z)) / 6
 
 
-def write_prediction(folder, *, atoms=None, density=None, dos=True, settings=None, provenance=None, energies=True):
-    """A whole folder: plan.json, prediction.h5, energies.json, request.json. density: None for none."""
+def write_prediction(
+    folder, *, atoms=None, density=None, dos=True, scores=None, settings=None, provenance=None, energies=True
+):
+    """A whole folder: plan.json, prediction.h5, energies.json, request.json. density, scores of the atoms: None for none."""
     folder.mkdir(parents=True, exist_ok=True)
     atoms = make_atoms() if atoms is None else atoms
     plan = json.dumps({"descriptor_score": 1.25, "rdf_score": 0.75})
@@ -38,6 +40,8 @@ def write_prediction(folder, *, atoms=None, density=None, dos=True, settings=Non
     variables = {**variables_of_atoms(atoms), "fermi_energy": 1.0}
     if density is not None:
         variables["density"] = density
+    if scores is not None:
+        variables["extrapolation_score"] = scores
     if dos:
         energies_eV = np.linspace(-6, 4, 51)
         variables |= {"energy": energies_eV, "dos": len(atoms) * np.sqrt(energies_eV + 6) / 7}

@@ -8,7 +8,8 @@ from ase import Atoms
 
 from nearsight.errors import UnknownStructureError
 from nearsight.grids.energies import SAME_DENSITY
-from nearsight.grids.regions import Region
+from nearsight.grids.nuclei import around_nuclei
+from nearsight.grids.regions import Region, split_compactly
 from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import (
     DENSITY_KEYS,
@@ -26,6 +27,9 @@ logger = logging.getLogger("nearsight")
 #: What a refusal advises last.
 ACCEPT = "accept the unknown error with inference.accept_extrapolation (`nearsight predict --accept-extrapolation`)."
 
+#: Points per atom, at the least, of which the atoms' scores are made: 1.3 Å apart in beryllium.
+POINTS_PER_ATOM = 4
+
 #: Share of the density beyond which a structure is refused.
 LARGEST_DENSITY_CHANGE = 0.01
 
@@ -41,6 +45,21 @@ def measure_extrapolation(
     rows = descriptors.reshape(-1, descriptors.shape[-1])
     score, share = model.domain.compare(rows)
     return Extrapolation(descriptor_score=score, rdf_score=model.domain.rdf_score(rdf), unknown_share=share)
+
+
+def score_atoms(model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], backend: str | None) -> np.ndarray:
+    """How far the surroundings of each atom are from the training set, shape (atoms,); 1 is validation's mean.
+
+    The descriptors' distance at points of a coarse grid, averaged with a Gaussian around each nucleus: where in a
+    structure the mean score of `measure_extrapolation` comes from.
+    """
+    coarse = sample_shape(shape, max(SAMPLES, POINTS_PER_ATOM * len(atoms)))
+    descriptor, field = model.descriptor(backend), np.empty(coarse)
+    for part in split_compactly(Region.whole(coarse), SAMPLES):
+        rows = np.empty((*part.shape, model.network.inputs))
+        descriptor.compute(atoms, coarse, part, rows)
+        field[part.slices()] = model.domain.distances(rows.reshape(-1, rows.shape[-1])).reshape(part.shape)
+    return np.maximum(around_nuclei(field, np.asarray(atoms.cell), atoms.positions), 0.0)
 
 
 def sample_shape(shape: tuple[int, int, int], points: int) -> tuple[int, int, int]:

@@ -77,9 +77,15 @@ class TrainingDomain:
         """Mean distance of descriptors, shape (points, n), to the nearest training point, in that of validation; and
         the share of them that are clearly farther than any of validation.
         """
-        distances = nearest_distances(self.transform(descriptors), self.references)
-        farthest = np.inf if self.largest_distance is None else self.largest_distance
-        return float(distances.mean()) / self.distance, float((distances > FARTHER * farthest).mean())
+        distances = self.distances(descriptors)
+        farthest = np.inf if self.largest_distance is None else self.largest_distance / self.distance
+        return float(distances.mean()), float((distances > FARTHER * farthest).mean())
+
+    def distances(self, descriptors: np.ndarray) -> np.ndarray:
+        """Distance of each point's descriptors, shape (points, n), to the nearest training point, in the mean distance
+        of validation.
+        """
+        return nearest_distances(self.transform(descriptors), self.references) / self.distance
 
     def descriptor_score(self, descriptors: np.ndarray) -> float:
         """The first of `compare`."""

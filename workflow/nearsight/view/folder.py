@@ -48,7 +48,8 @@ class Prediction:
     """What a prediction's folder holds.
 
     density: shape (nx, ny, nz), 1/Å³, read plane by plane (density[i]), None where there is none; scores: how far the
-    structure is from the training set, by what is compared.
+    structure is from the training set, by what is compared; atom_scores: shape (atoms,), the same of descriptors near
+    each atom, None in predictions of before.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Prediction:
     spectrum: Spectrum | None
     energies: Energies | None
     scores: dict[str, float]
+    atom_scores: np.ndarray | None
     temperature_K: float | None
     fermi_level_deviation_eV: float | None
     settings: dict
@@ -82,6 +84,7 @@ def open_prediction(folder: Path) -> Iterator[Prediction]:
             spectrum=read_spectrum(dataset, source),
             energies=None if energies_file is None else read_energies(energies_file, source),
             scores=plan,
+            atom_scores=read_atom_scores(dataset, source),
             temperature_K=number_of(settings, "temperature_K", source),
             fermi_level_deviation_eV=number_of(settings, "fermi_level_deviation_eV", source),
             settings=settings,
@@ -130,6 +133,7 @@ def open_dataset_alone(path: Path) -> Iterator[Prediction]:
             spectrum=read_spectrum(dataset, path),
             energies=None,
             scores={},
+            atom_scores=None,
             temperature_K=None,
             fermi_level_deviation_eV=None,
             settings=settings_of(dataset),
@@ -225,6 +229,16 @@ def read_atoms(dataset: xr.Dataset, path: Path) -> Atoms:
     if not atoms.get_volume() > 0:
         raise InputError(f"{path}: cell: expected three lattice vectors that span a volume, got {atoms.cell.tolist()}.")
     return atoms
+
+
+def read_atom_scores(dataset: xr.Dataset, path: Path) -> np.ndarray | None:
+    """Extrapolation scores of the atoms, None where there are none. Raises InputError unless they are numbers."""
+    if "extrapolation_score" not in dataset:
+        return None
+    scores = dataset["extrapolation_score"].values
+    if not (np.isfinite(scores).all() and (scores >= 0).all()):
+        raise InputError(f"{path}: extrapolation_score: expected finite numbers from 0 on. Predict again.")
+    return scores
 
 
 def read_spectrum(dataset: xr.Dataset, path: Path) -> Spectrum | None:

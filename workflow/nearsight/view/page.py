@@ -20,8 +20,9 @@ from nearsight import __version__, units
 from nearsight.energies.report import UNSCREENED_eV_PER_ATOM
 from nearsight.errors import InputError
 from nearsight.files import write_whole
+from nearsight.grids.nuclei import NUCLEUS_WIDTH_A, around_nuclei
 from nearsight.model.domain import WARNING_SCORE
-from nearsight.view.coarsen import NUCLEUS_WIDTH_A, around_nuclei, coarse_shape, coarsen
+from nearsight.view.coarsen import coarse_shape, coarsen
 from nearsight.view.folder import TERMS, Prediction, Spectrum, open_other, open_prediction
 
 #: Atoms of a page: the paper's largest cell has 131,072.
@@ -95,15 +96,23 @@ def collect_content(prediction: Prediction, other: Prediction | None) -> tuple[d
         signed = key == "difference"
         values = around_nuclei(field, cell, positions)
         arrays[key], arrays[f"{key}-atoms"] = field.astype("<f4"), values.astype("<f4")
-        content["fields"].append({"key": key, "label": label, "signed": signed, **describe_values(field, signed)})
+        content["fields"].append(
+            {"key": key, "label": label, "unit": "1/Å³", "signed": signed, **describe_values(field, signed)}
+        )
         colouring = {
             "key": f"{key}-atoms",
             "label": f"{key} near the nucleus",
+            "unit": "1/Å³",
             "signed": signed,
             "range": range_of(values, signed),
+            "marks": [],
         }
         content["colourings"].append(colouring)
         content["grid"] = {"shape": list(field.shape), "own": list(prediction.density.shape)}
+    if prediction.atom_scores is not None:
+        scores = prediction.atom_scores[kept]
+        arrays["score-atoms"] = scores.astype("<f4")
+        content["colourings"].append(describe_scores(scores))
     for name, spectrum in (("spectrum", prediction.spectrum), ("spectrum-other", other and other.spectrum)):
         if spectrum is not None:
             arrays[f"{name}-energies"], arrays[f"{name}-dos"] = (
@@ -146,6 +155,18 @@ def describe_values(field: np.ndarray, signed: bool) -> dict:
     quantiles = np.quantile(np.abs(field) if signed else field, np.linspace(0, 1, LEVELS + 1))
     start = 0.97 if signed else 0.85
     return {"levels": quantiles.tolist(), "start": round(start * LEVELS), "range": range_of(field, signed)}
+
+
+def describe_scores(scores: np.ndarray) -> dict:
+    """Colours of the atoms' scores: from 0 to where a warning begins, or on to the largest, with a mark at 1."""
+    return {
+        "key": "score-atoms",
+        "label": "distance to training",
+        "unit": "× validation",
+        "signed": False,
+        "range": [0.0, max(WARNING_SCORE, float(scores.max()))],
+        "marks": [1.0],
+    }
 
 
 def range_of(values: np.ndarray, signed: bool) -> list[float]:

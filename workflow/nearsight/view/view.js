@@ -123,7 +123,7 @@ function endsOf([low, high]) {
   return [low, high].map((value) => (Math.abs(value) < 1e-3 ? digits(value) : minus(value.toPrecision(count))));
 }
 
-function colourBar({ label, range, signed }, marks) {
+function colourBar({ label, unit, range, signed }, marks) {
   const bar = element("div", undefined, { class: "bar" }), track = element("div", undefined, { class: "track" });
   const strip = element("canvas", undefined, { width: 256, height: 1 }), map = content.maps[signed ? "sign" : "size"];
   const brush = strip.getContext("2d"), image = brush.createImageData(256, 1);
@@ -139,7 +139,7 @@ function colourBar({ label, range, signed }, marks) {
   }
   const ends = element("div", undefined, { class: "ends" });
   ends.append(...endsOf(range).map((text) => element("span", text)));
-  bar.append(element("div", `${label} (1/Å³)`, { class: "name" }), track, ends);
+  bar.append(element("div", `${label} (${unit})`, { class: "name" }), track, ends);
   return bar;
 }
 
@@ -266,7 +266,7 @@ function connect(picture) {
   function writeLegend({ field, level, surface, slice, atoms, colouring }) {
     const parts = [];
     if (field && (surface || slice)) parts.push(colourBar(field, !surface ? [] : field.signed ? [-level, level] : [level]));
-    if (atoms && colouring) parts.push(colourBar(colouring, []));
+    if (atoms && colouring) parts.push(colourBar(colouring, colouring.marks));
     else if (atoms) {
       parts.push(...content.elements.map(({ symbol, name, colour }) => {
         const entry = element("span", undefined, { class: "element", title: name }), dot = element("i");

@@ -1,0 +1,141 @@
+"""What a prediction is worth to pw.x, and how far it is off: cells that neither a model nor its study has seen.
+
+    python bench/restart.py --page docs/beryllium.md
+
+Each cell is predicted and then computed by pw.x at the settings of config/beryllium.yaml, once from superposed atoms
+and once from the predicted density (`nearsight export --format espresso`). The frames are those of the study's test
+trajectories that the study leaves out. Counted are what other work beside it does not change: iterations, and
+applications of the Hamiltonian (h_psi). What is there already is kept: run it again to go on, with more cells too.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from ase import Atoms
+from scf_start import Scf
+from tables import publish, read_csv, write_csv
+from tqdm import tqdm
+
+from nearsight.datasets import open_dataset
+from nearsight.evaluation.errors import mean_absolute_percentage_error
+from nearsight.evaluation.summary import render_table
+from nearsight.files import read_json
+from nearsight.grids.plane_waves import fft_shape
+from nearsight.inference.run import ModelFiles, predict_structure
+from nearsight.mpi import alone
+from nearsight.reference.espresso.ld1 import generate_pseudopotential
+from nearsight.reference.espresso.programs import Launch
+from nearsight.structures.io import read_structure
+from nearsight.study.reading import load_study
+from nearsight.study.sections import Inference, Study, fold
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: What is computed: frames of config/beryllium with repeats of the four-atom cell, and the temperature in K.
+CELLS = {
+    "64, 298 K, d": ("test-298-64.extxyz@3", (4, 2, 2), 298.0),
+    "64, 298 K, e": ("test-298-64.extxyz@4", (4, 2, 2), 298.0),
+    "64, 900 K, b": ("test-900.extxyz@1", (4, 2, 2), 900.0),
+    "128, 298 K, b": ("test-298-128.extxyz@1", (4, 4, 2), 298.0),
+    "128, 298 K, c": ("test-298-128.extxyz@2", (4, 4, 2), 298.0),
+    "128, 298 K, d": ("test-298-128.extxyz@3", (4, 4, 2), 298.0),
+    "256, 298 K, a": ("test-298-256.extxyz@0", (8, 4, 2), 298.0),
+    "256, 298 K, b": ("test-298-256.extxyz@1", (8, 4, 2), 298.0),
+}
+
+
+def main() -> None:
+    """Predict, compute, print the table, write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="Be", help="name or folder of a model of beryllium (Be)")
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS), metavar="CELL", help="some of them")
+    parser.add_argument("--ranks", type=int, default=1, help="MPI ranks of pw.x, as pools of k-points (1)")
+    parser.add_argument("--launcher", default="mpirun.openmpi --bind-to none", help="what starts several ranks")
+    parser.add_argument("--work", type=Path, default=Path("bench/work/restart"), help="folder of runs")
+    parser.add_argument(
+        "--output", type=Path, default=Path("bench/results"), help="folder for the rows (bench/results)"
+    )
+    parser.add_argument("--page", type=Path, help="page whose table 'restart' is replaced")
+    arguments = parser.parse_args()
+    launch = Launch(arguments.launcher, arguments.ranks)
+    study, files = load_study(ROOT / "config/beryllium.yaml"), ModelFiles.find(arguments.model)
+    rows = list(measure(study, files, arguments.cells, arguments.work, launch))
+    target = arguments.output / "restart.csv"
+    write_csv(target, rows)
+    lines = table(read_csv(target))
+    print("\n".join(lines))
+    if arguments.page:
+        publish(arguments.page, "restart", lines, target)
+
+
+def measure(study: Study, files: ModelFiles, cells: Sequence[str], work: Path, launch: Launch) -> Iterator[dict]:
+    """A row for each cell."""
+    work.mkdir(parents=True, exist_ok=True)
+    deck = ROOT / study.pseudopotentials["Be"].ld1_input
+    pseudopotentials = {"Be": generate_pseudopotential(deck, "Be", work / "Be.upf")}
+    for name in tqdm(cells, desc="cells", disable=None):
+        source, repeat, temperature_K = CELLS[name]
+        atoms = read_structure(ROOT / "config/beryllium" / source)
+        folder = work / source
+        folder.mkdir(parents=True, exist_ok=True)
+        found = predict(files, atoms, temperature_K, folder / "prediction")
+        settings = study.dft.model_copy(update={"kpoints": fold(study.dft.kpoints, repeat)})
+        pools = launch.in_pools(settings.kpoints, settings.kpoints_shift)
+        grid = fft_shape(atoms.cell.array, settings.ecutrho_Ry)
+        scf = Scf(folder, grid, pseudopotentials, settings, temperature_K, pools)
+        scf.run("from-prediction", atoms, found["density"].values)
+        scf.run("from-atoms", atoms, None)
+        predicted, superposed = scf.count("from-prediction"), scf.count("from-atoms")
+        converged, ours = scf.density("from-atoms"), 1e3 * float(found["total_free_energy"]) / len(atoms)
+        yield {
+            "cell": name,
+            "atoms": len(atoms),
+            "qe_meV_per_atom": superposed["free_energy_meV_per_atom"],
+            "error_meV_per_atom": round(ours - superposed["free_energy_meV_per_atom"], 3),
+            "error_bar_meV_per_atom": round(1e3 * found.attrs["deviation_eV_per_atom"], 3),
+            "density_mape_percent": round(mean_absolute_percentage_error(found["density"].values, converged), 3),
+            "atoms_density_mape_percent": round(mean_absolute_percentage_error(scf.superpose(atoms), converged), 3),
+            **{f"{key}_from_atoms": superposed[key] for key in ("iterations", "h_psi", "first_accuracy_Ry")},
+            **{f"{key}_from_prediction": predicted[key] for key in ("iterations", "h_psi", "first_accuracy_Ry")},
+        }
+
+
+def predict(files: ModelFiles, atoms: Atoms, temperature_K: float, folder: Path) -> xr.Dataset:
+    """Density and total free energy of a prediction, with the model's error bar; those that are there are taken."""
+    if not (folder / "energies.json").exists():
+        predict_structure(files, atoms, folder, Inference(batches=1), alone(), temperature_K=temperature_K)
+    energies = read_json(folder / "energies.json")
+    with open_dataset(folder / "prediction.h5") as dataset:
+        found = dataset[["density"]].load()
+    found["total_free_energy"] = energies["energies_eV"]["total"]
+    return found.assign_attrs(deviation_eV_per_atom=energies["energy_deviation_eV_per_atom"])
+
+
+def table(rows: Sequence[dict]) -> list[str]:
+    """Lines of the table, from the rows of the CSV."""
+    lines = [
+        [
+            row["cell"],
+            f"{row['error_meV_per_atom']:+.2f}",
+            f"{row['error_bar_meV_per_atom']:.1f}",
+            f"{row['density_mape_percent']:.2f}",
+            f"{row['atoms_density_mape_percent']:.1f}",
+            *(
+                f"{row[f'{key}_from_atoms']}, {row[f'{key}_from_prediction']}"
+                for key in ("iterations", "h_psi", "first_accuracy_Ry")
+            ),
+        ]
+        for row in rows
+    ]
+    errors = np.array([row["error_meV_per_atom"] for row in rows])
+    header = ["cell", "error (meV/atom)", "error bar", "density (%)", "superposed atoms (%)"]
+    header += ["iterations: atoms, prediction", "h_psi", "first accuracy (Ry)"]
+    text = render_table(header, lines).splitlines()
+    return [*text, "", f"Mean absolute error of these {len(rows)} cells: {np.abs(errors).mean():.2f} meV/atom."]
+
+
+if __name__ == "__main__":
+    main()
