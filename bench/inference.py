@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import time
+from math import prod
 from pathlib import Path
 
 import matplotlib
@@ -31,7 +32,7 @@ MD_STEPS = 300
 # added to every atom on its own, Å; the vibrations of the cell that was repeated are five times as large
 INDEPENDENT_A = 0.02
 STAGES = ("structure", "start", "plan", "predict", "gather", "energies")
-SIZES = (1, 2, 3, 4, 6, 8)
+SIZES = ("1", "2", "3", "4", "6", "8")
 COLUMNS = (
     *("atoms", "points", "predicted_points", "fault", "threads", "memory_GiB", "ecut_sample_Ry", "model_sha256"),
     *("stage", "wall_s", "cpu_s", "peak_GiB", "descriptors_s", "network_s"),
@@ -46,18 +47,17 @@ def main() -> None:
     if arguments.stage:
         run_stage(arguments)
         return
-    for k in arguments.sizes:
-        if 256 * k**3 > arguments.largest:
+    for size in arguments.sizes:
+        atoms = 256 * prod(repeats_of(size))
+        if atoms > arguments.largest:
             continue
         for stage in STAGES:
-            record = arguments.work / name_of(k, arguments) / f"{stage}.json"
+            record = arguments.work / name_of(size, arguments) / f"{stage}.json"
             if record.exists():
                 check_setup(record, arguments)
             else:
-                print(f"{256 * k**3} atoms: {stage}", flush=True)
-                subprocess.run(
-                    [sys.executable, __file__, *sys.argv[1:], "--stage", stage, "--size", str(k)], check=True
-                )
+                print(f"{atoms} atoms: {stage}", flush=True)
+                subprocess.run([sys.executable, __file__, *sys.argv[1:], "--stage", stage, "--size", size], check=True)
     write_results(arguments)
 
 
@@ -65,23 +65,38 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="results/bench-model/model", help="folder or name of a model of beryllium")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="k of 256 k³ atoms")
+    parser.add_argument("--sizes", nargs="+", default=SIZES, help="k of 256 k³ atoms, or KxLxM of 256 KLM")
     parser.add_argument("--largest", type=int, default=16384, help="leave out cells of more atoms (default: 16384)")
     parser.add_argument("--ecut-sample-Ry", type=float, help="cutoff of the points that are predicted (the model's)")
     parser.add_argument("--threads", type=int, default=2, help="threads (default: 2)")
     parser.add_argument("--memory-GiB", type=float, default=4.0, help="memory; what is beyond is on disk (default: 4)")
+    parser.add_argument(
+        "--grid", type=int, nargs=3, default=GRID, help="points of 256 atoms (default: those of 160 Ry)"
+    )
     parser.add_argument("--fault", action="store_true", help="with a stacking fault")
     parser.add_argument("--work", type=Path, default=Path("bench/work"), help="folder for structures and predictions")
     parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for table and figure")
     parser.add_argument("--page", type=Path, help="page whose table is replaced, such as docs/performance.md")
+    parser.add_argument("--table", default="prediction", help="name of that table (default: prediction)")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
-    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    parser.add_argument("--size", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    for size in arguments.sizes:
+        repeats_of(size)
+    return arguments
 
 
-def name_of(k: int, arguments: argparse.Namespace) -> str:
+def repeats_of(size: str) -> tuple[int, int, int]:
+    """How often the cell of 256 atoms stands along each axis. Stops at a size that is neither K nor KxLxM."""
+    counts = size.split("x")
+    if len(counts) not in (1, 3) or not all(count.isdecimal() and int(count) > 0 for count in counts):
+        raise SystemExit(f"--sizes: expected numbers such as 4, or three such as 16x16x8, got {size}.")
+    return tuple(int(count) for count in counts * (3 // len(counts)))
+
+
+def name_of(size: str, arguments: argparse.Namespace) -> str:
     """Folder of one prediction."""
-    return f"be{256 * k**3}{'-fault' if arguments.fault else ''}"
+    return f"be{256 * prod(repeats_of(size))}{'-fault' if arguments.fault else ''}"
 
 
 def setup_of(arguments: argparse.Namespace) -> dict:
@@ -90,6 +105,7 @@ def setup_of(arguments: argparse.Namespace) -> dict:
     from nearsight.inference.run import ModelFiles
 
     given = {key: getattr(arguments, key) for key in ("threads", "memory_GiB", "ecut_sample_Ry")}
+    given["points_of_256_atoms"] = prod(arguments.grid)
     return given | {"model_sha256": sha256_of(ModelFiles.find(arguments.model).weights)}
 
 
@@ -116,8 +132,8 @@ def run_stage(arguments: argparse.Namespace) -> None:
         "peak_GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
     record = {
-        "atoms": 256 * arguments.size**3,
-        "points": int(np.prod([n * arguments.size for n in GRID])),
+        "atoms": 256 * prod(repeats_of(arguments.size)),
+        "points": prod(arguments.grid) * prod(repeats_of(arguments.size)),
         "fault": arguments.fault,
         **setup_of(arguments),
         "stage": arguments.stage,
@@ -134,7 +150,7 @@ def cpu_seconds() -> float:
     return time.process_time()
 
 
-def build(k: int, folder: Path, arguments: argparse.Namespace) -> None:
+def build(size: str, folder: Path, arguments: argparse.Namespace) -> None:
     """The structure: a cell after molecular dynamics, repeated, each atom displaced on its own."""
     from nearsight.structures.builders import hcp_orthorhombic
     from nearsight.structures.gridded import GRID_SHAPE
@@ -143,14 +159,16 @@ def build(k: int, folder: Path, arguments: argparse.Namespace) -> None:
     from nearsight.structures.large import add_stacking_fault, displace_independently, layers_of
 
     cell = hcp_orthorhombic("Be", DENSITY_g_cm3, C_OVER_A)
-    inner = 2 if k % 2 == 0 else 1  # molecular dynamics of 2,048 or 256 atoms
-    moved = run_lammps_md(cell.repeat([inner * n for n in CELLS]), TEMPERATURE_K, MD_STEPS, seed=k, time_step_fs=2.0)
-    atoms = displace_independently(moved.repeat(k // inner), INDEPENDENT_A, seed=k)
+    repeats = repeats_of(size)
+    inner = 1 if any(k % 2 for k in repeats) else 2  # molecular dynamics of 2,048 or 256 atoms
+    seed = repeats[2]
+    moved = run_lammps_md(cell.repeat([inner * n for n in CELLS]), TEMPERATURE_K, MD_STEPS, seed=seed, time_step_fs=2.0)
+    atoms = displace_independently(moved.repeat([k // inner for k in repeats]), INDEPENDENT_A, seed=seed)
     if arguments.fault:
-        atoms = add_stacking_fault(atoms, *layers_of(cell), first_layer=CELLS[2] * k)
+        atoms = add_stacking_fault(atoms, *layers_of(cell), first_layer=CELLS[2] * repeats[2])
     # no atom on a grid point
     atoms.positions += 0.01
-    atoms.info = {GRID_SHAPE: [n * k for n in GRID]}
+    atoms.info = {GRID_SHAPE: [n * k for n, k in zip(arguments.grid, repeats, strict=True)]}
     write_structure(folder / "structure.extxyz", atoms)
 
 
@@ -163,14 +181,14 @@ def load(folder: Path, arguments: argparse.Namespace) -> tuple:
     return files, files.load(None), *read_gridded_structure(folder / "structure.extxyz")
 
 
-def start(k: int, folder: Path, arguments: argparse.Namespace) -> None:
+def start(size: str, folder: Path, arguments: argparse.Namespace) -> None:
     """What every stage does first, whatever the size: import the libraries, read the model."""
     from nearsight.inference.run import ModelFiles
 
     ModelFiles.find(arguments.model).load(None)
 
 
-def plan(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
+def plan(size: str, folder: Path, arguments: argparse.Namespace) -> dict:
     """Extrapolation and pre-pass."""
     from nearsight.files import sha256_of, write_json
     from nearsight.inference.plan import make_plan
@@ -198,7 +216,7 @@ def plan(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
     return {**scores, "predicted_points": int(np.prod(made.shape))}
 
 
-def predict(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
+def predict(size: str, folder: Path, arguments: argparse.Namespace) -> dict:
     """The main pass: one batch, resumable by tile."""
     from nearsight.files import sha256_of
     from nearsight.inference.batch import predict_batch
@@ -228,7 +246,7 @@ def predict(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
     }
 
 
-def gather(k: int, folder: Path, arguments: argparse.Namespace) -> None:
+def gather(size: str, folder: Path, arguments: argparse.Namespace) -> None:
     """Fermi level, density, DOS."""
     from nearsight.inference.gather import gather_batches
 
@@ -239,7 +257,7 @@ def gather(k: int, folder: Path, arguments: argparse.Namespace) -> None:
     (folder / "batch-0.h5").unlink()
 
 
-def energies(k: int, folder: Path, arguments: argparse.Namespace) -> dict:
+def energies(size: str, folder: Path, arguments: argparse.Namespace) -> dict:
     """Total free energy with all terms."""
     from nearsight.energies.report import write_energies
     from nearsight.inference.run import write_pseudopotentials
@@ -288,7 +306,7 @@ def write_results(arguments: argparse.Namespace) -> None:
     print("\n".join(lines))
     draw(records, arguments.output / "inference.png")
     if arguments.page:
-        publish(arguments.page, "prediction", lines, target)
+        publish(arguments.page, arguments.table, lines, target)
 
 
 def table(records: list[dict]) -> list[str]:

@@ -31,7 +31,7 @@ def blob(shape, height=1.0):
 def write_prediction(
     folder, *, atoms=None, density=None, dos=True, scores=None, settings=None, provenance=None, energies=True
 ):
-    """A whole folder: plan.json, prediction.h5, energies.json, request.json. density, scores of the atoms: None for none."""
+    """A whole folder: plan.json, prediction.h5, energies.json, request.json. density, scores: None for none."""
     folder.mkdir(parents=True, exist_ok=True)
     atoms = make_atoms() if atoms is None else atoms
     plan = json.dumps({"descriptor_score": 1.25, "rdf_score": 0.75})
