@@ -24,9 +24,8 @@ from nearsight.evaluation.errors import mean_absolute_percentage_error
 from nearsight.evaluation.summary import render_table
 from nearsight.files import read_json
 from nearsight.grids.plane_waves import fft_shape
-from nearsight.inference.run import ModelFiles, predict_structure
+from nearsight.inference.run import ModelFiles, predict_structure, write_pseudopotentials
 from nearsight.mpi import alone
-from nearsight.reference.espresso.ld1 import generate_pseudopotential
 from nearsight.reference.espresso.programs import Launch
 from nearsight.structures.io import read_structure
 from nearsight.study.reading import load_study
@@ -74,8 +73,7 @@ def main() -> None:
 def measure(study: Study, files: ModelFiles, cells: Sequence[str], work: Path, launch: Launch) -> Iterator[dict]:
     """A row for each cell."""
     work.mkdir(parents=True, exist_ok=True)
-    deck = ROOT / study.pseudopotentials["Be"].ld1_input
-    pseudopotentials = {"Be": generate_pseudopotential(deck, "Be", work / "Be.upf")}
+    pseudopotentials = write_pseudopotentials(files.load(None), work)
     for name in tqdm(cells, desc="cells", disable=None):
         source, repeat, temperature_K = CELLS[name]
         atoms = read_structure(ROOT / "config/beryllium" / source)
