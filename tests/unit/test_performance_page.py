@@ -20,6 +20,7 @@ BENCHES = {
     ("performance", "prediction"): "inference",
     ("performance", "references"): "references",
     ("prediction", "unscreened"): "screening",
+    ("beryllium", "restart"): "restart",
 }
 
 

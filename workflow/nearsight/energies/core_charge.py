@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from ase import Atoms
-from scipy.integrate import simpson
 from scipy.interpolate import CubicSpline
 
 from nearsight import units
@@ -45,6 +44,9 @@ def core_coefficients(atoms: Atoms, cores: Mapping[str, CoreCharge | None], grid
 
 def form_factor(core: CoreCharge, largest_G: float) -> CubicSpline:
     """f(G) = 4π ∫ r² n_c(r) sin(Gr)/(Gr) dr, a spline over G in 1/Å from 0 to largest_G; Simpson's rule as in QE."""
+    # imported here: jobs that need no core charge must not wait for it
+    from scipy.integrate import simpson
+
     count = int(np.searchsorted(core.radius, LARGEST_RADIUS)) + 1
     count = min(count, core.radius.size)
     count -= 1 - count % 2  # an odd number of points

@@ -285,7 +285,7 @@ def load_bundle(json_path: str | Path, weights_path: str | Path) -> ModelBundle:
 def _read_tensors(path: Path, settings: BaseModel, content: _Content, json_path: Path) -> dict[str, torch.Tensor]:
     """All tensors of the file that `content` names, with the names, shapes and types that it calls for."""
     inputs, outputs, domain = content.components, content.ldos.energies, content.domain
-    shapes = tensor_shapes(settings, inputs, outputs)
+    shapes = tensor_shapes(settings, inputs, outputs, LARGEST_WEIGHTS)
     expected = {f"network.{name}": (torch.float32, shape) for name, shape in shapes.items()}
     sizes = (inputs, inputs, outputs, outputs)
     expected |= {name: (torch.float64, (size,)) for name, size in zip(SCALINGS, sizes, strict=True)}

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-import scipy.stats
 import torch
+from scipy.special import ndtr, stdtrit
 
 from nearsight.errors import InputError
 from nearsight.model.data import ShuffledRows
@@ -184,6 +184,6 @@ def calibrate_bars(training: FeatureMoments, validation: FeatureMoments, errors:
         if best is None or unlikeliness < best[0] - LIKELIER:
             best = unlikeliness, inverse, variances
     _, inverse, variances = best
-    student = scipy.stats.t.ppf(scipy.stats.norm.cdf(1.0), len(errors))
+    student = stdtrit(len(errors), ndtr(1.0))
     count, energy = student * np.sqrt(variances)
     return ErrorBars(inverse, float(energy), float(count))

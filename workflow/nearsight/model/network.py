@@ -50,9 +50,19 @@ def width_of(trunk: torch.nn.Module, inputs: int) -> int:
     return features.shape[1]
 
 
-def tensor_shapes(settings: BaseModel, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a network's tensors, without memory for them."""
+def tensor_shapes(settings: BaseModel, inputs: int, outputs: int, most_bytes: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's tensors. Raises InputError where its trunk has more than so many bytes.
+
+    The trunk is counted before there is memory for it. It is not run on the device `meta`, for which torch imports its
+    compiler: that takes longer than many a prediction.
+    """
+    architecture = find_kind(NETWORKS, settings.kind, "training.network.kind")
     with torch.device("meta"):
-        return {
-            name: tuple(value.shape) for name, value in build_network(settings, inputs, outputs).state_dict().items()
-        }
+        tensors = architecture.build_trunk(settings, inputs).state_dict()
+    found = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if found > most_bytes:
+        raise InputError(f"network: expected at most {most_bytes} bytes of weights, got {found}.")
+    with torch.random.fork_rng(devices=[]):
+        width = width_of(architecture.build_trunk(settings, inputs), inputs)
+    shapes = {f"trunk.{name}": tuple(tensor.shape) for name, tensor in tensors.items()}
+    return shapes | {"head.weight": (outputs, width), "head.bias": (outputs,)}

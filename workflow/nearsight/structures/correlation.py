@@ -2,7 +2,6 @@
 
 import numpy as np
 from ase import Atoms
-from vesin import NeighborList
 
 #: Width of a bin of distances, Å.
 BIN_A = 0.05
@@ -23,6 +22,9 @@ def radial_distribution(atoms: Atoms, cutoff_A: float, bins: int | None = None) 
 
 def pair_distances(atoms: Atoms, cutoff_A: float) -> np.ndarray:
     """Distances in Å of all pairs up to `cutoff_A`, periodic images included, each pair once."""
+    # imported here: only jobs that count pairs must wait for it
+    from vesin import NeighborList
+
     (distances,) = NeighborList(cutoff=float(cutoff_A), full_list=False).compute(
         points=atoms.positions, box=np.asarray(atoms.cell), periodic=True, quantities="d"
     )

@@ -7,8 +7,8 @@ so that sums over points and integrals over energies are formed of features and 
 The folder's module (or that of an entry point, see `nearsight.plugins`) has
 
 - `Settings`: a section of the study file (`training.network`) with a key `kind`;
-- `build_trunk(settings, inputs)`: the trunk with its initial weights, on torch's default device. Its modules must work
-  on the device `meta` too, which tells the shapes of a bundle's tensors before any memory is taken for them.
+- `build_trunk(settings, inputs)`: the trunk with its initial weights, on torch's default device; also on the device
+  `meta`, which tells how large a bundle's tensors are before any memory is taken for them.
 
 It imports torch where it needs it: a study file is checked without.
 """
