@@ -19,7 +19,7 @@ from ase.io.xsf import read_xsf
 from model_files import make_random_model
 
 import nearsight
-from nearsight.cli import main
+from nearsight.cli import main, name_folder
 from nearsight.datasets import open_dataset, settings_of
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.energies.screening import thomas_fermi_wave_vector
@@ -98,6 +98,17 @@ def test_everything_is_written(predicted):
     total = terms["band"] - terms["hartree"] + terms["xc"] - terms["xc_potential"] + terms["ion"] + terms["entropy"]
     assert terms["total"] == pytest.approx(total, abs=1e-9)
     assert energies["provenance"]["inputs_sha256"]
+
+
+def test_without_a_folder_it_is_named_after_the_structure(model, structure, tmp_path, monkeypatch, capsys):
+    """`nearsight predict MODEL STRUCTURE`, and no more."""
+    monkeypatch.chdir(tmp_path)
+    for name in (structure, f"{structure}@0"):
+        assert main(["predict", str(model), str(name), ACCEPT, "--grid", *map(str, SHAPE)]) == 0
+    assert "written: be; 2@0-prediction/prediction.h5" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["be; 2-prediction", "be; 2@0-prediction"]
+    assert name_folder(Path("a/.cif"), None) == Path("cif-prediction")
+    assert name_folder(Path("..."), -1) == Path("structure@-1-prediction")
 
 
 def test_ldos_gives_the_density(predicted):

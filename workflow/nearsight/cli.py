@@ -476,6 +476,12 @@ def check_output(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> No
         raise InputError(f"{output}: expected no such file yet, found one. Name another, or give --overwrite.")
 
 
+def name_folder(structure: Path, frame: int | None) -> Path:
+    """Folder of a prediction that was given none: of the structure's name, in the working directory."""
+    name = structure.name.strip(".").split(".")[0] or "structure"
+    return Path(f"{name}{'' if frame is None else f'@{frame}'}-prediction")
+
+
 def predict_file(arguments: argparse.Namespace) -> None:
     """Predict the structure of a file; every rank of an MPI job runs this."""
     # imported here: the other commands must not wait for torch
@@ -487,10 +493,12 @@ def predict_file(arguments: argparse.Namespace) -> None:
     comm = world()
     logging.basicConfig(level=logging.INFO if comm.rank == 0 else logging.ERROR, format="%(message)s")
     atoms = on_rank_0(comm, lambda: read_structure(arguments.structure))
+    source, frame = split_index(arguments.structure)
+    folder = arguments.out or name_folder(source, frame)
     energies = predict_structure(
         ModelFiles.find(arguments.model),
         atoms,
-        arguments.out,
+        folder,
         Inference(
             batches=1,
             precision=arguments.precision,
@@ -505,19 +513,19 @@ def predict_file(arguments: argparse.Namespace) -> None:
         shape=arguments.grid,
         temperature_K=arguments.temperature_K,
         ldos=arguments.ldos,
-        inputs=[split_index(arguments.structure)[0]],
+        inputs=[source],
         overwrite=arguments.overwrite,
         progress=lambda items, what: show_progress(items, what, unit="tile"),
     )
     if comm.rank == 0 and arguments.view:
-        write_view(arguments.out, arguments.out / PAGE)
+        write_view(folder, folder / PAGE)
     if comm.rank == 0:
-        deviation = read_json(arguments.out / "energies.json").get("energy_deviation_eV_per_atom")
+        deviation = read_json(folder / "energies.json").get("energy_deviation_eV_per_atom")
         bar = "" if deviation is None else f" ± {deviation:.4f}"
         energy = f"{energies.total / len(atoms):.6f}{bar}"
         say(f"total free energy {energy} eV/atom, Fermi level {energies.fermi_energy:.4f} eV")
         page = f", {PAGE}" if arguments.view else ""
-        say(f"written: {arguments.out}/prediction.h5, dos.csv, observables.json, energies.json{page}")
+        say(f"written: {folder}/prediction.h5, dos.csv, observables.json, energies.json{page}")
 
 
 def view_prediction(arguments: argparse.Namespace) -> None:

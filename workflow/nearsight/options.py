@@ -254,7 +254,12 @@ OPTIONS: dict[str, list[tuple]] = {
         _option(
             "structure", "file of a structure, such as extended XYZ, CIF or POSCAR; FILE@INDEX if it holds several"
         ),
-        _option("--out", "folder for the results", type=Path, required=True, metavar="DIR"),
+        _option(
+            "--out",
+            "folder for the results (default: STRUCTURE-prediction, in the working directory)",
+            type=Path,
+            metavar="DIR",
+        ),
         _option("--overwrite", "replace the prediction of another structure in this folder", action="store_true"),
         _option("--temperature-K", "temperature of the electrons (default: the model's)", type=TEMPERATURE),
         _option(
