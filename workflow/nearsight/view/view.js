@@ -37,7 +37,7 @@ function writeHead() {
   at("subtitle").textContent = `${content.name} · ${count} atom${content.atoms === 1 ? "" : "s"} · ${volume} Å³`;
   const total = content.terms.find((term) => term.name === "total");
   const bars = { energy: content.energyDeviation_eV_per_atom, level: content.fermiLevelDeviation_eV };
-  const bar = (value) => (value === null ? "" : ` ± ${(1e3 * value).toPrecision(2)} meV`);
+  const bar = (value) => (value === null ? "" : ` ± ${twoDigits(1e3 * value)} meV`);
   const figures = [];
   if (total) figures.push(["Free energy per atom", minus((total.eV / content.atoms).toFixed(4)), ` eV${bar(bars.energy)}`]);
   if (content.fermiLevel_eV !== null) figures.push(["Fermi level", minus(content.fermiLevel_eV.toFixed(3)), ` eV${bar(bars.level)}`]);
@@ -89,7 +89,7 @@ function writeEnergies() {
   const parts = [];
   if (compared) parts.push(`Δ: this one minus ${content.other}.`);
   if (content.energyDeviation_eV_per_atom !== null) {
-    parts.push(`The model's own standard deviation: ${(1e3 * content.energyDeviation_eV_per_atom).toPrecision(2)} meV/atom.`);
+    parts.push(`The model's own standard deviation: ${twoDigits(1e3 * content.energyDeviation_eV_per_atom)} meV/atom.`);
   }
   if (content.unscreened_eV_per_atom !== null) {
     parts.push(`Unscreened charge in waves beyond 10 Å: ${(1e3 * content.unscreened_eV_per_atom).toFixed(2)} meV/atom.`);
@@ -113,6 +113,9 @@ function writeSpectrum(arrays) {
   const kT = content.boltzmann_eV_per_K * (content.temperature_K ?? 0);
   drawSpectrum(at("dos"), series, kT, (text) => { at("dos-value").textContent = text; });
 }
+
+// Two digits that count, without an exponent: 340, 41, 1.5.
+const twoDigits = (value) => Number(value.toPrecision(2)).toString();
 
 const digits = (value) => minus(Math.abs(value) < 1e-3 && value !== 0 ? value.toExponential(1) : value.toPrecision(3));
 
