@@ -78,6 +78,8 @@ def test_summary_holds_errors_additivity_and_times(tmp_path):
     (tmp_path / "run_scf" / "q").mkdir(parents=True)
     (tmp_path / "run_scf" / "q" / "a-0.tsv").write_text("s\th:m:s\n12.5\t0:00:12\n")
     (tmp_path / "run_scf" / "a-1.tsv").write_text("s\th:m:s\n7.5\t0:00:07\n")
+    (tmp_path / "plot_dos").mkdir()
+    (tmp_path / "plot_dos" / "dos.tsv").write_text("s\th:m:s\n3.0\t0:00:03\n")
     summary = summarize(
         "study",
         [evaluation("b-0", "test", 12.1, 12.2)],
@@ -93,6 +95,7 @@ def test_summary_holds_errors_additivity_and_times(tmp_path):
     assert "| +0.75 | +0.50 | +0.25 | +8.00 | 0.26 |" in page
     assert summary["additivity_meV_per_atom"]["be16"]["total_free_energy"] == 0
     assert "| run_scf | 2 | 20.0 | 12.5 |" in page
+    assert "All jobs: 23.0 s, Quantum ESPRESSO: 20.0 s." in page
 
 
 def check_figure(draw, tmp_path):

@@ -15,6 +15,17 @@ OBSERVABLE_KEYS = (
 )
 
 
+#: Rules whose jobs start programs of Quantum ESPRESSO, and do little else.
+ESPRESSO_RULES = ("make_pseudopotential", "run_dft_md", "run_scf", "run_ldos")
+
+
+def say_total(times: dict[str, dict[str, float]]) -> str:
+    """Seconds of all jobs, and how many of them are Quantum ESPRESSO's, as a sentence."""
+    total = sum(entry["seconds"] for entry in times.values())
+    espresso = sum(times[rule]["seconds"] for rule in ESPRESSO_RULES if rule in times)
+    return f"All jobs: {total:.1f} s, Quantum ESPRESSO: {espresso:.1f} s."
+
+
 def read_stage_times(benchmarks: Path) -> dict[str, dict[str, float]]:
     """Jobs, summed and longest seconds per rule from Snakemake's benchmark files (benchmarks/<rule>/...tsv)."""
     times: dict[str, dict[str, float]] = {}
@@ -176,7 +187,8 @@ def render_markdown(summary: dict) -> str:
                 "They are rounding where both took all grid points, else what the sampling grid leaves out "
                 "(`inference.ecut_sample_Ry`).",
                 render_table(["supercell", "repeats", "band energy", "-TS", "total free energy"], additivity),
-                "## Time\n\nSeconds of all jobs of a rule together, and of its longest.",
+                "## Time\n\nSeconds of all jobs of a rule together, and of its longest. "
+                + say_total(summary["stage_times"]),
                 render_table(["rule", "jobs", "seconds", "longest"], times),
             ]
         )
