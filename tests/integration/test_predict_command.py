@@ -615,6 +615,29 @@ def test_chgcar(predicted, atoms, tmp_path):
     np.testing.assert_allclose(charge.atoms[0].get_scaled_positions(), atoms.get_scaled_positions(), atol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:pymatgen", "ignore::DeprecationWarning:pymatgen")
+def test_pymatgen_reads_them_too(predicted, atoms, tmp_path):
+    """Density, cell and places of CHGCAR and cube, and the structure of an XSF."""
+    from pymatgen.io.common import VolumetricData
+    from pymatgen.io.vasp.outputs import Chgcar
+    from pymatgen.io.xcrysden import XSF
+
+    for name in ("CHGCAR", "n.cube", "n.xsf"):
+        assert main(["export", str(predicted / "prediction.h5"), str(tmp_path / name)]) == 0
+    density, volume = density_of(predicted), atoms.get_volume()
+    chgcar = Chgcar.from_file(str(tmp_path / "CHGCAR"))
+    np.testing.assert_allclose(chgcar.data["total"] / volume, density, rtol=1e-8)
+    cube = VolumetricData.from_cube(str(tmp_path / "n.cube"))
+    # pymatgen takes a cube's numbers as they are, 1/bohr³
+    np.testing.assert_allclose(cube.data["total"] / nearsight.units.BOHR_A**3, density, rtol=1e-5)
+    xsf = XSF.from_str((tmp_path / "n.xsf").read_text(encoding="utf-8"))
+    for structure, tolerance in ((chgcar.structure, 1e-8), (cube.structure, 1e-5), (xsf.structure, 1e-8)):
+        np.testing.assert_allclose(structure.lattice.matrix, atoms.cell.array, atol=tolerance)
+        assert [site.specie.symbol for site in structure] == list(atoms.symbols)
+        apart = structure.frac_coords - atoms.get_scaled_positions()
+        np.testing.assert_allclose(apart, np.round(apart), atol=1e-5)
+
+
 def test_unknown_format(predicted, tmp_path, capsys):
     assert main(["export", str(predicted / "prediction.h5"), str(tmp_path / "n.dat")]) == 1
     assert "expected the suffix .cube or .xsf" in capsys.readouterr().err
