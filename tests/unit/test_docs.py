@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from nearsight.energies.xc import FUNCTIONALS
+from nearsight.fields import FIELDS
 
 
 def test_the_tests_of_the_trial_log_exist(repository):
@@ -49,3 +50,12 @@ def test_the_workflow_catalog_finds_what_it_needs(repository):
 def test_the_functionals_of_the_configurations_page_are_those_of_the_energies(repository):
     text = (repository / "config/README.md").read_text(encoding="utf-8")
     assert f"for LDA (PZ, PW92), {', '.join(list(FUNCTIONALS)[2:-1])} or {list(FUNCTIONALS)[-1]}" in text
+
+
+def test_the_layout_of_files_is_the_registrys(repository):
+    text = (repository / "docs/data.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{name}` | {', '.join(field.dims) or 'one number'} | {field.unit} | {field.dtype} | {field.meaning} |"
+        for name, field in FIELDS.items()
+    ]
+    assert "\n".join(["|---|---|---|---|---|", *rows, ""]) in text
