@@ -9,14 +9,15 @@ to it, since its time per point grows with the number of atoms.
 """
 
 import argparse
-import csv
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase import Atoms
+from tables import publish, read_csv, write_csv
 
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.grids.regions import Region
@@ -35,6 +36,7 @@ from nearsight.reference.espresso.times import read_run_time
 from nearsight.structures.builders import hcp_orthorhombic
 from nearsight.study.sections import Dft, Perceptron
 
+MALA, TOGETHER = "MALA's method", "together"
 PUBLISHED = (800, 800, 800, 250)
 SMALL = (256, 256)
 ENERGIES = 250
@@ -48,6 +50,7 @@ def main() -> None:
     """Measure, print the table, write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the table")
+    parser.add_argument("--page", type=Path, help="page whose table 'mala' is replaced, such as docs/performance.md")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -69,8 +72,8 @@ def main() -> None:
     }
     spent = {name: cpu_seconds(stage, arguments.repeat) / points * 1e6 for name, stage in stages.items()}
     published = sum(spent.values())
-    results += [("MALA's method", name, cost) for name, cost in spent.items()]
-    results.append(("MALA's method", "together", published))
+    results += [(MALA, name, cost) for name, cost in spent.items()]
+    results.append((MALA, TOGETHER, published))
     for hidden, label in ((PUBLISHED, "91-800-800-800-250-250"), (SMALL, "91-256-256-250")):
         ready = prepare_predictor(models[hidden], atoms, shape, backend="native", precision="float32", threads=1)
         cost = cpu_seconds(lambda ready=ready: ready.predict(whole, projection), arguments.repeat) / points * 1e6
@@ -81,17 +84,24 @@ def main() -> None:
         results.append(("Nearsight", f"network {label}, streamed", alone / points * 1e6))
         results.append(("Nearsight", f"together, {label}", cost))
     stage, cost = scf_cost(atoms, shape)
-    by_us = results[-1][2]
     results.append(("Quantum ESPRESSO", stage, cost))
-    print("| method | stage | µs per point and core | MALA's method / this |\n|---|---|---|---|")
-    for method, stage, cost in results:
-        print(f"| {method} | {stage} | {cost:.2f} | {published / cost:.1f} |")
-    print(f"\nQuantum ESPRESSO / Nearsight, 91-256-256-250: {cost / by_us:.0f} ({stage})")
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    with open(arguments.output / "mala.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["method", "stage", "cpu_us_per_point"])
-        writer.writerows((method, stage, f"{cost:.4g}") for method, stage, cost in results)
+    target = arguments.output / "mala.csv"
+    columns = ("method", "stage", "cpu_us_per_point")
+    write_csv(target, [dict(zip(columns, (*row[:2], f"{row[2]:.4g}"), strict=True)) for row in results])
+    lines = table(read_csv(target))
+    print("\n".join(lines))
+    if arguments.page:
+        publish(arguments.page, "mala", lines, target)
+
+
+def table(rows: Sequence[dict]) -> list[str]:
+    """Lines of the table, from the rows of the CSV."""
+    (published,) = (row["cpu_us_per_point"] for row in rows if (row["method"], row["stage"]) == (MALA, TOGETHER))
+    lines = ["| method | stage | µs per point and core | MALA's method / this |", "|---|---|---|---|"]
+    for row in rows:
+        cost = row["cpu_us_per_point"]
+        lines.append(f"| {row['method']} | {row['stage']} | {cost:.2f} | {published / cost:.3g} |")
+    return lines
 
 
 def scf_cost(atoms: Atoms, shape: tuple[int, int, int]) -> tuple[str, float]:

@@ -19,6 +19,7 @@ BENCHES = {
     ("performance", "energies"): "energies",
     ("performance", "prediction"): "inference",
     ("performance", "references"): "references",
+    ("performance", "mala"): "mala",
     ("prediction", "unscreened"): "screening",
     ("beryllium", "restart"): "restart",
 }
