@@ -201,7 +201,7 @@ def draw(rows: list[dict], path: Path) -> None:
     top = 1.5 * max(1e3 * row["seconds"] / row["atoms"] for row in rows)  # room for the legend
     left.set(xscale="log", xlabel="atoms", ylabel="processor time per atom (ms)", ylim=(0, top))
     right.axhline(16, color="C3", linewidth=1, label="16 GiB")
-    right.set(xscale="log", yscale="log", xlabel="atoms", ylabel="peak memory of the process (GiB)", ylim=(0.2, 60))
+    right.set(xscale="log", yscale="log", xlabel="atoms", ylabel="peak memory of the process (GiB)", ylim=(0.1, 60))
     for axes, columns in ((left, 2), (right, 1)):
         axes.grid(alpha=0.3)
         axes.legend(loc="upper left", ncols=columns)
