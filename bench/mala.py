@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from tables import publish, read_csv, write_csv
+from tables import report
 
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.grids.regions import Region
@@ -85,13 +85,9 @@ def main() -> None:
         results.append(("Nearsight", f"together, {label}", cost))
     stage, cost = scf_cost(atoms, shape)
     results.append(("Quantum ESPRESSO", stage, cost))
-    target = arguments.output / "mala.csv"
     columns = ("method", "stage", "cpu_us_per_point")
-    write_csv(target, [dict(zip(columns, (*row[:2], f"{row[2]:.4g}"), strict=True)) for row in results])
-    lines = table(read_csv(target))
-    print("\n".join(lines))
-    if arguments.page:
-        publish(arguments.page, "mala", lines, target)
+    rows = (dict(zip(columns, (*row[:2], f"{row[2]:.4g}"), strict=True)) for row in results)
+    report(rows, table, arguments.output / "mala.csv", arguments.page, "mala")
 
 
 def table(rows: Sequence[dict]) -> list[str]:

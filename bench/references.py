@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from tables import publish, read_csv, write_csv
+from tables import report
 
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.reference.espresso.blas import KERNELS, processor_flags
@@ -42,19 +42,14 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("bench/results"), help="folder for the rows (bench/results)"
     )
-    parser.add_argument("--work", type=Path, default=Path("bench/work-references"), help="a new folder for the runs")
+    parser.add_argument("--work", type=Path, default=Path("bench/work/references"), help="a new folder for the runs")
     parser.add_argument("--trajectory", default="test64", help="whose first frame is taken (test64)")
     parser.add_argument("--page", type=Path, help="page whose table 'references' is replaced")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.work.mkdir(parents=True)
-    rows = list(measure(arguments.trajectory, arguments.work))
-    target = arguments.output / "references.csv"
-    write_csv(target, rows)
-    lines = table(read_csv(target))
-    print("\n".join(lines))
-    if arguments.page:
-        publish(arguments.page, "references", lines, target)
+    rows = measure(arguments.trajectory, arguments.work)
+    report(rows, table, arguments.output / "references.csv", arguments.page, "references")
 
 
 def measure(name: str, work: Path) -> Iterator[dict]:

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from ase import Atoms
 from scf_start import Scf
-from tables import publish, read_csv, write_csv
+from tables import read_csv, report
 from tqdm import tqdm
 
 from nearsight.datasets import open_dataset
@@ -64,13 +64,8 @@ def main() -> None:
     arguments = parser.parse_args()
     launch = Launch(arguments.launcher, arguments.ranks)
     study, files = load_study(ROOT / "config/beryllium.yaml"), ModelFiles.find(arguments.model)
-    rows = list(measure(study, files, arguments.cells, arguments.largest, arguments.work, launch))
-    target = arguments.output / "restart.csv"
-    write_csv(target, rows)
-    lines = table(read_csv(target))
-    print("\n".join(lines))
-    if arguments.page:
-        publish(arguments.page, "restart", lines, target)
+    rows = measure(study, files, arguments.cells, arguments.largest, arguments.work, launch)
+    report(rows, table, arguments.output / "restart.csv", arguments.page, "restart")
 
 
 def measure(

@@ -9,7 +9,7 @@ Every term of a fault's energy has to fall as the fault's share of the cell, 1/L
 import argparse
 from pathlib import Path
 
-from tables import publish, read_csv, write_csv
+from tables import report
 
 from nearsight.files import read_json
 from nearsight.study.reading import load_study
@@ -28,12 +28,7 @@ def main() -> None:
     folder = Path("results") / study.study / "energies/prediction"
     pairs = {one: other for one, other in study.paper_figures.fault_pairs.items() if one in study.supercells}
     rows = [compare(one, other, folder) for one, other in pairs.items()]
-    target = arguments.output / "unscreened.csv"
-    write_csv(target, rows)
-    lines = table(read_csv(target))
-    print("\n".join(lines))
-    if arguments.page:
-        publish(arguments.page, "unscreened", lines, target)
+    report(rows, table, arguments.output / "unscreened.csv", arguments.page, "unscreened")
 
 
 def compare(without: str, with_fault: str, folder: Path) -> dict:

@@ -8,7 +8,7 @@
 import csv
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nearsight.files import write_text, write_whole
@@ -70,3 +70,14 @@ def publish(page: Path, name: str, lines: Sequence[str], source: Path) -> None:
     """Put a table on a page, and the CSV that it is made from beside it: PAGE-NAME.csv."""
     fill_page(page, {name: lines})
     shutil.copyfile(source, page.with_name(f"{page.stem}-{name}.csv"))
+
+
+def report(
+    rows: Iterable[Mapping], table: Callable[[Sequence[dict]], list[str]], target: Path, page: Path | None, name: str
+) -> None:
+    """Write rows as CSV, print the table that is made of them there, and put both on a page where one is given."""
+    write_csv(target, list(rows))
+    lines = table(read_csv(target))
+    print("\n".join(lines))
+    if page:
+        publish(page, name, lines, target)
