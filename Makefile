@@ -2,9 +2,9 @@
 # make test         set up, then lint and all quick tests
 # make test-all     the slow tests too
 # make stress       the long ones: every fault on the cluster, the whole chain through it, hostile files for an hour
-# make bench        the kernel against LAMMPS, the energies against Quantum ESPRESSO (an hour) and their time and memory
-#                   up to 131,072 atoms (14 GiB), predictions against the published method and pw.x, and from 256 to 16,384 atoms:
-#                   tables, figures and CSV in bench/results
+# make bench        the kernel against LAMMPS, time and memory of the energies, predictions against the published method
+#                   and pw.x, predictions of 256 to 16,384 atoms, references and their mixing, energies against Quantum
+#                   ESPRESSO, precision: tables, figures and CSV in bench/results (an hour; up to 14 GiB of memory)
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing
 # make lint         lint alone
@@ -62,13 +62,17 @@ test-all: setup test-programs lint
 stress: setup test-programs
 	$(BIN)/python -m pytest -rs -m "stress"
 
+# PAGE=docs/performance.md writes the tables of that page; LARGEST atoms at most, 524288 take an hour and 65 GB of disk
+LARGEST ?= 16384
 bench: setup
-	$(BIN)/python bench/bispectrum.py --output bench/results
-	$(BIN)/python bench/energies.py --output bench/results
-	$(BIN)/python bench/free_energy.py --output bench/results
-	$(BIN)/python bench/mala.py --output bench/results
-	$(BIN)/snakemake --cores $(CORES) --configfile bench/model.yaml
-	$(BIN)/python bench/inference.py --output bench/results
+	$(BIN)/python bench/bispectrum.py $(PAGE:%=--page %)
+	$(BIN)/python bench/energies.py $(PAGE:%=--page %)
+	$(BIN)/python bench/mala.py $(PAGE:%=--page %)
+	$(BIN)/python bench/inference.py --largest $(LARGEST) $(PAGE:%=--page %)
+	$(BIN)/python bench/references.py $(PAGE:%=--page %)
+	$(BIN)/python bench/mixing.py $(PAGE:%=--page %)
+	$(BIN)/python bench/free_energy.py $(PAGE:%=--page %)
+	$(BIN)/python bench/precision.py $(PAGE:%=--page %)
 
 sanitize: setup
 	tools/sanitize.sh

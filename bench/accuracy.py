@@ -10,7 +10,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,14 +29,18 @@ from nearsight.mpi import alone
 from nearsight.study.reading import load_study
 from nearsight.study.sections import Inference, Study
 
-SCRIPT = Path(__file__).resolve().parents[1] / "workflow/scripts/train_model.py"
+SCRIPTS = Path(__file__).resolve().parents[1] / "workflow/scripts"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A change to the study's section `training`, or fewer training snapshots: so many, evenly from all, or by name."""
+    """Changes to the study: of the sections `training` and `descriptors`, or fewer training snapshots.
+
+    Of these so many, evenly from all, or by name.
+    """
 
     changes: Mapping = field(default_factory=dict)
+    descriptors: Mapping = field(default_factory=dict)
     snapshots: int | None = None
     names: tuple[str, ...] | None = None
 
@@ -104,10 +108,14 @@ def train_variant(study: Study, variant: Variant, folder: Path, threads: int) ->
                     f"study: expected more than {variant.snapshots} training snapshots, got {len(chosen)}."
                 )
             chosen = [chosen[round(i)] for i in np.linspace(0, len(chosen) - 1, variant.snapshots)]
-        command = [sys.executable, str(SCRIPT)]
-        for role, names in (("train", chosen), ("validation", study.snapshot_names("validation"))):
-            for kind in ("reference", "descriptors"):
-                command += [f"--{role}-{kind}", *(str(results / kind / f"{name}.h5") for name in names)]
+        validation = study.snapshot_names("validation")
+        folders = {"reference": results / "reference", "descriptors": results / "descriptors"}
+        if variant.descriptors:
+            folders["descriptors"] = compute_descriptors(study, variant, [*chosen, *validation], folder, threads)
+        command = [sys.executable, SCRIPTS / "train_model.py"]
+        for role, names in (("train", chosen), ("validation", validation)):
+            for kind, datasets in folders.items():
+                command += [f"--{role}-{kind}", *(datasets / f"{name}.h5" for name in names)]
         for element in study.pseudopotentials:
             command += ["--pseudopotential", f"{element}={results / 'pseudo' / element}.upf"]
         command += ["--settings", json.dumps(settings), "--seed", str(study.seed), "--threads", str(threads)]
@@ -115,6 +123,20 @@ def train_variant(study: Study, variant: Variant, folder: Path, threads: int) ->
         command += ["--bundle", folder / "model.json", "--history", folder / "history.csv"]
         subprocess.run(list(map(str, command)), check=True)
     return ModelFiles.find(folder)
+
+
+def compute_descriptors(study: Study, variant: Variant, names: Sequence[str], folder: Path, threads: int) -> Path:
+    """Folder of the variant's descriptors of these snapshots, computed where they are not there yet."""
+    settings = {**json.loads(study.descriptors.to_json("ranks", "threads")), **variant.descriptors}
+    for name in names:
+        output = folder / "descriptors" / f"{name}.h5"
+        if not output.exists():
+            output.parent.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, SCRIPTS / "compute_descriptors.py", "--settings", json.dumps(settings)]
+            command += ["--structure", Path("results") / study.study / "structures" / f"{name}.extxyz"]
+            command += ["--elements", *study.pseudopotentials, "--threads", threads, "--output", output]
+            subprocess.run(list(map(str, command)), check=True)
+    return folder / "descriptors"
 
 
 def evaluate(study: Study, model: ModelFiles, snapshot: str, folder: Path, threads: int) -> list:

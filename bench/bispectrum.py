@@ -1,6 +1,6 @@
 """The native bispectrum kernel against LAMMPS: same process, same core, turn by turn.
 
-    python bench/bispectrum.py --output bench/results
+    python bench/bispectrum.py --page docs/performance.md
 
 Times are processor time of this process (others on the machine do not count), per grid point, medians over
 repetitions in which the two backends take turns. LAMMPS gets fewer points of the same cell, because its time per
@@ -11,10 +11,10 @@ Two threads against one is wall time, the shortest of many.
 """
 
 import argparse
-import csv
 import os
 import platform
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +22,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from ase import Atoms
 from mpi4py import MPI  # noqa: F401  (before lammps: it loads the MPI library)
-from tables import publish
+from tables import publish, read_csv, write_csv
+from tqdm import tqdm
 
 from nearsight.descriptors.bispectrum import Settings, kernel, lammps
 from nearsight.descriptors.bispectrum.components import number_of_components
@@ -31,6 +32,7 @@ from nearsight.structures.lammps import start_lammps
 
 CUTOFF_A = 4.67637
 TWOJMAX = (4, 6, 8, 10, 12)
+THREADS = "two threads against one"
 
 
 def two_atoms() -> Atoms:
@@ -83,8 +85,8 @@ def mean_neighbours(atoms: Atoms) -> float:
     return len(atoms) / atoms.get_volume() * 4 / 3 * np.pi * CUTOFF_A**3
 
 
-def measure(case: str, twojmax: int, names: list[str], repeats: int) -> list[dict]:
-    """One row per instruction set and precision."""
+def measure(case: str, twojmax: int, names: list[str], repeats: int) -> Iterator[dict]:
+    """A row per instruction set and precision."""
     build, shape, region, coarse = CASES[case]
     atoms, settings = build(), Settings(twojmax=twojmax)
     region = region or Region.whole(shape)
@@ -100,34 +102,32 @@ def measure(case: str, twojmax: int, names: list[str], repeats: int) -> list[dic
             seconds[name, precision].append(time_native(atoms, shape, region, settings, out, name))
             facts = kernel.load().kernel_facts(name, twojmax, out.itemsize)
             peak[name, precision].append(facts["multiply_add_seconds"])
-    rows = []
     for name, precision in kinds:
         facts = kernel.load().kernel_facts(name, twojmax, arrays[precision].itemsize)
         operations = facts["operations"] + mean_neighbours(atoms) * facts["neighbour_operations"]
         bound = operations / facts["lanes"] * median(peak[name, precision])
         ratios = [a / b for a, b in zip(reference, seconds[name, precision], strict=True)]
-        rows.append(
-            {
-                "case": case,
-                "twojmax": twojmax,
-                "instruction_set": name,
-                "precision": precision,
-                "lammps_us": 1e6 * median(reference),
-                "native_us": 1e6 * median(seconds[name, precision]),
-                "ratio": median(ratios),
-                "bound_us": 1e6 * bound,
-                "share_of_peak": bound / median(seconds[name, precision]),
-            }
-        )
-    return rows
+        yield {
+            "case": case,
+            "twojmax": twojmax,
+            "instruction_set": name,
+            "precision": precision,
+            "lammps_us": 1e6 * median(reference),
+            "native_us": 1e6 * median(seconds[name, precision]),
+            "ratio": median(ratios),
+            "bound_us": 1e6 * bound,
+            "share_of_peak": bound / median(seconds[name, precision]),
+            "multiply_add_ns": 1e9 * median(peak[name, precision]),
+            "repeats": repeats,
+            "processor": processor(),
+        }
 
 
-def measure_threads(repeats: int) -> dict[str, float]:
-    """Wall time of one thread over that of two, by precision; the shortest of many, the least disturbed ones."""
+def measure_threads(repeats: int) -> Iterator[dict]:
+    """A row per precision: wall time of one thread over that of two; the shortest of many, the least disturbed ones."""
     build, shape, _, _ = CASES["128 atoms"]
     atoms, settings = build(), Settings()
     region = Region((0, 16), (0, 16), (0, 108))
-    result = {}
     for precision in ("float32", "float64"):
         out = np.zeros((16, 16, 108, 91), dtype=precision)
         seconds = {1: [], 2: []}
@@ -135,8 +135,8 @@ def measure_threads(repeats: int) -> dict[str, float]:
             for threads, times in seconds.items():
                 name = kernel.instruction_set()
                 times.append(time_native(atoms, shape, region, settings, out, name, threads, time.perf_counter))
-        result[precision] = min(seconds[1]) / min(seconds[2])
-    return result
+        speed = min(seconds[1]) / min(seconds[2])
+        yield {"case": THREADS, "precision": precision, "ratio": speed, "processor": processor()}
 
 
 def processor() -> str:
@@ -153,17 +153,27 @@ def share(row: dict) -> str:
     return "" if row["instruction_set"] == "portable" else f"{100 * row['share_of_peak']:.0f} %"
 
 
-def table(rows: list[dict]) -> list[str]:
-    """The rows as a table of Markdown."""
+def table(rows: Sequence[dict]) -> list[str]:
+    """The rows as a table of Markdown; what holds for all of them, and two threads, in words below it."""
+    cases = [row for row in rows if row["case"] != THREADS]
     lines = [
         "| case | 2J | instructions | precision | LAMMPS µs/point | native µs/point | ratio | share of peak |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    return lines + [
-        f"| {row['case']} | {row['twojmax']} | {row['instruction_set']} | {row['precision']} | {row['lammps_us']:.1f} "
-        f"| {row['native_us']:.2f} | {row['ratio']:.1f} | {share(row)} |"
-        for row in rows
-    ]
+    for row in cases:
+        times = f"{row['lammps_us']:.1f} | {row['native_us']:.2f} | {row['ratio']:.1f} | {share(row)}"
+        lines.append(f"| {row['case']} | {row['twojmax']} | {row['instruction_set']} | {row['precision']} | {times} |")
+    return [*lines, "", describe(cases, rows[len(cases) :])]
+
+
+def describe(cases: Sequence[dict], threads: Sequence[dict]) -> str:
+    """Processor, its speed, two threads."""
+    speed = next(row["multiply_add_ns"] for row in cases if row["precision"] == "float32")
+    ratios = " and ".join(f"{row['ratio']:.2f} ({row['precision']})" for row in threads)
+    return (
+        f"{cases[0]['processor']}, one core, medians of {cases[0]['repeats']}; it does one multiply-add of "
+        f"{cases[0]['instruction_set']} in {speed:.2f} ns. Two threads are {ratios} times as fast as one, by the clock."
+    )
 
 
 def draw(rows: list[dict], path: Path) -> None:
@@ -180,41 +190,32 @@ def draw(rows: list[dict], path: Path) -> None:
     axes.set(yscale="log", xlabel="2J (twojmax)", ylabel="µs per grid point, one core", xticks=list(TWOJMAX))
     axes.grid(alpha=0.3, which="both")
     axes.legend()
-    for suffix in (".png", ".svg"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
 
 
 def main() -> None:
     """Measure, and write a table, its CSV and a figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder of table, CSV and figure")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for CSV and figure")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--page", type=Path, help="page whose table is replaced, such as docs/performance.md")
     arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    threads = measure_threads(arguments.repeats)
+    threads = list(measure_threads(arguments.repeats))
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     names = [name for name in ("avx512", "avx2", "portable") if kernel.load().instruction_set(name)]
+    cases = [("2 atoms", twojmax, names if twojmax == 10 else names[:1]) for twojmax in TWOJMAX]
     rows = []
-    for twojmax in TWOJMAX:
-        rows += measure("2 atoms", twojmax, names if twojmax == 10 else names[:1], arguments.repeats)
-    rows += measure("128 atoms", 10, names[:1], arguments.repeats)
-
-    with open(arguments.output / "bispectrum.csv", "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    lines = table(rows)
-    head = f"{processor()}; medians of {arguments.repeats}; 2 threads over 1 (wall time): " + ", ".join(
-        f"{key} {value:.2f}" for key, value in threads.items()
-    )
-    if arguments.page:
-        publish(arguments.page, "kernel", lines, arguments.output / "bispectrum.csv")
-    lines = [head, "", *lines]
-    (arguments.output / "bispectrum.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for case in tqdm([*cases, ("128 atoms", 10, names[:1])], desc="cases", disable=None):
+        rows += measure(*case, arguments.repeats)
+    target = arguments.output / "bispectrum.csv"
+    write_csv(target, rows + threads)
+    lines = table(read_csv(target))
     print("\n".join(lines))
-    draw(rows, arguments.output / "bispectrum")
+    draw(rows, target.with_suffix(".png"))
+    if arguments.page:
+        publish(arguments.page, "kernel", lines, target, target.with_suffix(".png"))
 
 
 if __name__ == "__main__":

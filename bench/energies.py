@@ -1,7 +1,7 @@
 """Time and memory of the energies of a density, from 256 to 131,072 atoms: CSV, table and figure.
 
-    python bench/energies.py --output bench/results
-    python bench/energies.py --output bench/results --atoms 256 1024
+    python bench/energies.py --page docs/performance.md
+    python bench/energies.py --atoms 256 1024
 
 Quantum ESPRESSO makes the density of 64 displaced atoms of beryllium once (a minute), with 4,410 grid points per atom;
 it is repeated to each size, plane by plane, so that the density itself takes no memory. Each size is a process of its
@@ -28,7 +28,6 @@ from ase import Atoms
 from tables import publish
 
 from nearsight.energies import density_energies, total
-from nearsight.files import write_text
 from nearsight.reference.pseudopotential import read_pseudopotentials
 
 ATOMS = (256, 1024, 4096, 16384, 32768, 131072)
@@ -205,15 +204,14 @@ def draw(rows: list[dict], path: Path) -> None:
     for axes, columns in ((left, 2), (right, 1)):
         axes.grid(alpha=0.3)
         axes.legend(loc="upper left", ncols=columns)
-    for suffix in (".png", ".svg"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
+    figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
 def main() -> None:
     """Measure what is not yet in the CSV, then write table and figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder of CSV, table and figure")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for CSV and figure")
     parser.add_argument("--atoms", type=int, nargs="+", default=ATOMS, help="sizes: 64 times a power of two")
     parser.add_argument("--page", type=Path, help="page whose table is replaced, such as docs/performance.md")
     parser.add_argument("--measure", nargs=2, metavar=("ATOMS", "PRECISION"), help="one size in this process: a row")
@@ -249,11 +247,10 @@ def main() -> None:
         append(json.loads(done.stdout), target)
     if rows := sorted(read_rows(target), key=lambda row: (row["atoms"], row["precision"] == "float32")):
         lines = table(rows)
-        write_text(arguments.output / "energies.md", "\n".join(lines) + "\n")
-        draw(rows, arguments.output / "energies")
+        draw(rows, target.with_suffix(".png"))
         print("\n".join(lines))
         if arguments.page:
-            publish(arguments.page, "energies", lines, target)
+            publish(arguments.page, "energies", lines, target, target.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""Errors of the total free energy and its terms against Quantum ESPRESSO: table and CSV.
+"""Errors of the total free energy and its terms against Quantum ESPRESSO, and how they converge: tables and CSV.
 
-    python bench/free_energy.py --output bench/results
-    python bench/free_energy.py --output bench/results --cells two eight
+    python bench/free_energy.py --page docs/performance.md
+    python bench/free_energy.py --cells two eight
 
-Cells and settings are those of tests/integration/espresso_cells.py. All of them take about an hour on two cores, most
-of it pp.x. What Quantum ESPRESSO leaves is kept and used again, so that an interrupted run goes on.
+Cells and settings are those of tests/integration/espresso_cells.py. What Quantum ESPRESSO leaves is kept and used
+again, so that an interrupted run goes on.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tables import write_csv
+from tables import report
+from tqdm import tqdm
 
 from nearsight.errors import NearsightError
-from nearsight.files import write_text
 from nearsight.ldos import EnergyGrid, integrate_dos
 from nearsight.reference.espresso.outputs import ElectronicStructure
 from nearsight.reference.pseudopotential import Pseudopotential
@@ -43,11 +44,22 @@ CELLS: dict[str, Cell] = {
     "oxide": COARSE["oxide"],
 }
 
+#: What the tables call them.
+NAMES = {
+    "two": "Be, 2 atoms, hexagonal",
+    "eight": "Be, 8 atoms, displaced",
+    "triclinic": "Be, 4 atoms, displaced, triclinic",
+    "triclinic-coarse": "the same atoms, fewer k-points",
+    "sixtyfour": "Be, 64 atoms, displaced",
+    "oxide": "BeO, 4 atoms, displaced",
+}
+
 #: No LDOS of it: its k-set is too coarse for one.
 TERMS_ONLY = ("oxide",)
 
 #: Spacing and width s of an LDOS, and lower and upper end of its window, in eV.
 RESOLUTIONS = ((0.05, 0.1), (0.1, 0.1), (0.05, 0.2), (0.1, 0.2), (0.2, 0.2), (0.1, 0.4))
+RESOLUTION = ("window_eV", "spacing_eV", "broadening_eV")
 WINDOWS = ((-5.0, 10.9), (-4.0, 10.9), (-3.5, 10.9), (-5.0, 9.6))
 
 
@@ -87,20 +99,61 @@ def k_set(cell: Cell) -> str:
     return "×".join(map(str, cell.kpoints)) + (" shifted" if any(cell.shift) else "")
 
 
-def measure(name: str, folder: Path, pseudopotentials: dict[str, Pseudopotential]) -> tuple[dict, list[dict]]:
-    """Errors of one cell, and its convergence."""
+def measure(name: str, folder: Path, pseudopotentials: dict[str, Pseudopotential]) -> dict[str, list[dict]]:
+    """The rows of one cell for each table."""
     cell = CELLS[name]
     folder.mkdir(parents=True, exist_ok=True)
     result, density = cell.run_scf(folder, pseudopotentials)
     row = {"cell": name, "atoms": len(cell.atoms), "kpoints": k_set(cell), "ecutwfc_Ry": cell.ecutwfc_Ry}
-    row |= asdict(errors_of_terms(cell, result, density, pseudopotentials))
+    rows = {"terms": [row | asdict(errors_of_terms(cell, result, density, pseudopotentials))]}
     if name in TERMS_ONLY:
-        return row, []
+        return rows
     ldos = cell.ldos(folder, pseudopotentials)
-    for label, corrected in (("on", True), ("off", False)):
-        errors = errors_of_ldos(cell, result, density, ldos, pseudopotentials, corrected)
-        row |= {f"ldos_{key}_{label}": value for key, value in asdict(errors).items()}
-    return row, [{"cell": name, **case} for case in convergence(result)]
+    errors = {
+        f"{key}_{label}": value
+        for label, corrected in (("on", True), ("off", False))
+        for key, value in asdict(errors_of_ldos(cell, result, density, ldos, pseudopotentials, corrected)).items()
+    }
+    return rows | {"ldos": [row | errors], "convergence": [{"cell": name, **case} for case in convergence(result)]}
+
+
+def terms_table(rows: Sequence[dict]) -> list[str]:
+    """Errors of the terms with DFT's own density: Ry/atom, the total in meV/atom."""
+    lines = ["| cell | k-points | ecutwfc (Ry) | Hartree | xc | Ewald | total |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        terms = " | ".join(f"{row[key]:+.1e}" for key in ("hartree_Ry", "xc_Ry", "ewald_Ry"))
+        lines.append(
+            f"| {NAMES[row['cell']]} | {row['kpoints']} | {row['ecutwfc_Ry']:g} | {terms} | {row['total_meV']:+.4f} |"
+        )
+    return lines
+
+
+def ldos_table(rows: Sequence[dict]) -> list[str]:
+    """Errors of what follows from the reference's LDOS, with and without the correction for broadening."""
+    lines = ["| cell | k-points | A, on (meV/atom) | A, off | density MAPE, on (%) | off | μ - μ_QE, on (meV) | off |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        lines.append(
+            f"| {NAMES[row['cell']]} | {row['kpoints']} | {row['total_meV_on']:+.2f} | {row['total_meV_off']:+.2f} "
+            f"| {100 * row['density_mape_on']:.3f} | {100 * row['density_mape_off']:.3f} "
+            f"| {row['level_meV_on']:+.1f} | {row['level_meV_off']:+.1f} |"
+        )
+    return lines
+
+
+def convergence_table(rows: Sequence[dict]) -> list[str]:
+    """Errors of band energy and -TS in meV/atom, a column for each cell, a row for each window and resolution."""
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    names = " | ".join(NAMES[cell] for cell in cells)
+    lines = [f"| window, spacing, s (eV) | {names} |", "|---|" + "---|" * len(cells)]
+    errors = {
+        (row["cell"], *(row[key] for key in RESOLUTION)): f"{number(row['on_meV'])} / {number(row['off_meV'])}"
+        for row in rows
+    }
+    for window, spacing, s in dict.fromkeys(tuple(row[key] for key in RESOLUTION) for row in rows):
+        found = " | ".join(errors[cell, window, spacing, s] for cell in cells)
+        lines.append(f"| {window}, {spacing:g}, {s:g} | {found} |")
+    return lines
 
 
 def number(value: float | None) -> str:
@@ -108,60 +161,27 @@ def number(value: float | None) -> str:
     return "several roots" if value is None else f"{value:+.2f}"
 
 
-def tables(rows: list[dict], cases: list[dict]) -> list[str]:
-    """Three tables of Markdown: terms, LDOS, convergence."""
-    lines = ["| cell | atoms | k-points | ecutwfc (Ry) | Hartree (Ry/atom) | xc | Ewald | total (meV/atom) |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        terms = " | ".join(f"{row[key]:+.1e}" for key in ("hartree_Ry", "xc_Ry", "ewald_Ry"))
-        lines.append(
-            f"| {row['cell']} | {row['atoms']} | {row['kpoints']} | {row['ecutwfc_Ry']:g} | {terms} "
-            f"| {row['total_meV']:+.4f} |"
-        )
-    lines += [
-        "",
-        "| cell | k-points | A, on (meV/atom) | A, off | density MAPE, on (%) | off | μ - μ_QE, on (meV) | off |",
-    ]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    spectral = [row for row in rows if row["cell"] not in TERMS_ONLY]
-    for row in spectral:
-        lines.append(
-            f"| {row['cell']} | {row['kpoints']} | {row['ldos_total_meV_on']:+.2f} | {row['ldos_total_meV_off']:+.2f} "
-            f"| {100 * row['ldos_density_mape_on']:.3f} | {100 * row['ldos_density_mape_off']:.3f} "
-            f"| {row['ldos_level_meV_on']:+.1f} | {row['ldos_level_meV_off']:+.1f} |"
-        )
-    names = [row["cell"] for row in spectral]
-    lines += ["", f"| window, spacing, s (eV) | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
-    settings = dict.fromkeys((case["window_eV"], case["spacing_eV"], case["broadening_eV"]) for case in cases)
-    for window, spacing, s in settings:
-        mine = {
-            case["cell"]: f"{number(case['on_meV'])} / {number(case['off_meV'])}"
-            for case in cases
-            if (case["window_eV"], case["spacing_eV"], case["broadening_eV"]) == (window, spacing, s)
-        }
-        lines.append(f"| {window}, {spacing:g}, {s:g} | " + " | ".join(mine[name] for name in names) + " |")
-    return lines
+#: Name of a table and of its CSV -> what makes it of the rows.
+TABLES = {"terms": terms_table, "ldos": ldos_table, "convergence": convergence_table}
 
 
 def main() -> None:
     """Measure the cells one after the other and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder of table and CSV")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
+    parser.add_argument("--work", type=Path, default=Path("bench/work/free-energy"), help="folder for the runs")
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS), help="cells to measure")
+    parser.add_argument("--page", type=Path, help=f"page whose tables are replaced: {', '.join(TABLES)}")
     arguments = parser.parse_args()
-    folder = arguments.output / "free-energy"
-    folder.mkdir(parents=True, exist_ok=True)
-    pseudopotentials = make_pseudopotentials(folder)
-    rows, cases = [], []
-    for name in arguments.cells:
-        row, more = measure(name, folder / name, pseudopotentials)
-        rows.append(row)
-        cases += more
-    lines = tables(rows, cases)
-    write_text(arguments.output / "free-energy.md", "\n".join(lines) + "\n")
-    write_csv(arguments.output / "free-energy.csv", rows)
-    write_csv(arguments.output / "free-energy-convergence.csv", cases)
-    print("\n".join(lines))
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    pseudopotentials = make_pseudopotentials(arguments.work)
+    found = {name: [] for name in TABLES}
+    for cell in tqdm(arguments.cells, desc="cells", disable=None):
+        for name, rows in measure(cell, arguments.work / cell, pseudopotentials).items():
+            found[name] += rows
+    for name, table in TABLES.items():
+        if found[name]:
+            report(found[name], table, arguments.output / f"{name}.csv", arguments.page, name)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Predictions of 256 k³ beryllium atoms on this machine: time of every stage, µs per grid point and core, memory.
 
-    python bench/inference.py --model Be --largest 131072 --page docs/performance.md
+    python bench/inference.py --largest 131072 --page docs/performance.md
 
 Each size runs stage by stage in processes of their own, and what is finished is kept in the work folder: run the same
 command again to go on. The points that are predicted are those of the model's sampling cutoff, or of --ecut-sample-Ry.
@@ -32,7 +32,7 @@ MD_STEPS = 300
 # added to every atom on its own, Å; the vibrations of the cell that was repeated are five times as large
 INDEPENDENT_A = 0.02
 STAGES = ("structure", "start", "plan", "predict", "gather", "energies")
-SIZES = ("1", "2", "3", "4", "6", "8")
+SIZES = ("1", "2", "4", "8", "16x16x8", "16")
 COLUMNS = (
     *("atoms", "points", "predicted_points", "fault", "threads", "memory_GiB", "ecut_sample_Ry", "model_sha256"),
     *("stage", "wall_s", "cpu_s", "peak_GiB", "descriptors_s", "network_s"),
@@ -64,7 +64,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="results/bench-model/model", help="folder or name of a model of beryllium")
+    parser.add_argument("--model", default="Be", help="folder or name of a model of beryllium (Be)")
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="k of 256 k³ atoms, or KxLxM of 256 KLM")
     parser.add_argument("--largest", type=int, default=16384, help="leave out cells of more atoms (default: 16384)")
     parser.add_argument("--ecut-sample-Ry", type=float, help="cutoff of the points that are predicted (the model's)")
@@ -306,7 +306,7 @@ def write_results(arguments: argparse.Namespace) -> None:
     print("\n".join(lines))
     draw(records, arguments.output / "inference.png")
     if arguments.page:
-        publish(arguments.page, arguments.table, lines, target)
+        publish(arguments.page, arguments.table, lines, target, target.with_suffix(".png"))
 
 
 def table(records: list[dict]) -> list[str]:
@@ -316,11 +316,24 @@ def table(records: list[dict]) -> list[str]:
         "| network | ms per atom | energies | peak (GiB) |",
         "|---" * 14 + "|",
     ]
+    finished = []
     for atoms, fault in sorted({(record["atoms"], record["fault"]) for record in records}):
         rows = {r["stage"]: r for r in records if (r["atoms"], r["fault"]) == (atoms, fault)}
         if set(rows) == set(STAGES):
             lines.append(line_of(rows))
-    return lines
+            finished.append(rows)
+    return [*lines, "", *(describe(rows) for rows in finished[-1:])]
+
+
+def describe(rows: dict[str, dict]) -> str:
+    """What the largest cell takes, all stages together, in words."""
+    stages = [rows[stage] for stage in STAGES[2:]]
+    hours, minutes = sum(row["cpu_s"] for row in stages) / 3600, sum(row["wall_s"] for row in stages) / 60
+    peak = max(row["peak_GiB"] for row in stages)
+    return (
+        f"{stages[0]['atoms']:,} atoms take {hours:.2f} hours of processor time, {minutes:.0f} minutes by the clock "
+        f"and {peak:.1f} GiB of memory, all stages together."
+    )
 
 
 def line_of(rows: dict[str, dict]) -> str:

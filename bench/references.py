@@ -10,6 +10,7 @@ than itself; those that this processor cannot run are left out. One process at a
 import argparse
 import os
 import resource
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -39,17 +40,14 @@ STEPS = {
 def main() -> None:
     """Measure, print the table, write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--output", type=Path, default=Path("bench/results"), help="folder for the rows (bench/results)"
-    )
-    parser.add_argument("--work", type=Path, default=Path("bench/work/references"), help="a new folder for the runs")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
     parser.add_argument("--trajectory", default="test64", help="whose first frame is taken (test64)")
     parser.add_argument("--page", type=Path, help="page whose table 'references' is replaced")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    arguments.work.mkdir(parents=True)
-    rows = measure(arguments.trajectory, arguments.work)
-    report(rows, table, arguments.output / "references.csv", arguments.page, "references")
+    with tempfile.TemporaryDirectory() as work:
+        rows = measure(arguments.trajectory, Path(work))
+        report(rows, table, arguments.output / "references.csv", arguments.page, "references")
 
 
 def measure(name: str, work: Path) -> Iterator[dict]:

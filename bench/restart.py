@@ -57,9 +57,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=1, help="MPI ranks of pw.x, as pools of k-points (1)")
     parser.add_argument("--launcher", default="mpirun.openmpi --bind-to none", help="what starts several ranks")
     parser.add_argument("--work", type=Path, default=Path("bench/work/restart"), help="folder of runs")
-    parser.add_argument(
-        "--output", type=Path, default=Path("bench/results"), help="folder for the rows (bench/results)"
-    )
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
     parser.add_argument("--page", type=Path, help="page whose table 'restart' is replaced")
     arguments = parser.parse_args()
     launch = Launch(arguments.launcher, arguments.ranks)

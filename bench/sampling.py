@@ -1,66 +1,93 @@
 """What the sampling grid of a prediction costs in accuracy, and the egg-box error on it.
 
+    snakemake --cores 2 --configfile bench/front.yaml -- reference
+    python bench/sampling.py --page docs/prediction.md
+
 On DFT's own densities: each is taken at the points of coarser grids, continued to its own grid as a prediction is, and
-compared, with the energies that follow from the density. With --model each structure is also predicted, on the
-density's own grid and on coarser ones, and once more with all atoms moved by half a step of the density's grid.
+compared, with the energies that follow from the density. Each structure is also predicted, on the density's own grid
+and on coarser ones, and once more with all atoms moved by half a step of the density's grid.
 """
 
 import argparse
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from tables import report
+from tqdm import tqdm
 
 from nearsight.datasets import atoms_of, open_dataset, settings_of
 from nearsight.energies import FourierGrid, density_energies
 from nearsight.energies.continuation import continue_density, sampling_shape
-from nearsight.files import write_text
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
-from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
+from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotentials
 from nearsight.structures.gridded import GRID_SHAPE
-from nearsight.study.sections import Inference
+from nearsight.study.reading import load_study
+from nearsight.study.sections import Inference, Study
 
 SHARES = (0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.3)
+CELLS = ("test64-0", "test_m2-0", "test_long-0")
 
 
 def main() -> None:
-    """Measure, print and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("references", type=Path, nargs="+", help="snapshot datasets (HDF5)")
-    add_pseudopotential_option(parser)
+    """Measure, print the table, write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, default=Path("bench/front.yaml"), help="a study that was run")
+    parser.add_argument("--cells", nargs="+", default=CELLS, help=f"its snapshots ({' '.join(CELLS)})")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="sampling cutoffs in parts of ecutrho")
-    parser.add_argument("--model", type=Path, help="folder of a trained model")
-    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the tables")
+    parser.add_argument("--model", default="Be", help="name or folder of a model (Be)")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
+    parser.add_argument("--page", type=Path, help="page whose table 'sampling' is replaced")
     arguments = parser.parse_args()
-    lines = ["| cell | share of ecutrho | share of the points | free energy (meV/atom) | density (%) | estimate (%) |"]
-    lines += ["|---|---|---|---|---|---|"]
-    for path in arguments.references:
-        lines += [line(path.stem, *row) for row in of_reference(path, arguments)]
-    if arguments.model is not None:
-        lines += [
-            "",
-            "| cell | share of ecutrho | free energy (meV/atom) | density (%) | estimate (%) | egg-box (meV/atom) |",
-        ]
-        lines += ["|---|---|---|---|---|---|"]
-        for path in arguments.references:
-            lines += [line(path.stem, *row) for row in of_prediction(path, arguments)]
-    write_text(arguments.output / "sampling.md", "\n".join(lines) + "\n")
-    print("\n".join(lines))
+    study = load_study(arguments.study)
+    rows = measure(study, arguments.cells, (1.0, *arguments.shares), ModelFiles.find(arguments.model))
+    report(rows, table, arguments.output / "sampling.csv", arguments.page, "sampling")
 
 
-def line(*values: str | float) -> str:
-    """A row of a table."""
-    return "| " + " | ".join(value if isinstance(value, str) else f"{value:.4g}" for value in values) + " |"
+def measure(study: Study, cells: Sequence[str], shares: Sequence[float], model: ModelFiles) -> Iterator[dict]:
+    """A row for each cell and share of the cutoff: what it changes, of DFT's own density and of a prediction."""
+    results = Path("results") / study.study
+    pseudopotentials = read_pseudopotentials({e: results / "pseudo" / f"{e}.upf" for e in study.pseudopotentials})
+    for cell in tqdm(cells, desc="cells", disable=None):
+        with open_dataset(results / "reference" / f"{cell}.h5") as dataset:
+            density, atoms = dataset["density"].values, atoms_of(dataset)
+        of_dft = of_reference(atoms, density, pseudopotentials, study.dft.ecutrho_Ry, shares)
+        of_model = of_prediction(atoms, density.shape, study.dft.ecutrho_Ry, shares, model)
+        for share, dft, predicted in zip(shares, of_dft, of_model, strict=True):
+            yield {"cell": cell, "atoms": len(atoms), "share": share, **dft, **predicted}
 
 
-def of_reference(path: Path, arguments: argparse.Namespace) -> list[tuple]:
-    """Share of cutoff and points, error of the free energy's density terms, of the density, and its estimate."""
-    pseudopotentials = pseudopotentials_of(arguments)
-    with open_dataset(path) as dataset:
-        density, atoms = dataset["density"].values, atoms_of(dataset)
-        ecutrho_Ry = settings_of(dataset)["dft"]["ecutrho_Ry"]
+def table(rows: Sequence[dict]) -> list[str]:
+    """A row for each share, in each column the cells one after the other."""
+    heads = {
+        "points": ("share_of_points", ".2f"),
+        "DFT: energy": ("dft_energy_meV_per_atom", "+.2f"),
+        "density (%)": ("dft_density_percent", ".3f"),
+        "estimate (%)": ("dft_estimate_percent", ".3f"),
+        "model: energy": ("model_energy_meV_per_atom", "+.2f"),
+        "density (%) ": ("model_density_percent", ".3f"),
+        "estimate (%) ": ("model_estimate_percent", ".2f"),
+        "egg-box": ("egg_box_meV_per_atom", "+.2f"),
+    }
+    lines = [f"| share of ecutrho | {' | '.join(map(str.strip, heads))} |", "|---" * (1 + len(heads)) + "|"]
+    for share in dict.fromkeys(row["share"] for row in rows):
+        those = [row for row in rows if row["share"] == share]
+        columns = (", ".join(format(row[key], digits) for row in those) for key, digits in heads.values())
+        lines.append(f"| {share:g} | {' | '.join(columns)} |")
+    return lines
+
+
+def of_reference(
+    atoms: Atoms,
+    density: np.ndarray,
+    pseudopotentials: dict[str, Pseudopotential],
+    ecutrho_Ry: float,
+    shares: Sequence[float],
+) -> Iterator[dict]:
+    """For each share: part of the points, error of the free energy's density terms, of the density, its estimate."""
     cell, shape = np.asarray(atoms.cell), density.shape
     grid = FourierGrid(cell, shape, ecutrho_Ry)
     coefficients = np.fft.fftn(grid.field(grid.coefficients(density))) / density.size
@@ -69,14 +96,19 @@ def of_reference(path: Path, arguments: argparse.Namespace) -> list[tuple]:
         terms = density_energies(atoms, density, pseudopotentials, ecutrho_Ry=ecutrho_Ry)
         return 1e3 * (terms.xc - terms.hartree - terms.xc_potential) / len(atoms)
 
-    exact, rows = energy(density), []
-    for share in arguments.shares:
-        sampled = at_points(coefficients, sampling_shape(cell, shape, share * ecutrho_Ry))
-        planes, estimate = continue_density(sampled, cell, shape, share * ecutrho_Ry)
-        found = np.stack(list(planes))
-        error = 100 * np.mean(np.abs(found - density) / density)
-        rows.append((share, sampled.size / density.size, f"{energy(found) - exact:+.3f}", error, 100 * estimate))
-    return rows
+    exact = energy(density)
+    for share in shares:
+        found, estimate, points = density, 0.0, density.size
+        if share < 1:
+            sampled = at_points(coefficients, sampling_shape(cell, shape, share * ecutrho_Ry))
+            planes, estimate = continue_density(sampled, cell, shape, share * ecutrho_Ry)
+            found, points = np.stack(list(planes)), sampled.size
+        yield {
+            "share_of_points": f"{points / density.size:.4f}",
+            "dft_energy_meV_per_atom": f"{energy(found) - exact:.4f}",
+            "dft_density_percent": f"{100 * np.mean(np.abs(found - density) / density):.5f}",
+            "dft_estimate_percent": f"{100 * estimate:.5f}",
+        }
 
 
 def at_points(coefficients: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -88,38 +120,35 @@ def at_points(coefficients: np.ndarray, shape: tuple[int, int, int]) -> np.ndarr
     return coefficients.real
 
 
-def of_prediction(path: Path, arguments: argparse.Namespace) -> list[tuple]:
-    """Share of the cutoff, what it changes of predicted free energy and density, its estimate, the egg-box error."""
-    with open_dataset(path) as dataset:
-        atoms, shape = atoms_of(dataset), dataset["density"].shape
-        ecutrho_Ry = settings_of(dataset)["dft"]["ecutrho_Ry"]
+def of_prediction(
+    atoms: Atoms, shape: tuple[int, int, int], ecutrho_Ry: float, shares: Sequence[float], model: ModelFiles
+) -> Iterator[dict]:
+    """For each share: what it changes of predicted free energy and density, its estimate, the egg-box error."""
     moved = atoms.copy()
     moved.positions += 0.5 * (np.asarray(atoms.cell) / np.array(shape)[:, None]).sum(axis=0)
-    rows, exact = [], None
-    for share in (1.0, *arguments.shares):
+    exact = None
+    for share in shares:
         (energy, density, estimate), (other, _, _) = (
-            predict(each, shape, share * ecutrho_Ry, arguments.model) for each in (atoms, moved)
+            predict(each, shape, share * ecutrho_Ry, model) for each in (atoms, moved)
         )
         exact = (energy, density) if exact is None else exact
-        error = 100 * np.mean(np.abs(density - exact[1]) / exact[1])
-        rows.append((share, f"{energy - exact[0]:+.3f}", error, 100 * estimate, f"{other - energy:+.3f}"))
-    return rows
+        yield {
+            "model_energy_meV_per_atom": f"{energy - exact[0]:.4f}",
+            "model_density_percent": f"{100 * np.mean(np.abs(density - exact[1]) / exact[1]):.5f}",
+            "model_estimate_percent": f"{100 * estimate:.5f}",
+            "egg_box_meV_per_atom": f"{other - energy:.4f}",
+        }
 
 
 def predict(
-    atoms: Atoms, shape: tuple[int, int, int], ecut_sample_Ry: float, model: Path
+    atoms: Atoms, shape: tuple[int, int, int], ecut_sample_Ry: float, model: ModelFiles
 ) -> tuple[float, np.ndarray, float]:
     """Total free energy in meV/atom, density, estimate of what the sampling leaves out of it."""
     atoms = atoms.copy()
     atoms.info[GRID_SHAPE] = list(shape)
+    settings = Inference(batches=1, accept_extrapolation=True, ecut_sample_Ry=ecut_sample_Ry)
     with tempfile.TemporaryDirectory() as folder:
-        energies = predict_structure(
-            ModelFiles.find(model),
-            atoms,
-            Path(folder),
-            Inference(batches=1, accept_extrapolation=True, ecut_sample_Ry=ecut_sample_Ry),
-            alone(),
-        )
+        energies = predict_structure(model, atoms, Path(folder), settings, alone())
         with open_dataset(Path(folder) / "prediction.h5") as dataset:
             sampling = settings_of(dataset)["sampling"]
             density = dataset["density"].values

@@ -66,10 +66,12 @@ def fill_page(page: Path, tables: Mapping[str, Sequence[str]]) -> None:
     write_text(page, text)
 
 
-def publish(page: Path, name: str, lines: Sequence[str], source: Path) -> None:
-    """Put a table on a page, and the CSV that it is made from beside it: PAGE-NAME.csv."""
+def publish(page: Path, name: str, lines: Sequence[str], source: Path, figure: Path | None = None) -> None:
+    """Put a table on a page, and beside it what it is made from, PAGE-NAME.csv, and the figure, PAGE-NAME.png."""
     fill_page(page, {name: lines})
-    shutil.copyfile(source, page.with_name(f"{page.stem}-{name}.csv"))
+    for file in (source, figure):
+        if file:
+            shutil.copyfile(file, page.with_name(f"{page.stem}-{name}{file.suffix}"))
 
 
 def report(
