@@ -1,4 +1,4 @@
-"""What a prediction costs against how good it is: models with fewer descriptors and smaller networks.
+"""What a model costs against how good it is: fewer descriptors, smaller networks, fewer points to learn from.
 
     snakemake --cores 2 --configfile bench/front.yaml -- reference results/front/model/model.json
     python bench/front.py --page docs/beryllium.md
@@ -8,6 +8,7 @@ one thread, median of the repetitions. Models that are there are kept: run it ag
 """
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -25,16 +26,19 @@ from nearsight.structures.gridded import read_gridded_structure
 from nearsight.study.reading import load_study
 from nearsight.study.sections import Study
 
-#: twojmax and hidden layers; the accuracy study's first.
+#: twojmax, hidden layers, part of the points; the accuracy study's first.
 CASES = (
-    (10, (256, 256)),
-    (8, (256, 256)),
-    (6, (256, 256)),
-    (4, (256, 256)),
-    (10, (128, 128)),
-    (6, (128, 128)),
-    (10, (64, 64)),
-    (10, (512, 512)),
+    (10, (256, 256), 1.0),
+    (8, (256, 256), 1.0),
+    (6, (256, 256), 1.0),
+    (4, (256, 256), 1.0),
+    (10, (128, 128), 1.0),
+    (6, (128, 128), 1.0),
+    (10, (64, 64), 1.0),
+    (10, (512, 512), 1.0),
+    (10, (256, 256), 0.5),
+    (10, (256, 256), 0.25),
+    (10, (256, 256), 0.1),
 )
 REPETITIONS = 5
 
@@ -59,25 +63,32 @@ def measure(study: Study, threads: int) -> Iterator[dict]:
         for name in study.snapshot_names("validation", "test")
         if study.structure_of(name.rpartition("-")[0]) in learned
     ]
-    for twojmax, hidden in tqdm(CASES, desc="models", disable=None):
-        folder = Path("results") / study.study / "variants" / f"2J{twojmax}-{'-'.join(map(str, hidden))}"
-        variant = variant_of(study, twojmax, hidden)
+    for twojmax, hidden, share in tqdm(CASES, desc="models", disable=None):
+        widths = "-".join(map(str, hidden))
+        folder = Path("results") / study.study / "variants" / f"2J{twojmax}-{widths}-{share:g}"
+        variant = variant_of(study, twojmax, hidden, share)
         model = train_variant(study, variant, folder, threads)
         found = [dict(zip(COLUMNS[1:], evaluate(study, model, name, folder, threads), strict=True)) for name in names]
         yield {
             "twojmax": twojmax,
-            "hidden": "-".join(map(str, hidden)),
+            "hidden": widths,
+            "points_share": share,
+            "training_s": f"{model.load(None).training['seconds']:.0f}",
             "components": make_descriptor({"twojmax": twojmax}, ["Be"], kind="bispectrum").components,
             **cost(study, model, names[0]),
             **{f"{role}_{key}": value for role in ("validation", "test") for key, value in errors(found, role).items()},
         }
 
 
-def variant_of(study: Study, twojmax: int, hidden: tuple[int, ...]) -> Variant:
+def variant_of(study: Study, twojmax: int, hidden: tuple[int, ...], share: float) -> Variant:
     """What differs from the study; nothing for its own model."""
-    own = study.descriptors.twojmax == twojmax and tuple(study.training.network.hidden) == hidden
     network = {**study.training.network.model_dump(), "hidden": list(hidden)}
-    return Variant() if own else Variant({"network": network}, {"twojmax": twojmax})
+    changes = {"network": network, "points_share": share}
+    training = json.loads(study.training.to_json())
+    return Variant(
+        {key: value for key, value in changes.items() if value != training[key]},
+        {"twojmax": twojmax} if twojmax != study.descriptors.twojmax else {},
+    )
 
 
 def errors(found: Sequence[Mapping], role: str) -> dict:
@@ -108,17 +119,13 @@ def cost(study: Study, files: ModelFiles, snapshot: str) -> dict:
 
 def table(rows: Sequence[dict]) -> list[str]:
     """Lines of the table, from the rows of the CSV."""
-    head = "| 2J | components | network | descriptors, network: µs per point "
+    head = "| 2J | components | network | points | training (s) | descriptors, network: µs per point "
     for role in ("validation", "test"):
         head += f"| {role}, {rows[0][f'{role}_cells']} cells: MAE (mean, scatter), meV/atom | density (%) "
-    lines = [f"{head}|", "|---" * 8 + "|"]
+    lines = [f"{head}|", "|---" * 10 + "|"]
     for row in rows:
-        cells = [
-            row["twojmax"],
-            row["components"],
-            row["hidden"],
-            f"{row['descriptors_us']:.2f}, {row['network_us']:.2f}",
-        ]
+        cost = f"{row['descriptors_us']:.2f}, {row['network_us']:.2f}"
+        cells = [row["twojmax"], row["components"], row["hidden"], f"{row['points_share']:g}", row["training_s"], cost]
         for role in ("validation", "test"):
             mae, mean, scatter, density = (
                 row[f"{role}_{key}"]

@@ -31,7 +31,10 @@ CELLS = {
     "24 atoms, 21 Å long": (
         "test-long.extxyz@0",
         (1, 1, 6),
-        [("plain", 0.7), ("plain", 0.5), ("plain", 0.3), ("TF", 0.7), ("TF", 0.4), ("local-TF", 0.3)],
+        [
+            *[("plain", 0.7), ("plain", 0.5), ("plain", 0.3)],
+            *[("TF", 0.7), ("TF", 0.4), ("local-TF", 0.7), ("local-TF", 0.3)],
+        ],
     ),
 }
 

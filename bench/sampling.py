@@ -4,8 +4,9 @@
     python bench/sampling.py --page docs/prediction.md
 
 On DFT's own densities: each is taken at the points of coarser grids, continued to its own grid as a prediction is, and
-compared, with the energies that follow from the density. Each structure is also predicted, on the density's own grid
-and on coarser ones, and once more with all atoms moved by half a step of the density's grid.
+compared, with the energies that follow from the density; beside that, exchange and correlation of the exact density on
+the coarser grid itself. Each structure is also predicted, on the density's own grid and on coarser ones, and once more
+with all atoms moved by half a step of the density's grid.
 """
 
 import argparse
@@ -21,6 +22,9 @@ from tqdm import tqdm
 from nearsight.datasets import atoms_of, open_dataset, settings_of
 from nearsight.energies import FourierGrid, density_energies
 from nearsight.energies.continuation import continue_density, sampling_shape
+from nearsight.energies.core_charge import core_coefficients
+from nearsight.energies.method import functional_of
+from nearsight.energies.xc import xc_terms
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
 from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotentials
@@ -67,6 +71,7 @@ def table(rows: Sequence[dict]) -> list[str]:
         "DFT: energy": ("dft_energy_meV_per_atom", "+.2f"),
         "density (%)": ("dft_density_percent", ".3f"),
         "estimate (%)": ("dft_estimate_percent", ".3f"),
+        "xc there": ("dft_xc_meV_per_atom", "+.2f"),
         "model: energy": ("model_energy_meV_per_atom", "+.2f"),
         "density (%) ": ("model_density_percent", ".3f"),
         "estimate (%) ": ("model_estimate_percent", ".2f"),
@@ -87,7 +92,10 @@ def of_reference(
     ecutrho_Ry: float,
     shares: Sequence[float],
 ) -> Iterator[dict]:
-    """For each share: part of the points, error of the free energy's density terms, of the density, its estimate."""
+    """For each share: part of the points, error of the free energy's density terms, of the density, its estimate.
+
+    Also that of E_xc - ∫ v_xc n if only it were evaluated on the grid of that share.
+    """
     cell, shape = np.asarray(atoms.cell), density.shape
     grid = FourierGrid(cell, shape, ecutrho_Ry)
     coefficients = np.fft.fftn(grid.field(grid.coefficients(density))) / density.size
@@ -96,18 +104,26 @@ def of_reference(
         terms = density_energies(atoms, density, pseudopotentials, ecutrho_Ry=ecutrho_Ry)
         return 1e3 * (terms.xc - terms.hartree - terms.xc_potential) / len(atoms)
 
-    exact = energy(density)
+    def xc(density: np.ndarray, ecut_Ry: float) -> float:
+        grid = FourierGrid(cell, density.shape, ecut_Ry)
+        valence = grid.coefficients(density)
+        core = core_coefficients(atoms, {e: each.core for e, each in pseudopotentials.items()}, grid)
+        terms = xc_terms(valence, valence if core is None else valence + core, grid, functional_of(pseudopotentials))
+        return 1e3 * (terms.energy - terms.potential) / len(atoms)
+
+    exact, exact_xc = energy(density), xc(density, ecutrho_Ry)
     for share in shares:
-        found, estimate, points = density, 0.0, density.size
+        found, sampled, estimate = density, density, 0.0
         if share < 1:
             sampled = at_points(coefficients, sampling_shape(cell, shape, share * ecutrho_Ry))
             planes, estimate = continue_density(sampled, cell, shape, share * ecutrho_Ry)
-            found, points = np.stack(list(planes)), sampled.size
+            found = np.stack(list(planes))
         yield {
-            "share_of_points": f"{points / density.size:.4f}",
+            "share_of_points": f"{sampled.size / density.size:.4f}",
             "dft_energy_meV_per_atom": f"{energy(found) - exact:.4f}",
             "dft_density_percent": f"{100 * np.mean(np.abs(found - density) / density):.5f}",
             "dft_estimate_percent": f"{100 * estimate:.5f}",
+            "dft_xc_meV_per_atom": f"{xc(sampled, share * ecutrho_Ry) - exact_xc:.4f}",
         }
 
 

@@ -206,9 +206,9 @@ def all_rows(pairs):
     return np.concatenate(x), np.concatenate(y)
 
 
-def make_rows(pairs, memory, batch_size=32, seed=7):
+def make_rows(pairs, memory, batch_size=32, seed=7, share=1.0):
     snapshots, _ = describe(pairs)
-    return ShuffledRows(snapshots, *measure_scalings(snapshots, 5, 9), batch_size, seed, memory)
+    return ShuffledRows(snapshots, *measure_scalings(snapshots, 5, 9), batch_size, seed, memory, share)
 
 
 MEMORIES = {"in memory": 1 << 20, "streamed": 70 * 4 * 14, "smaller than a batch": 1}
@@ -231,6 +231,22 @@ def test_an_epoch_holds_every_row_once(pairs, memory, monkeypatch):
     expected_key = np.argsort(expected_x[:, 2])
     np.testing.assert_array_equal(x[key], scalings[0].apply(expected_x)[expected_key])
     np.testing.assert_array_equal(y[key], scalings[1].apply(expected_y)[expected_key])
+
+
+@pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
+def test_a_share_of_the_points_is_the_same_in_every_epoch(pairs, memory):
+    rows = make_rows(pairs, memory, share=0.3)
+    first, second = (np.sort(np.concatenate([x for x, _, _ in rows.epoch(epoch)])[:, 2]) for epoch in (1, 2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, np.sort(np.concatenate([x for x, _, _ in rows.in_order()])[:, 2]))
+    assert len(first) == rows.points == sum(len(x) for x, _, _ in rows.epoch(3))
+    assert rows.batches == len(list(rows.epoch(1)))
+    which = np.concatenate([which for _, _, which in rows.epoch(1)])
+    # of each of the four planes, which has 15, 20 or 25 points, three tenths rounded up
+    assert np.bincount(which).tolist() == [4 * 5, 4 * 6, 4 * 8]
+    whole = all_rows(pairs)[0]
+    snapshots, _ = describe(pairs)
+    assert np.isin(first, measure_scalings(snapshots, 5, 9)[0].apply(whole)[:, 2]).all()
 
 
 @pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)

@@ -32,6 +32,7 @@ from nearsight.model.data import (
     DataDescription,
     ShuffledRows,
     Snapshot,
+    count_chosen,
     describe_snapshots,
     measure_scalings,
     radial_distributions,
@@ -97,12 +98,16 @@ def main(arguments: argparse.Namespace) -> None:
     texts = texts_of(pseudopotentials_of(arguments), data)
     network = build_network(settings.network, data.components, data.energy_grid.count, arguments.seed)
     parts = snapshots[:count], snapshots[count:]
-    points = [sum(snapshot.points for snapshot in part) for part in parts]
+    points = [sum(snapshot.points for snapshot in parts[1])]
+    points.insert(0, sum(count_chosen(snapshot.shape, settings.points_share) for snapshot in parts[0]))
     row_bytes, tensors = 4 * (data.components + data.energy_grid.count + 1), [p.shape for p in network.parameters()]
     needed = training_bytes(points, row_bytes, tensors, settings.batch_size, MEMORY_BYTES)
     check_memory("train_model", needed, arguments.memory_MB)
     scalings = measure_scalings(parts[0], data.components, data.energy_grid.count)
-    rows = [ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES) for part in parts]
+    rows = [
+        ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES, share)
+        for part, share in zip(parts, (settings.points_share, 1.0), strict=True)
+    ]
     screening_k_A, ecut_sample_Ry = fit_screening(parts[0], data), choose_sampling(parts[0], data)
     projections = None
     if settings.projection_loss > 0 or settings.refit_last_layer or settings.error_bars:
@@ -136,6 +141,8 @@ def main(arguments: argparse.Namespace) -> None:
         history=arguments.history,
     )
     network.cpu().load_state_dict(result.weights)
+    if settings.points_share < 1:  # means over whole snapshots, which are streamed
+        rows[0] = ShuffledRows(parts[0], *scalings, settings.batch_size, arguments.seed, memory_bytes=0)
     error_bars = finish_network(settings, network, rows, projections)
     bundle = ModelBundle(
         network=network,

@@ -6,6 +6,7 @@ one permutation of the blocks into a buffer of the budget's size, and draws batc
 orders depend on the seed and the epoch alone, so that a resumed training sees the rows as an unbroken one does.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ POSITION_TOLERANCE_A = 1e-6
 #: Keys of descriptor datasets that do not change the numbers.
 NEUTRAL_KEYS = ("backend", "precision")
 
+
+#: A plane's number, its first row and the one after its last.
+Block = tuple[int, int, int]
 
 #: Scaled descriptors, scaled LDOS, number of the snapshot.
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -161,7 +165,17 @@ def radial_distributions(snapshots: Sequence[Snapshot], cutoff_A: float) -> np.n
     return np.stack(distributions)
 
 
-def blocks_of(shape: tuple[int, int, int], points: int = BLOCK_POINTS) -> list[tuple[int, int, int]]:
+def count_chosen(shape: tuple[int, int, int], share: float) -> int:
+    """Points of a snapshot that are taken where of each block a share is."""
+    return sum(round_up((high - low) * shape[2], share) for _, low, high in blocks_of(shape))
+
+
+def round_up(points: int, share: float) -> int:
+    """A share of points, one of them at least."""
+    return math.ceil(points * share)
+
+
+def blocks_of(shape: tuple[int, int, int], points: int = BLOCK_POINTS) -> list[Block]:
     """Blocks (x, first y, last y + 1) that cover a grid; whole rows along z, at most `points` points or one row."""
     rows = max(points // shape[2], 1)
     return [(x, y, min(y + rows, shape[1])) for x in range(shape[0]) for y in range(0, shape[1], rows)]
@@ -171,7 +185,8 @@ class ShuffledRows:
     """Scaled rows of all snapshots in batches, shuffled anew in every epoch (see the module's policy).
 
     Batches are (descriptors, LDOS, snapshot), float32 of shape (batch_size, components) and (batch_size, energies), and
-    each row's number of its snapshot, int32; the last one of an epoch may be smaller.
+    each row's number of its snapshot, int32; the last one of an epoch may be smaller. share: part of the points of each
+    block that are taken, chosen at random, the same in every epoch.
     """
 
     def __init__(
@@ -182,13 +197,15 @@ class ShuffledRows:
         batch_size: int,
         seed: int,
         memory_bytes: int = MEMORY_BYTES,
+        share: float = 1.0,
     ) -> None:
         self.snapshots = list(snapshots)
+        self._share = share
         self._scalings = (descriptor_scaling, ldos_scaling)
         self._batch_size = batch_size
         self._seed = seed
         self._row_bytes = 4 * (descriptor_scaling.mean.size + ldos_scaling.mean.size + 1)
-        self.points = sum(snapshot.points for snapshot in self.snapshots)
+        self.points = sum(count_chosen(snapshot.shape, share) for snapshot in self.snapshots)
         self._buffer_points = max(memory_bytes // self._row_bytes, batch_size)
         self.in_memory = self.points <= self._buffer_points
         self._rows: Rows | None = None
@@ -216,9 +233,15 @@ class ShuffledRows:
         for number, snapshot in enumerate(self.snapshots):
             with SnapshotReader(snapshot) as reader:
                 for block in blocks_of(snapshot.shape):
-                    yield self._scaled(reader.read(block), number)
+                    yield self._read(reader, block, number)
 
-    def _scaled(self, rows: tuple[np.ndarray, np.ndarray], number: int) -> Rows:
+    def _read(self, reader: "SnapshotReader", block: Block, number: int) -> Rows:
+        rows = reader.read(block)
+        if self._share < 1:
+            generator = np.random.default_rng([self._seed, number, *block])
+            points = len(rows[0])
+            chosen = np.sort(generator.permutation(points)[: round_up(points, self._share)])
+            rows = tuple(part[chosen] for part in rows)
         x, y = (scaling.apply(part) for scaling, part in zip(self._scalings, rows, strict=True))
         return x, y, np.full(len(x), number, dtype=np.int32)
 
@@ -230,7 +253,7 @@ class ShuffledRows:
             for number, snapshot in enumerate(self.snapshots):
                 with SnapshotReader(snapshot) as reader:
                     for block in blocks_of(snapshot.shape):
-                        read = self._scaled(reader.read(block), number)
+                        read = self._read(reader, block, number)
                         for whole, part in zip((x, y, which), read, strict=True):
                             whole[filled : filled + len(part)] = part
                         filled += len(read[0])
@@ -253,7 +276,7 @@ class ShuffledRows:
         with ExitStack() as stack:
             readers = [stack.enter_context(SnapshotReader(snapshot)) for snapshot in self.snapshots]
             for number, (index, block) in enumerate(blocks, start=1):
-                waiting.append(self._scaled(readers[index].read(block), index))
+                waiting.append(self._read(readers[index], block, index))
                 held += len(waiting[-1][0])
                 last = number == len(blocks)
                 if held < self._buffer_points and not last:
@@ -283,7 +306,7 @@ class SnapshotReader:
         for file in self._files:
             file.close()
 
-    def read(self, block: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         """Descriptors (float64) and LDOS (float32, 1/(eV Å³)) of a block, one row per grid point."""
         x, low, high = block
         try:

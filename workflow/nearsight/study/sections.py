@@ -551,6 +551,14 @@ class Training(Section):
         ge=1,
         le=1000000,
     )
+    points_share: float = _key(
+        "part of each training snapshot's grid points, chosen at random, that the network learns from; the correction "
+        "of its last layer and the error bars take all points",
+        "a number above 0, at most 1",
+        default=1.0,
+        gt=0,
+        le=1,
+    )
     projection_loss: float = _key(
         "weight, beside the LDOS's own loss, of the loss on what the energy depends on: every point's density and "
         "share of the energy, in units of their spread",
