@@ -10,26 +10,24 @@ Needs the datasets of a study (snakemake reference); trains in results/<study>/v
 """
 
 import argparse
-import csv
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from accuracy import COLUMNS, Variant, evaluate, train_variant
-from tables import fill_page
+from accuracy import evaluate
+from front import Variant, train_variant
+from tables import report
 from tqdm import tqdm
 
 from nearsight import units
 from nearsight.datasets import atoms_of, open_dataset
 from nearsight.evaluation.summary import render_table
-from nearsight.files import write_whole
 from nearsight.inference.run import ModelFiles
 from nearsight.model.bundle import ModelBundle
 from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotential
 from nearsight.study.reading import load_study
-
-#: Place of the free energy's error in a row of `evaluate`, which has no variant's name.
-ERROR = COLUMNS.index("free_energy_error_meV_per_atom") - 1
+from nearsight.study.sections import Study
 
 #: Atoms per volume of two cells are the same within this share.
 SAME_DENSITY = 1e-3
@@ -55,39 +53,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("config/beryllium.yaml"), help="a study of one element")
     parser.add_argument("--threads", type=int, default=2, help="threads of training and prediction")
-    parser.add_argument("--output", type=Path, default=Path("docs/beryllium-zero.csv"), help="table (CSV)")
-    parser.add_argument("--page", type=Path, help="page whose table 'zero' to write")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
+    parser.add_argument("--page", type=Path, help="page whose table 'zero' is replaced")
     arguments = parser.parse_args()
-    study = load_study(arguments.study)
+    rows = measure(load_study(arguments.study), arguments.threads)
+    report(rows, table, arguments.output / "zero.csv", arguments.page, "zero")
+
+
+def measure(study: Study, threads: int) -> Iterator[dict]:
+    """A row for each snapshot that the model of one density does not learn from."""
     results = Path("results") / study.study
     densities = {name: number_density(results, name) for name in study.snapshot_names()}
     trained = densities[study.snapshot_names("train")[0]]
     folder = results / "variants" / "one-density"
     chosen = [name for name in study.snapshot_names("train") if abs(densities[name] / trained - 1) < SAME_DENSITY]
-    model = train_variant(study, Variant(names=tuple(chosen)), folder, arguments.threads)
+    model = train_variant(study, Variant(names=tuple(chosen)), folder, threads)
     (element,) = study.pseudopotentials
     slope = zero_per_density(read_pseudopotential(results / "pseudo" / f"{element}.upf"))
-    rows = []
     for name in tqdm([name for name in densities if name not in chosen], disable=None):
         shift = slope * (trained - densities[name])
         errors = []
         for part in (0.0, 1.0):
             shifted = ShiftedModel(model.bundle, model.weights, trained, part * shift)
-            row = evaluate(study, shifted, name, folder / f"shift-{part:g}", arguments.threads)
-            errors.append(float(row[ERROR]))
-        share = "" if abs(shift) < 0.01 else f"{errors[0] / (errors[0] - errors[1]):.2f}"
-        rows.append([name, f"{100 * (densities[name] / trained - 1):+.2f}", f"{shift:+.3f}",
-                     *(f"{error:+.1f}" for error in errors), share])  # fmt: skip
-    header = ["snapshot", "density_change_percent", "shift_eV", "error_without_meV_per_atom",
-              "error_with_shift_meV_per_atom", "share_of_the_shift"]  # fmt: skip
-    with write_whole(arguments.output) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
-    table = render_table([name.replace("_", " ") for name in header], rows)
-    print(table)
-    if arguments.page is not None:
-        fill_page(arguments.page, {"zero": table.splitlines()})
+            row = evaluate(study, shifted, name, folder / f"shift-{part:g}" / name, threads)
+            errors.append(float(row["free_energy_error_meV_per_atom"]))
+        yield {
+            "snapshot": name,
+            "density_change_percent": f"{100 * (densities[name] / trained - 1):+.2f}",
+            "shift_eV": f"{shift:+.3f}",
+            "error_without_meV_per_atom": f"{errors[0]:+.1f}",
+            "error_with_shift_meV_per_atom": f"{errors[1]:+.1f}",
+            "share_of_the_shift": "" if abs(shift) < 0.01 else f"{errors[0] / (errors[0] - errors[1]):.2f}",
+        }
+
+
+def table(rows: Sequence[dict]) -> list[str]:
+    """Lines of the table, from the rows of the CSV."""
+    formats = ("", "+.2f", "+.3f", "+.1f", "+.1f", ".2f")
+    cells = [
+        ["" if value is None else format(value, how) for value, how in zip(row.values(), formats, strict=True)]
+        for row in rows
+    ]
+    return render_table([name.replace("_", " ") for name in rows[0]], cells).splitlines()
 
 
 def number_density(results: Path, name: str) -> float:

@@ -141,13 +141,13 @@ def say_coverage(rows: Sequence[dict]) -> str:
 
 
 def say_sizes(rows: Sequence[dict]) -> list[str]:
-    """Mean absolute errors at 298 K by size, with the study's own test cells (docs/beryllium.csv)."""
+    """Mean absolute errors at 298 K by size, with the study's own test cells (docs/beryllium-states.csv)."""
     errors: dict[int, list[float]] = {}
     for row in rows:
         if "298 K" in row["cell"]:
             errors.setdefault(row["atoms"], []).append(row["error_meV_per_atom"])
-    for row in read_csv(ROOT / "docs/beryllium.csv"):
-        if row["variant"] == "as in the study" and row["snapshot"].startswith(("test64-", "test128-")):
+    for row in read_csv(ROOT / "docs/beryllium-states.csv"):
+        if row["snapshot"].startswith(("test64-", "test128-")):
             errors[row["atoms"]].append(row["free_energy_error_meV_per_atom"])
     sizes = [
         f"{np.abs(found).mean():.2f} for {atoms} atoms ({len(found)} cell{'s' if len(found) > 1 else ''}, mean "
