@@ -15,6 +15,7 @@ sys.path.insert(0, PACKAGES)
 from nearsight.errors import ConfigError
 from nearsight.figures.contents import TABLES
 from nearsight.study.reading import load_study
+from nearsight.study.sections import OWN_MODEL
 from nearsight.versions import STAGES
 
 # Snakemake compares the values of a rule's params without their names: each has to tell what it is, or 2, 3 for a number of
@@ -58,6 +59,7 @@ wildcard_constraints:
     imported=one_of(STUDY.snapshots),
     supercell=one_of(STUDY.supercells),
     structure=one_of([*STUDY.snapshot_names(), *STUDY.supercells]),
+    variant=one_of([OWN_MODEL, *STUDY.variants]),
     batch=one_of(range(STUDY.inference.batches)),
     source=one_of(["prediction", "reference"]),
     number=one_of(TABLES),
@@ -100,6 +102,7 @@ rule figures:
 include: "rules/reference.smk"
 include: "rules/descriptors.smk"
 include: "rules/training.smk"
+include: "rules/variants.smk"
 include: "rules/inference.smk"
 include: "rules/energies.smk"
 include: "rules/figures.smk"

@@ -12,15 +12,11 @@ import numpy as np
 from tables import report
 from tqdm import tqdm
 
-from nearsight.datasets import atoms_of, open_dataset, settings_of
-from nearsight.errors import UnknownStructureError
-from nearsight.evaluation.errors import mean_absolute_percentage_error
 from nearsight.evaluation.summary import render_table
-from nearsight.inference.plan import PredictionPlan
-from nearsight.inference.run import ModelFiles, predict_structure
-from nearsight.mpi import alone
+from nearsight.evaluation.variants import score_snapshot
+from nearsight.inference.run import ModelFiles
 from nearsight.study.reading import load_study
-from nearsight.study.sections import Inference, Study
+from nearsight.study.sections import Study
 
 
 def main() -> None:
@@ -44,39 +40,16 @@ def measure(study: Study, threads: int) -> Iterator[dict]:
 
 
 def evaluate(study: Study, model: ModelFiles, snapshot: str, folder: Path, threads: int) -> dict:
-    """Errors of a prediction against DFT; folder: where the prediction goes.
-
-    Structures that a prediction refuses, because the model cannot know them, are predicted all the same and marked.
-    """
-    with open_dataset(Path("results") / study.study / "reference" / f"{snapshot}.h5") as reference:
-        atoms, settings = atoms_of(reference), settings_of(reference)
-        density = reference["density"].values
-        dft = {name: float(reference[name]) for name in ("total_free_energy", "band_energy", "fermi_energy")}
-    how = {"shape": density.shape, "temperature_K": settings["temperature_K"], "overwrite": True}
-    inference, refused = Inference(batches=1, threads=threads), False
-    try:
-        energies = predict_structure(model, atoms, folder, inference, alone(), **how)
-    except UnknownStructureError:
-        refused = True
-        accepting = inference.model_copy(update={"accept_extrapolation": True})
-        energies = predict_structure(model, atoms, folder, accepting, alone(), **how)
-    with open_dataset(folder / "prediction.h5") as prediction:
-        error = mean_absolute_percentage_error(prediction["density"].values, density)
-        band, level = float(prediction["band_energy"]), float(prediction["fermi_energy"])
-    bar = PredictionPlan.from_file(folder / "plan.json").energy_deviation_eV_per_atom
-    per_atom = 1e3 / len(atoms)
-    return {
-        "snapshot": snapshot,
-        "role": study.role(snapshot),
-        "atoms": len(atoms),
-        "dft_eV_per_atom": f"{dft['total_free_energy'] / len(atoms):.6f}",
-        "free_energy_error_meV_per_atom": f"{per_atom * (energies.total - dft['total_free_energy']):.3f}",
-        "band_energy_error_meV_per_atom": f"{per_atom * (band - dft['band_energy']):.3f}",
-        "fermi_energy_error_meV": f"{1e3 * (level - dft['fermi_energy']):.1f}",
-        "density_mape_percent": f"{error:.3f}",
-        "refused": "yes" if refused else "",
-        "error_bar_meV_per_atom": "" if bar is None else f"{1e3 * bar:.2f}",
+    """Errors of a prediction against DFT (evaluation.variants.score_snapshot); folder: where the prediction goes."""
+    reference = Path("results") / study.study / "reference" / f"{snapshot}.h5"
+    score = score_snapshot(model, reference, folder, threads)
+    digits = {"dft_eV_per_atom": 6, "fermi_energy_error_meV": 1, "error_bar_meV_per_atom": 2}
+    numbers = {
+        key: f"{value:.{digits.get(key, 3)}f}" if isinstance(value, float) else value for key, value in score.items()
     }
+    return (
+        {"snapshot": snapshot, "role": study.role(snapshot)} | numbers | {"refused": "yes" if score["refused"] else ""}
+    )
 
 
 def states_table(rows: Sequence[dict]) -> list[str]:

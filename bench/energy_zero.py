@@ -6,17 +6,18 @@ a strain elsewhere in the cell so shifts the LDOS of an environment that itself 
 sees it. Here a model that was trained on one density predicts all snapshots of a study with its energies shifted by
 parts of κ (N/Ω - N/Ω of the training): where the error crosses zero is how much of κ the crystal has.
 
-Needs the datasets of a study (snakemake reference); trains in results/<study>/variants/one-density.
+Needs the datasets of a study (snakemake reference); trains in results/<study>/one-density.
 """
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from accuracy import evaluate
-from front import Variant, train_variant
 from tables import report
 from tqdm import tqdm
 
@@ -28,6 +29,8 @@ from nearsight.model.bundle import ModelBundle
 from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotential
 from nearsight.study.reading import load_study
 from nearsight.study.sections import Study
+
+SCRIPT = Path(__file__).resolve().parents[1] / "workflow/scripts/train_model.py"
 
 #: Atoms per volume of two cells are the same within this share.
 SAME_DENSITY = 1e-3
@@ -65,9 +68,9 @@ def measure(study: Study, threads: int) -> Iterator[dict]:
     results = Path("results") / study.study
     densities = {name: number_density(results, name) for name in study.snapshot_names()}
     trained = densities[study.snapshot_names("train")[0]]
-    folder = results / "variants" / "one-density"
+    folder = results / "one-density"
     chosen = [name for name in study.snapshot_names("train") if abs(densities[name] / trained - 1) < SAME_DENSITY]
-    model = train_variant(study, Variant(names=tuple(chosen)), folder, threads)
+    model = train(study, chosen, folder, threads)
     (element,) = study.pseudopotentials
     slope = zero_per_density(read_pseudopotential(results / "pseudo" / f"{element}.upf"))
     for name in tqdm([name for name in densities if name not in chosen], disable=None):
@@ -85,6 +88,24 @@ def measure(study: Study, threads: int) -> Iterator[dict]:
             "error_with_shift_meV_per_atom": f"{errors[1]:+.1f}",
             "share_of_the_shift": "" if abs(shift) < 0.01 else f"{errors[0] / (errors[0] - errors[1]):.2f}",
         }
+
+
+def train(study: Study, chosen: Sequence[str], folder: Path, threads: int) -> ModelFiles:
+    """A model that learns from these snapshots, by the study's own job where it is not there yet."""
+    if not (folder / "model.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        results = Path("results") / study.study
+        command = [sys.executable, SCRIPT]
+        for role, names in (("train", chosen), ("validation", study.snapshot_names("validation"))):
+            for kind in ("reference", "descriptors"):
+                command += [f"--{role}-{kind}", *(results / kind / f"{name}.h5" for name in names)]
+        for element in study.pseudopotentials:
+            command += ["--pseudopotential", f"{element}={results / 'pseudo' / element}.upf"]
+        command += ["--settings", study.training.to_json("threads"), "--seed", study.seed, "--threads", threads]
+        command += ["--checkpoint", folder / "checkpoint.safetensors", "--weights", folder / "model.safetensors"]
+        command += ["--bundle", folder / "model.json", "--history", folder / "history.csv"]
+        subprocess.run(list(map(str, command)), check=True)
+    return ModelFiles.find(folder)
 
 
 def table(rows: Sequence[dict]) -> list[str]:

@@ -84,5 +84,5 @@ def test_an_input_is_never_written_over(tmp_path, capsys):
     before = path.read_bytes()
     for source in (path, f"{path}@0"):
         assert main(["build", str(path), "--structure", str(source), "--repeat", "1", "1", "2"]) == 1
-        assert "expected another file to write than the one that is read" in capsys.readouterr().err
+        assert "expected a file other than the one that is read" in capsys.readouterr().err
     assert path.read_bytes() == before

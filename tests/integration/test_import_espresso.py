@@ -182,7 +182,7 @@ def test_what_a_study_would_not_have_computed_is_named(pseudopotential, scf, cub
     refuse("expected pw.x's outdir, or the folder PREFIX.save", tmp_path, tmp_path / "x.h5")
     refuse("expected energies for the LDOS", scf / "tmp", tmp_path / "x.h5", window=None)
     assert main(["import", "qe", str(scf / "tmp"), "--out", str(tmp_path / "x.h5"), "--ldos", "none*.cube"]) == 1
-    assert "found none that 'none*.cube' names" in capsys.readouterr().err
+    assert "found none that match 'none*.cube'" in capsys.readouterr().err
     assert main(["import", "qe", str(scf / "tmp"), "--out", str(tmp_path / "x.h5"), "--energy-min-eV=-6"]) == 1
     assert "expected it with --energy-max-eV" in capsys.readouterr().err
 

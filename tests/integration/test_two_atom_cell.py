@@ -219,7 +219,7 @@ def test_data_of_another_structure_are_refused(two_atoms, runs):
     [
         ({"energy_min_eV": -1.0}, r"ldos\.energy_min_eV: expected at most -\d"),
         ({"energy_max_eV": 9.0}, r"ldos\.energy_max_eV: expected at least 9\.42"),
-        ({"energy_max_eV": 40.0}, r"dft\.bands_per_occupied: expected so many bands"),
+        ({"energy_max_eV": 40.0}, r"dft\.bands_per_occupied: expected enough bands"),
         ({"spacing_eV": 0.25}, r"expected the LDOS at -4\.7500 eV"),
     ],
 )

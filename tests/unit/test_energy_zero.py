@@ -50,7 +50,7 @@ def test_a_window_in_the_energies_of_a_cell():
         (-15.3, -2.7, 1.5, None),
         (-15.5, -2.7, 1.5, r"energy_min_eV: expected at most -17\.10 eV .*eigenvalue, -15\.50 eV\), got -17\.00"),
         (-15.3, -1.0, 1.5, r"energy_max_eV: expected at least -0\.36 eV .*-1\.00 eV\), got -0\.60"),
-        (-15.3, -2.7, 0.9, r"highest one lies above 1\.00 eV .*begins at 0\.90 eV"),
+        (-15.3, -2.7, 0.9, r"highest one to lie above 1\.00 eV .*begins at 0\.90 eV"),
     ],
 )
 def test_states_are_counted_from_it_too(lowest, level, highest, message):

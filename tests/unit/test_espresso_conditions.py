@@ -158,7 +158,7 @@ def test_patterns(tmp_path, monkeypatch):
     assert expand_patterns([str(tmp_path / "ldos?.cube"), str(paths[0])]) == paths
     (tmp_path / "a[1].cube").touch()
     assert [path.name for path in expand_patterns(["a[1].cube"])] == ["a[1].cube"]
-    with pytest.raises(InputError, match=r"found none that 'none\*\.cube' names"):
+    with pytest.raises(InputError, match=r"found none that match 'none\*\.cube'"):
         expand_patterns(["none*.cube"])
 
 

@@ -188,7 +188,7 @@ def test_models_that_cannot_be_used(tmp_path, upf):
         assert not (tmp_path / "model").exists()
 
     refuse("additional data of a calculation", with_facts=False)
-    refuse("a scaler .minmax. that does not tell", kinds=("minmax", "minmax"))
+    refuse("a scaler .minmax. that does not say", kinds=("minmax", "minmax"))
     refuse("the pseudopotential of Be, Be.upf, found no UPF file", pseudopotentials=tmp_path)
     refuse("layer_activations: expected one of .* got 'Mish'", network__layer_activations="Mish")
     refuse("expected 2 linear layers, .* got 2|layers.0: expected the shapes", network__layer_sizes=[5, 13, 9])

@@ -129,7 +129,7 @@ def test_screening_is_fitted_to_the_training_cells(script, tmp_path, caplog):
     data = SimpleNamespace(energy_grid=EnergyGrid(-12.0, 0.5, 48), broadening_eV=0.5, electrons_per_element={"Be": 2.0})
     metals = [long_snapshot(tmp_path / f"{seed}.h5", 2.4, seed) for seed in range(6)]
     assert script.fit_screening(metals, data) == pytest.approx(2.4, rel=0.01)
-    assert "from 6 snapshots with waves longer than 10 Å (prior: Thomas and Fermi's 2.170" in caplog.text
+    assert "from 6 snapshots with waves longer than 10 Å (prior: Thomas-Fermi, 2.170" in caplog.text
 
 
 def test_sampling_is_chosen_for_the_training_cells(script, tmp_path, caplog):
@@ -144,7 +144,7 @@ def test_sampling_is_chosen_for_the_training_cells(script, tmp_path, caplog):
         write_dataset(tmp_path / name, {**variables_of_atoms(atoms), "density": density}, {}, {})
         snapshots.append(Snapshot(tmp_path / name, tmp_path / name, density.shape, 298.0, 2.0, 42.0, 1))
     assert script.choose_sampling(snapshots[:1], data) == pytest.approx(0.7 * 60)
-    assert "sampling: predictions take the grid of 42 Ry of the density's 60 Ry" in caplog.text
+    assert "sampling: predictions use a grid of 42 Ry (the density's: 60 Ry)" in caplog.text
     # 7 waves along 3.5 Å are of 44.2 Ry, and twice 0.01/√2 of them are lost below
     assert script.choose_sampling(snapshots, data) == pytest.approx(0.8 * 60)
     assert "42 Ry 5.000 %, 48 Ry 0.000 %" in caplog.text

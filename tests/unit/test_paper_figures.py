@@ -357,9 +357,9 @@ def test_a_changed_deposit_is_refused(prepared, tmp_path):
 #: A sentence that says why a figure is empty.
 REASONS = {
     "1": "paper_figures.fault_pairs",
-    "2": "No run of Quantum ESPRESSO is there",
-    "3": "Not there yet, of 1 held-out cells: a-0.",
-    "4": "No training snapshot is there",
+    "2": "There is no run of Quantum ESPRESSO",
+    "3": "Still missing, of 1 held-out cells: a-0.",
+    "4": "There is no training snapshot",
 }
 
 
@@ -459,5 +459,5 @@ def test_energy_of_a_potential_is_lammps_s():
     lennard_jones = ["pair_style lj/cut 5.0", "pair_coeff * * 0.1 2.0"]
     expected = 4 * 0.1 * ((2.0 / 2.5) ** 12 - (2.0 / 2.5) ** 6)
     assert potential_energy(pair, lennard_jones) == pytest.approx(expected, rel=1e-9)
-    with pytest.raises(InputError, match="LAMMPS: expected commands that it takes"):
+    with pytest.raises(InputError, match="LAMMPS: expected commands that it accepts"):
         potential_energy(pair, ["pair_style nothing"])

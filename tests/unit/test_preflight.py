@@ -149,7 +149,7 @@ def test_frames_that_no_job_could_take(content, frames, name):
 @pytest.mark.parametrize("step", [0, -1])
 def test_steps_that_are_none(content, frames, step):
     content["trajectories"]["b"]["file"] = f"{frames}@::{step}"
-    with pytest.raises(InputError, match=f"expected a step of at least 1 behind @START:STOP:, got {step}"):
+    with pytest.raises(InputError, match=f"expected a step of at least 1 after @START:STOP:, got {step}"):
         look(content)
 
 
@@ -241,7 +241,7 @@ def test_a_default_potential_for_other_elements(content):
     content["trajectories"]["b"] = {"temperature_K": 298.0, "lammps_steps": 10, "snapshots": {"test": 1}}
     content["structures"]["be8"] |= {"formula": "Al", "lattice": "fcc", "density_g_cm3": 2.7}
     content["pseudopotentials"] = {"Al": content["pseudopotentials"]["Be"]}
-    with pytest.raises(InputError, match=r"trajectories\.b: .*expected W and Be, for which the default potential is"):
+    with pytest.raises(InputError, match=r"trajectories\.b: .*expected W and Be, which the default potential is for"):
         look(content)
 
 

@@ -120,7 +120,7 @@ def test_md_with_another_potential():
 def test_md_refusals():
     with pytest.raises(InputError, match="expected W and Be"):
         run_lammps_md(bulk("Al").repeat(3), 300.0, 1, 1)
-    with pytest.raises(InputError, match="expected commands that it takes"):
+    with pytest.raises(InputError, match="expected commands that it accepts"):
         run_lammps_md(CELL.repeat(3), 300.0, 1, 1, pair_commands=["pair_style no/such"])
 
 

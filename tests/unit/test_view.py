@@ -180,7 +180,7 @@ def test_difference_to_another_prediction(tmp_path):
     assert main(["view", str(folder), "--compare", str(other), "--output", str(output)]) == 0
     content, arrays = read_page(output)
     np.testing.assert_allclose(arrays["difference"], (ours - theirs).ravel(), atol=1e-7)
-    assert [field["label"] for field in content["fields"]] == ["density", "difference to q"]
+    assert [field["label"] for field in content["fields"]] == ["density", "difference from q"]
     assert content["terms"][-1]["eV"] - content["terms"][-1]["other_eV"] == pytest.approx(-0.1)
     assert [spectrum["label"] for spectrum in content["spectra"]] == ["p", "q"]
     # DFT's density, as a dataset
@@ -439,7 +439,7 @@ def test_a_page_is_never_written_over_what_is_read(whole, tmp_path, capsys):
     dft = tmp_path / "dft.html"
     dft.write_bytes((whole / "prediction.h5").read_bytes())
     assert main(["view", str(whole), "--compare", str(dft), "--output", str(dft)]) == 1
-    assert "expected another file to write than the one that is read" in capsys.readouterr().err
+    assert "expected a file other than the one that is read" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in whole.iterdir()} == before
 
 

@@ -1,4 +1,4 @@
-"""A model as a calculator of ASE, for cells that fit on one machine."""
+"""A model as an ASE calculator, for cells that fit on one machine."""
 
 import tempfile
 from pathlib import Path
@@ -23,19 +23,19 @@ def _parameter(name: str) -> property:
 
 
 class Calculator(AseCalculator):
-    """Total free energy of a structure by a trained model.
+    """Total free energy of a structure from a trained model.
 
-    model: folder of a model bundle, its JSON file, or the name of one that comes along; temperature_K: of the electrons
-    (the model's, where left out); threads: of this process; accept_extrapolation: whether structures far from the
+    model: folder of a model bundle, its JSON file, or the name of one that comes with Nearsight; temperature_K: of the
+    electrons (by default the model's); threads: of this process; accept_extrapolation: whether structures far from the
     training set are computed too; screening: whether a metal's density follows its ions' long waves
     (docs/prediction.md); shape: the grid, which by default is the structure's own (`atoms.info["grid_shape"]`) or
     Quantum ESPRESSO's. All are attributes, and parameters of `set`: after a change of one, or of the structure or its
-    grid, all is computed anew.
+    grid, everything is recomputed.
 
-    `energy` is the free energy A = E - TS here, equal to `free_energy`: it is what a model of electrons at a
+    `energy` is the free energy A = E - TS here, equal to `free_energy`: it is what a model of electrons at finite
     temperature gives. Forces and stress are not implemented and raise PropertyNotImplementedError. After a calculation
     `results` also holds `fermi_level`, and `terms` all energy terms in eV. Raises InputError for parameters out of
-    range, structures that are no crystals or that the model does not know.
+    range, and for structures that are not crystals or unknown to the model.
     """
 
     implemented_properties = ("energy", "free_energy")
@@ -84,7 +84,7 @@ class Calculator(AseCalculator):
         return changed
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What changed since the last calculation; the structure's grid is among it."""
+        """What changed since the last calculation, including the structure's grid."""
         changes = super().check_state(atoms, tol)
         if not changes and not np.array_equal(*(a.info.get(GRID_SHAPE) for a in (self.atoms, atoms))):
             changes.append(GRID_SHAPE)

@@ -24,21 +24,21 @@ from nearsight.study.sections import DftMdTrajectory, Inference, Ldos
 if TYPE_CHECKING:
     from ase import Atoms
 
-#: Command -> what it does in a line, and more of it.
+#: Command -> what it does in one line, and a longer description.
 COMMANDS = {
-    "check-config": ("check study files and tell what each computes", None),
+    "check-config": ("check study files and say what each computes", None),
     "describe-config": ("write README.md and schema.json for study files", None),
     "show": ("list the variables, units, settings and origin of a dataset", None),
     "import": (
         "make a snapshot dataset or a model from another program's results",
         "Make a snapshot dataset from a finished run of Quantum ESPRESSO, with an LDOS from its wave functions or from "
         "cube files of pp.x; or from an LDOS of MALA and the text of its pw.x run. Or convert a model of MALA (.zip); "
-        "no code in its files is run. Whatever a study would have done otherwise is an error.",
+        "no code in its files is run. Anything that a study would have computed differently is an error.",
     ),
     "check": (
-        "tell how good a reference is: how uncertain its own approximations leave the energy",
-        "Tell how uncertain SCF, k-points, window, bands and broadening leave a reference's energy, each as a floor in "
-        "meV/atom; errors of a model below the floor say nothing.",
+        "say how good a reference is: how uncertain its own approximations leave the energy",
+        "Say how uncertain SCF, k-points, window, bands and broadening leave a reference's energy, each as a floor in "
+        "meV/atom; errors of a model below the floor mean nothing.",
     ),
     "models": ("list the models that come with Nearsight, each with its card", None),
     "export": ("write a density for other programs", None),
@@ -50,7 +50,7 @@ COMMANDS = {
     "predict": (
         "predict density, density of states and total free energy of a structure",
         "Predict density, density of states and total free energy of a structure with a trained model. A prediction "
-        "that was stopped goes on where it was. On several MPI ranks: mpiexec -n 4 nearsight predict ...",
+        "that was stopped resumes where it was. On several MPI ranks: mpiexec -n 4 nearsight predict ...",
     ),
     "view": (
         "make a page of a prediction for the browser",
@@ -76,23 +76,22 @@ def main(argv: list[str] | None = None) -> int:
         return stop_all_ranks()
     except (KeyboardInterrupt, Stopped) as stopped:
         print("interrupted; what is finished is kept", file=sys.stderr, flush=True)
-        # as a shell expects it, and at once: libraries whose threads are still at work may abort at a usual exit
+        # as a shell expects it, and at once: libraries whose threads are still running may abort a normal exit
         number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         discard_output()
-    except OSError as error:  # what the machine refuses and nobody has explained, such as a folder that cannot be read
+    except OSError as error:  # refused by the system and explained nowhere else, such as an unreadable folder
         print(f"{error.filename or 'nearsight'}: {error.strerror or error}", file=sys.stderr)
         return stop_all_ranks()
     return 0
 
 
 def open_streams() -> bool:
-    """Have three open streams that take any letter; True where standard output was closed.
+    """Make sure that the standard streams are open and take any character; True where standard output was closed.
 
-    A file that is opened while one of the first three numbers is free would get it, and be written to by whoever
-    prints.
+    A file opened while one of the first three descriptors is free would get it, and whatever is printed.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
@@ -108,7 +107,7 @@ def open_streams() -> bool:
 
 @contextmanager
 def explain_output() -> Iterator[None]:
-    """Turn a refusal of standard output into a StorageError."""
+    """Turn a failure to write to standard output into a StorageError."""
     try:
         yield
     except BrokenPipeError:
@@ -121,7 +120,7 @@ def explain_output() -> Iterator[None]:
 
 
 def discard_output() -> None:
-    """Let nothing more go to standard output, neither now nor when Python flushes it at its end."""
+    """Let nothing more go to standard output, neither now nor when Python flushes it at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -283,8 +282,8 @@ def import_mala(arguments: argparse.Namespace) -> None:
         )
     if window.energy_zero_eV_A3:
         raise InputError(
-            f"{arguments.study}: ldos.energy_zero_eV_A3: expected none, for the energies of MALA's arrays count from "
-            "Quantum ESPRESSO's zero. Give --energy-min-eV and --energy-max-eV instead of --study."
+            f"{arguments.study}: ldos.energy_zero_eV_A3: expected none, since the energies of MALA's arrays are "
+            "relative to Quantum ESPRESSO's zero. Give --energy-min-eV and --energy-max-eV instead of --study."
         )
     inputs = [path for path in (arguments.source, arguments.text, arguments.density, arguments.study) if path]
     check_output(arguments.out, inputs, overwrite=arguments.overwrite)
@@ -362,13 +361,13 @@ def check_reference(arguments: argparse.Namespace) -> None:
     for name, meaning in MEANINGS.items():
         value = getattr(floors, name)
         say(f"{name:10s} {unknown[name] if value is None else f'{value:10.4f} meV/atom'}  {meaning}")
-    say(f"{'together':10s} {floors.total:10.4f} meV/atom  errors of a model below this say nothing")
+    say(f"{'together':10s} {floors.total:10.4f} meV/atom  errors of a model below this mean nothing")
     if arguments.zero is not None:
         say(describe_energy_zero([arguments.reference, *arguments.zero]))
     if arguments.limit_meV is not None and floors.total > arguments.limit_meV:
         raise InputError(
             f"{arguments.reference}: expected floors of at most {arguments.limit_meV:g} meV/atom together, got "
-            f"{floors.total:.4f}. Compute the reference with tighter settings of what is largest."
+            f"{floors.total:.4f}. Compute the reference again with tighter settings for the largest."
         )
 
 
@@ -387,7 +386,7 @@ def describe_energy_zero(references: list[Path]) -> str:
     zeros = ", ".join(f"{element}: {zero:.1f}" for element, zero in found.energy_zero_eV_A3.items())
     return (
         f"ldos.energy_zero_eV_A3: {{{zeros}}}; the Fermi levels are then within {1e3 * found.spread_eV:.0f} meV, "
-        f"without within {1e3 * found.spread_without_eV:.0f} meV"
+        f"without it within {1e3 * found.spread_without_eV:.0f} meV"
     )
 
 
@@ -398,8 +397,8 @@ def export_dataset(arguments: argparse.Namespace) -> None:
     if arguments.format == "espresso":
         save = export_restart(arguments.dataset, arguments.output, arguments.ecutrho_Ry, overwrite=arguments.overwrite)
         say(
-            f"{save}: start pw.x with startingpot = 'file', prefix = '{save.stem}' and outdir = '{save.parent}'. Wave "
-            "functions are not there: pw.x starts them from atoms; projections of ultrasoft pseudopotentials (becsum) "
+            f"{save}: start pw.x with startingpot = 'file', prefix = '{save.stem}' and outdir = '{save.parent}'. There "
+            "are no wave functions: pw.x starts them from atoms; projections of ultrasoft pseudopotentials (becsum) "
             "follow from them in the first iteration."
         )
         return
@@ -431,7 +430,7 @@ def build_file(arguments: argparse.Namespace) -> None:
             raise InputError("--element: expected --density-g-cm3 and --c-over-a with it.")
         crystal = hcp_orthorhombic(arguments.element, arguments.density_g_cm3, arguments.c_over_a)
     elif arguments.stacking_fault is not None:
-        raise InputError("--stacking-fault: expected --element, whose lattice tells the layers, got --structure.")
+        raise InputError("--stacking-fault: expected --element, whose lattice defines the layers, got --structure.")
     atoms = crystal or read_structure(arguments.structure)
     count = len(atoms) * prod(arguments.md_repeat) * prod(arguments.repeat)
     needed, (limit, source) = structure_bytes(count), limit_bytes(None)
@@ -469,15 +468,15 @@ def read_pair_commands(path: Path) -> list[str]:
 
 
 def check_output(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
-    """Raise InputError where a file would be written over one that is read, or over another that nobody gave up."""
+    """Raise InputError where the output is an input, or exists without `overwrite`."""
     if any(output.resolve() == Path(path).resolve() for path in inputs):
-        raise InputError(f"{output}: expected another file to write than the one that is read. Name a new one.")
+        raise InputError(f"{output}: expected a file other than the one that is read. Name a new one.")
     if output.is_file() and not overwrite:
         raise InputError(f"{output}: expected no such file yet, found one. Name another, or give --overwrite.")
 
 
 def name_folder(structure: Path, frame: int | None) -> Path:
-    """Folder of a prediction that was given none: of the structure's name, in the working directory."""
+    """Default folder of a prediction: named after the structure, in the working directory."""
     name = structure.name.strip(".").split(".")[0] or "structure"
     return Path(f"{name}{'' if frame is None else f'@{frame}'}-prediction")
 
@@ -535,7 +534,7 @@ def view_prediction(arguments: argparse.Namespace) -> None:
 
     output = arguments.output or arguments.prediction / PAGE
     if output.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{output}: expected a name that ends in .html, as browsers want it.")
+        raise InputError(f"{output}: expected a name that ends in .html, as browsers expect it.")
     inputs = [path for path in (arguments.prediction, arguments.compare) if path is not None]
     check_output(output, inputs, overwrite=arguments.overwrite or arguments.output is None)  # the page is ours
     write_view(arguments.prediction, output, arguments.compare)

@@ -87,9 +87,9 @@ def create_field_file(
     settings: dict,
     provenance: dict,
 ) -> Iterator[dict[str, h5py.Dataset]]:
-    """Yield the empty fields of a new file, to be filled block by block; the file appears when all is well.
+    """Yield the empty fields of a new file, to be filled block by block; the file appears once it is complete.
 
-    fields: name -> shape; variables: further, small variables of the same file, written at once.
+    fields: name -> shape; variables: other, small variables of the same file, written at once.
     """
     with write_whole(target) as path, h5py.File(path, "w", libver=FORMAT) as file:
         _write_attributes(file, settings, provenance)
@@ -110,7 +110,7 @@ def reserve_field(
     """Write a file whose field `name` is still empty; return the place of its first byte in the file.
 
     The field's numbers follow one another there in C order (no chunks), in the machine's byte order, so that any
-    number of processes can fill in their parts without an HDF5 library that knows of MPI. dtype: in place of the
+    number of processes can fill in their parts without an HDF5 library built with MPI. dtype: instead of the
     registry's.
     """
     field = _field(name)
@@ -224,7 +224,7 @@ def _create_variable(file: h5py.File, name: str, shape: tuple[int, ...], values:
         variable = file.create_dataset(name, shape=shape, dtype=field.dtype, data=values, **storage)
     else:
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        layout.set_layout(h5py.h5d.COMPACT)  # beside its description, whose checksum holds for it too
+        layout.set_layout(h5py.h5d.COMPACT)  # in its header, whose checksum covers it too
         kind = h5py.h5t.py_create(np.dtype(field.dtype))
         h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR), layout)
         variable = file[name]

@@ -6,10 +6,10 @@ Every message says what was expected, what was found and what to do, with the fi
 import re
 import signal
 
-#: What tells a process to stop, and who sends it.
+#: Signals that tell a process to stop, and who sends them.
 STOPS = {signal.SIGTERM: "SIGTERM: the time limit, or a cancelled job", signal.SIGINT: "SIGINT: Ctrl-C"}
 
-#: How Hydra and Open MPI say by which signal a rank has ended; Hydra's own exit status is the signal's bare number.
+#: How Hydra and Open MPI report the signal that ended a rank; Hydra's own exit status is the signal's bare number.
 ENDED_BY = re.compile(r"\(signal (\d{1,2})\)|\bsignal (\d{1,2}) \(\w+\)")
 
 
@@ -20,7 +20,7 @@ class Stopped(BaseException):
         """Number: of the signal, one of `STOPS`."""
         super().__init__(f"stopped from outside ({STOPS[signal.Signals(number)]}); the next run goes on.")
         self.number = number
-        #: Exit status of a process that ends for this reason, as shells have it.
+        #: Exit status of a process that ends for this reason, as in shells.
         self.status = 128 + number
 
 

@@ -32,11 +32,11 @@ def export_density(source: Path, output: Path, kind: str) -> None:
 
 
 def export_restart(source: Path, outdir: Path, ecutrho_Ry: float | None = None, *, overwrite: bool = False) -> Path:
-    """Write the density of a dataset as pw.x takes it with startingpot = 'file'; the save folder.
+    """Write the density of a dataset as pw.x reads it with startingpot = 'file'; return the save folder.
 
     outdir: pw.x's, in which the folder pwscf.save of its default prefix is made, or a folder PREFIX.save itself;
     ecutrho_Ry: density cutoff of the run to come, by default that of the dataset. Raises InputError where the dataset
-    has no density or tells no cutoff, or the folder has a density that nobody gave up.
+    has no density or states no cutoff, or the folder has a density that is not to be overwritten.
     """
     save = outdir if outdir.suffix == ".save" else outdir / "pwscf.save"
     if not overwrite and (there := [name for name in DENSITY_FILES if (save / name).exists()]):

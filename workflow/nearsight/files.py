@@ -24,16 +24,16 @@ PROCESS_START = time.time()
 ADVICE = {
     errno.ENOSPC: "Free space on that disk, or move the working directory to a larger one",
     errno.EDQUOT: "Free space within your quota, or move the working directory",
-    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or use a file system that knows large files",
-    errno.EROFS: "The file system is mounted read-only: run in a folder that can be written, or have it mounted again",
-    errno.EACCES: "Run in a folder that you may write, or have its permissions changed (chmod u+w)",
-    errno.EPERM: "Run in a folder that you may write, or have its permissions changed (chmod u+w)",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or use a file system that supports large files",
+    errno.EROFS: "The file system is mounted read-only: run in a writable folder, or have it mounted again",
+    errno.EACCES: "Run in a folder that you may write to, or have its permissions changed (chmod u+w)",
+    errno.EPERM: "Run in a folder that you may write to, or have its permissions changed (chmod u+w)",
     errno.EIO: "The disk or its server failed: ask its administrator",
     errno.EISDIR: "Name a file, not a folder",
-    errno.ENOTDIR: "Name a folder that can be: a file lies where it would be",
-    errno.EEXIST: "Name a folder that can be: a file lies where it would be",
+    errno.ENOTDIR: "Name another folder: a file lies where it would be",
+    errno.EEXIST: "Name another folder: a file lies where it would be",
     errno.ENAMETOOLONG: "Choose a shorter name",
-    errno.ELOOP: "A link leads to itself: remove it",
+    errno.ELOOP: "A link points to itself: remove it",
     errno.ESTALE: "The file server lost the file, or another job removed it",
 }
 
@@ -59,7 +59,7 @@ def write_whole(target: str | Path) -> Iterator[Path]:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             remove_leftovers(target, "part", target.suffix)
-            # made anew and exclusively: a link that somebody put in this place would be followed
+            # created exclusively: a link that somebody put in this place would be followed
             temporary.unlink(missing_ok=True)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileNotFoundError as error:
@@ -109,7 +109,7 @@ def explain_storage(target: str | Path) -> Iterator[None]:
             free = f" ({shutil.disk_usage(_existing(Path(target))).free / 2**20:.1f} MiB free)"
         raise StorageError(
             f"{target}: expected to write this file, got: {os.strerror(number)}{free}. {ADVICE[number]}; then run "
-            "again: all that is whole is kept."
+            "again: all complete files are kept."
         ) from error
 
 
@@ -122,7 +122,7 @@ def _refusal(error: BaseException) -> int | None:
 
 
 def _is_elsewhere(error: BaseException, target: Path) -> bool:
-    """True where the error names a file outside of the target's folder and of those above it: one that was read."""
+    """True where the error names a file outside the target's folder and of those above it: one that was read."""
     # an error of copying names both files
     name = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if not isinstance(name, str | os.PathLike):
@@ -180,9 +180,9 @@ def read_regular(source: str | Path, what: str, advice: str, largest_bytes: int)
 
 @contextmanager
 def bounded_memory(more_bytes: int) -> Iterator[None]:
-    """Let this process take at most so much address space beside what it has; beyond, Python raises MemoryError.
+    """Let this process take at most `more_bytes` of further address space; beyond, Python raises MemoryError.
 
-    For readers of others that believe what a file announces. Where a limit is lower already, it stays.
+    For other people's readers, which believe what a file announces. A lower limit stays as it is.
     """
     taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -215,13 +215,13 @@ def parse_json(content: bytes, source: str | Path) -> dict:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name}, which is no number")
+    raise ValueError(f"{name}, which is not a number")
 
 
 def _finite_float(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"{text}, which is beyond all numbers")
+        raise ValueError(f"{text}, which is too large for a number")
     return value
 
 

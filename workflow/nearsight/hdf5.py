@@ -31,7 +31,7 @@ OLDEST_SUPERBLOCK = 2
 LARGEST_TEXT = 64 << 20
 LARGEST_FILE = 1 << 50
 
-#: What a look may take: seconds of processor time, bytes of memory beside Python's own. A million chunks take a second.
+#: What a look may take: seconds of processor time, bytes of memory beyond Python's own. A million chunks take a second.
 LOOK_SECONDS = 10
 LOOK_BYTES = 1 << 30
 
@@ -54,7 +54,7 @@ def open_file(path: str | Path) -> h5py.File:
 
 
 def inspect_file(file: h5py.File, path: str | Path) -> tuple[dict[str, str], dict[str, h5py.Dataset]]:
-    """Attributes and variables of the registry in a file, checked as far as it can be without reading their numbers.
+    """Attributes and variables of the registry in a file, checked as far as possible without reading their numbers.
 
     Raises InputError where they are not those of a dataset of Nearsight (`nearsight.datasets`), whole and plain.
     """
@@ -66,9 +66,7 @@ def inspect_file(file: h5py.File, path: str | Path) -> tuple[dict[str, str], dic
             if name not in FIELDS:
                 continue  # the scales of other netCDF readers
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise InputError(
-                    f"{path}: {name}: expected numbers inside of the file, got a link. Get the file again."
-                )
+                raise InputError(f"{path}: {name}: expected numbers inside the file, got a link. Get the file again.")
             variables[name] = file[name]
             _check_variable(variables[name], name, path)
             for dim, length in zip(FIELDS[name].dims, variables[name].shape, strict=True):
@@ -85,7 +83,7 @@ def require_harmless(path: str | Path) -> None:
 
 
 def look_apart(module: str, path: str | Path) -> str:
-    """What a module prints that looks at a file in a process of its own. Raises InputError where that fails."""
+    """The output of a module that inspects a file in a process of its own. Raises InputError where that fails."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-m", module, str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
@@ -114,7 +112,7 @@ def _inspect_dataset(path: str) -> str:
 
 
 def look(path: str, inspect: Callable[[str], str] = _inspect_dataset) -> None:
-    """What the process of its own does: bound its time and memory, inspect the file, print what was found, end."""
+    """What that process does: bound its time and memory, inspect the file, print what was found, end."""
     for kind, most in ((resource.RLIMIT_CPU, LOOK_SECONDS), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
         limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -162,13 +160,13 @@ def _check_variable(variable: object, name: str, path: str | Path) -> None:
     field = FIELDS[name]
     if not isinstance(variable, h5py.Dataset) or variable.shape is None or len(variable.shape) != len(field.dims):
         raise InputError(f"{path}: {name}: expected an array of the dimensions {field.dims}, got {variable}.")
-    # the very types: of others the library converts each number
+    # exactly these types: the library converts each number of any other
     if not any(variable.id.get_type().equal(h5py.h5t.py_create(np.dtype(kind))) for kind in ("f4", "f8", "i4")):
         raise InputError(f"{path}: {name}: expected numbers of type {field.dtype}, got {variable.dtype}.")
     layout = variable.id.get_create_plist()
     filters = {layout.get_filter(index)[0] for index in range(layout.get_nfilters())}
     if variable.is_virtual or variable.external or filters - {h5py.h5z.FILTER_FLETCHER32}:
-        raise InputError(f"{path}: {name}: expected plain numbers inside of the file, got packed or external ones.")
+        raise InputError(f"{path}: {name}: expected plain numbers inside the file, got packed or external ones.")
     needed, stored = prod(variable.shape) * variable.dtype.itemsize, variable.id.get_storage_size()
     size = Path(path).stat().st_size
     chunk_bytes = prod(variable.chunks or (0,)) * variable.dtype.itemsize
@@ -182,7 +180,7 @@ def _check_variable(variable: object, name: str, path: str | Path) -> None:
 
 
 def _check_chunks(variable: h5py.Dataset, name: str, path: str | Path, chunk_bytes: int, size: int) -> None:
-    """Raise InputError unless every chunk has its numbers, with their checksum, inside of the file."""
+    """Raise InputError unless every chunk has its numbers, with their checksum, inside the file."""
     bad: list[object] = []
 
     def look_at(chunk: h5py.h5d.StoreInfo) -> None:
@@ -193,7 +191,7 @@ def _check_chunks(variable: h5py.Dataset, name: str, path: str | Path, chunk_byt
     variable.id.chunk_iter(look_at)
     if bad:
         raise InputError(
-            f"{path}: {name}: expected chunks of {chunk_bytes} bytes inside of the file, got {len(bad)} others. "
+            f"{path}: {name}: expected chunks of {chunk_bytes} bytes inside the file, got {len(bad)} others. "
             "Get a whole copy, or move it away and run the rule that makes it."
         )
 

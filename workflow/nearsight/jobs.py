@@ -25,7 +25,7 @@ AGAIN_S = 0.1
 def make_parser(description: str) -> argparse.ArgumentParser:
     """Argument parser with the options that all jobs have (--log)."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--log", type=Path, help="file for the job's log, beside the terminal")
+    parser.add_argument("--log", type=Path, help="file for the job's log, besides the terminal")
     parser.add_argument("--memory-MB", type=float, help="memory that the job was given: one that needs more is refused")
     return parser
 
@@ -47,7 +47,7 @@ def named_file(text: str) -> tuple[str, Path]:
 
 
 def add_record_options(parser: argparse.ArgumentParser) -> None:
-    """Options that all jobs have that prepare the data of a figure."""
+    """Options of all jobs that prepare the data of a figure."""
     parser.add_argument("--settings", type=parse_settings, required=True, help="of the study, for the caption, as JSON")
     parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="record (JSON) and tables (CSV)")
 
@@ -70,7 +70,7 @@ NAMED_FILES = {"type": named_file, "nargs": "*", "default": [], "metavar": "NAME
 
 
 def show_progress(items: Iterable, description: str, total: int | None = None, unit: str = "it") -> Iterable:
-    """The items behind a progress bar on the terminal; silent where standard error is no terminal."""
+    """The items behind a progress bar on the terminal; silent where standard error is not a terminal."""
     return tqdm(items, desc=description, total=total, unit=unit, disable=None, mininterval=0.5, leave=False)
 
 
@@ -88,7 +88,7 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
     terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [terminal]
     logger.addHandler(terminal)
-    with stop_when_told():  # to the last message: a job whose program was told first hears of it at any time
+    with stop_when_told():  # up to the last message: where its program was told first, a job may hear of it at any time
         try:
             if arguments.log is not None:
                 with explain_storage(arguments.log):
@@ -105,7 +105,7 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
             logger.error("%s", stopped)
             sys.exit(stopped.status)
         except Exception:
-            logger.exception("a defect of Nearsight, or a failure of the machine:")
+            logger.exception("a defect in Nearsight, or a failure of the machine:")
             sys.exit(1)
         finally:
             for handler in handlers:
@@ -117,7 +117,7 @@ def run_job(main: Callable[[argparse.Namespace], None], arguments: argparse.Name
 def stop_when_told() -> Iterator[None]:
     """Raise Stopped at SIGTERM, which by itself would end Python at once, with temporary files left behind.
 
-    At SIGINT too, unless a shell has its background jobs ignore it. Who is stopping already is not disturbed in it.
+    At SIGINT too, unless a shell has its background jobs ignore it. A job that is already stopping is not disturbed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -152,7 +152,7 @@ def stop_when_told() -> Iterator[None]:
 
 
 def _is_stopping() -> bool:
-    """Whether this thread is on its way out already: Stopped is raised, or what has come of it."""
+    """Whether this thread is already on its way out: Stopped is raised, or an error that followed from it."""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, Stopped):
         error = error.__context__

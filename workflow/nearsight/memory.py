@@ -36,7 +36,7 @@ ATOM_BYTES = 18 << 10
 #: Fields at the peak of the energies, in xc: coefficients of both densities, and two transforms of each along x.
 ENERGY_FIELDS = 6
 
-#: What the energies take of a point of a plane, in xc: field, gradient and coefficients of both densities.
+#: What the energies take per point of a plane, in xc: field, gradient and coefficients of both densities.
 PLANE_POINT_BYTES = 130
 
 #: Blocks of columns that a transform along x has at a time: before, after, and what it is multiplied by.
@@ -104,7 +104,7 @@ def training_bytes(
 
 
 def field_bytes(shape: Sequence[int], *, single: bool) -> float:
-    """What a field of the energies takes, or its coefficients."""
+    """Bytes of a field of the energies, or of its coefficients."""
     return (4 if single else 8) * math.prod(shape)
 
 
@@ -120,7 +120,7 @@ def energies_bytes(
     """Memory of rank 0 of the energies: its share of the fields, or, after them, what the ions take.
 
     ion_bytes: `energies.ion.memory_bytes` of the structure; block_bytes: of the columns that are in memory at a time
-    where the fields are on disk (None: all fields are in memory); process_bytes: what the process has before.
+    where the fields are on disk (None: all fields are in memory); process_bytes: what the process has already.
     """
     fields = ENERGY_FIELDS * field_bytes(shape, single=single) / ranks if block_bytes is None else 0.0
     blocks = BLOCKS_AT_WORK * block_of_columns(shape[0] * shape[2], block_bytes)
@@ -129,7 +129,7 @@ def energies_bytes(
 
 
 def block_of_columns(points: int, block_bytes: int | None) -> float:
-    """A block of columns along x: one column of planes, of so many points of the field, at the least."""
+    """A block of columns along x: at least one column of planes, of that many points of the field."""
     return max(BLOCK_BYTES if block_bytes is None else block_bytes, 8 * points)
 
 
@@ -146,7 +146,7 @@ def inference_bytes(
 def gathering_bytes(plane_points: int, batches: int, waves_bytes: float) -> float:
     """Memory of gather_prediction: a plane's fields with sums and transforms, what HDF5 keeps of each open batch.
 
-    waves_bytes: `memory_bytes` of `energies.screening` and `energies.continuation`, of what is done of them.
+    waves_bytes: `memory_bytes` of `energies.screening` and `energies.continuation`, for those that are done.
     """
     return GATHERING_PROCESS_BYTES + 72 * plane_points + batches * HDF5_CACHE_BYTES + waves_bytes
 
@@ -211,10 +211,10 @@ def limit_bytes(
     *,
     memory_GiB: float | None = None,
 ) -> tuple[float, str]:
-    """The least memory that one of `ranks` equal processes may take, and who says so.
+    """The smallest limit on the memory of one of `ranks` equal processes, and where it comes from.
 
     rank_MB: what the rule promised each; memory_GiB: what the user gives each; else Slurm's variables, the control
-    groups of this process, the machine's memory. What is a node's is shared by the ranks on it.
+    groups of this process, the machine's memory. A node's memory is shared by the ranks on it.
     """
     # "4(x2)": four tasks on each of two nodes
     tasks = re.match(r"\d+", environment.get("SLURM_TASKS_PER_NODE", ""))

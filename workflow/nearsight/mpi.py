@@ -22,7 +22,7 @@ logger = logging.getLogger("nearsight")
 
 Result = TypeVar("Result")
 
-#: Seconds that an ending rank waits for mpiexec to read its last words: much for a busy machine.
+#: Seconds that an ending rank waits for mpiexec to read its last words: ample even on a busy machine.
 FORWARDED_S = 10.0
 
 INSTALL = "Install it with `pip install mpi4py mpich`, or with `conda install -c conda-forge mpi4py mpich`."
@@ -117,7 +117,7 @@ def abort(comm: "Comm", status: int) -> None:
 
 
 def _in_pipe(descriptor: int) -> int:
-    """Bytes that were written to a pipe and not read yet; 0 for all that is no pipe, a closed one included."""
+    """Bytes that were written to a pipe and not read yet; 0 for anything but an open pipe."""
     try:
         if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             return 0
@@ -150,7 +150,7 @@ def run_parallel_job(main: Callable[[argparse.Namespace], None], arguments: argp
             main(arguments)
         except (Exception, Stopped) as error:
             if comm.rank > 0:
-                time.sleep(2.0)  # where all ranks meet the same error, rank 0 tells it for all
+                time.sleep(2.0)  # where all ranks meet the same error, rank 0 reports it for all
             text = str(error) if isinstance(error, NearsightError | Stopped) else traceback.format_exc()
             message = f"rank {comm.rank} of {comm.size}: {text}"
             logger.error("%s", message)

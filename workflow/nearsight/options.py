@@ -187,7 +187,7 @@ OPTIONS: dict[str, list[tuple]] = {
         ),
         _option(
             "--no-correction",
-            "mala, a model: do not correct energies for the broadening, as MALA does not",
+            "mala, a model: leave energies uncorrected for the broadening, as MALA does",
             dest="correction",
             action="store_false",
         ),

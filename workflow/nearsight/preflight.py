@@ -34,7 +34,7 @@ FREE_ELECTRONS_eV_A2 = 0.5 * units.HARTREE_eV * units.BOHR_A**2
 
 @dataclass(frozen=True)
 class Preflight:
-    """What is to be said of a study's files: a line per cell, and what is no mistake but may be one."""
+    """What there is to say about a study's files: a line per cell, and what may be a mistake."""
 
     cells: list[str]
     warnings: list[str]
@@ -44,7 +44,7 @@ def check_files(study: Study) -> Preflight:
     """Open the files that a study names and check that they fit together.
 
     Raises InputError with a line for each mistake: files that are missing or damaged, elements without
-    pseudopotential, frames that are too few or of another cell, pseudopotentials that the energies do not know.
+    pseudopotential, frames that are too few or of another cell, pseudopotentials that the energies do not support.
     """
     mistakes: list[str] = []
     valence: Mapping[str, float | None] = {}
@@ -96,7 +96,7 @@ def read_cell(study: Study, name: str) -> Atoms:
 
 
 def check_imported(study: Study, name: str, valence: Mapping[str, float | None]) -> None:
-    """Raise InputError unless a snapshot that is computed already has the study's physics, as far as files tell."""
+    """Raise InputError unless a snapshot that is computed already has the study's physics, as far as files show."""
     path = Path(study.snapshots[name].dataset)
     with open_foreign_dataset(path) as dataset:
         require(dataset, "ldos", "density", "energy", "cell", "positions", "atomic_numbers", path=path)
@@ -104,7 +104,7 @@ def check_imported(study: Study, name: str, valence: Mapping[str, float | None])
     require_pseudopotentials(study, found.valence)
     ours = replace(
         method_of_study(found, study.dft, study.ldos),
-        # of its trajectories a study computes with Gaussians; without, the training compares the snapshots
+        # a study broadens its own snapshots with Gaussians; without any, the training compares the snapshots
         kernel="gaussian" if study.trajectories else found.kernel,
         valence={element: valence.get(element) or electrons for element, electrons in found.valence.items()},
     )
@@ -140,7 +140,7 @@ def find_doubts(study: Study, name: str, atoms: Atoms, valence: Mapping[str, flo
     if spacing > COARSEST_SPACING:
         yield (
             f"dft.kpoints: {spacing:.2f} 1/Å apart in {name}, coarser than the {COARSEST_SPACING} 1/Å of the studies "
-            "that come with Nearsight. A metal needs a denser set, and an LDOS is the smoother for it; a crystal with "
+            "that come with Nearsight. A metal needs a denser set, which also makes an LDOS smoother; a crystal with "
             "a gap may do with less."
         )
     electrons = [valence.get(symbol) for symbol in atoms.symbols]
@@ -158,7 +158,7 @@ def find_doubts(study: Study, name: str, atoms: Atoms, valence: Mapping[str, flo
         yield (
             f"ldos: the window is {window:.1f} eV wide, {name} is likely to need {needed:.1f} eV: 4 broadenings below "
             f"the lowest state, {NARROWEST_BANDS * free:.1f} eV of occupied states (estimated from free electrons), "
-            f"25 k_B T at {temperature_K:g} K. Every snapshot is refused after its SCF where it is too narrow."
+            f"25 k_B T at {temperature_K:g} K. Where it is too narrow, every snapshot is refused after its SCF."
         )
     reach = free * study.dft.bands_per_occupied ** (2 / 3)
     if reach < window:
@@ -178,8 +178,8 @@ def doubt_energy_zero(study: Study, cells: Mapping[str, Atoms]) -> Iterator[str]
     if most > least * (1 + SAME_DENSITY):
         yield (
             f"ldos.energy_zero_eV_A3: none given, with {least:.4f} atoms/Å³ in {thin} and {most:.4f} in {dense}. "
-            "Energies count from the mean potential of each cell, which goes with that density, and no descriptor sees "
-            "the shift: errors of some 10 meV/atom follow. docs/conventions.md says how to find the value."
+            "Energies are relative to the mean potential of each cell, which depends on that density; no descriptor "
+            "sees the shift: errors of some 10 meV/atom follow. docs/conventions.md says how to find the value."
         )
 
 

@@ -1,4 +1,4 @@
-"""Folders of unfinished work, in which a killed job goes on if its input is still the same."""
+"""Folders of unfinished work, from which a killed job resumes if its input is still the same."""
 
 import json
 import shutil

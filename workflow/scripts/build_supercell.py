@@ -25,7 +25,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--crystal", type=read_structure_section, help="the crystal's entry of `structures`, as JSON, if it has one"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the displacements")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the displacements")
     parser.add_argument("--output", type=Path, required=True, help="supercell (extended XYZ)")
     return parser.parse_args(argv)
 

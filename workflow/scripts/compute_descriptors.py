@@ -3,8 +3,8 @@
 The structure's info["grid_shape"] gives the grid. On two ranks:
 mpiexec -n 2 python compute_descriptors.py --ranks 2 --structure ... --settings '{"twojmax": 10}' --output ...
 
-The grid is cut into blocks that are dealt to the ranks; each rank writes its blocks into the one file. A job that
-was stopped goes on with the missing blocks, on any number of ranks (backend lammps: it starts again).
+The grid is cut into blocks that are dealt to the ranks; each rank writes its blocks into the one file. A job that was
+stopped resumes with the missing blocks, on any number of ranks (backend lammps: it starts again).
 """
 
 import argparse

@@ -126,7 +126,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def describe_floors(reference: xr.Dataset, path: Path, ldos_energy_eV: float) -> dict[str, float]:
-    """What the reference's own approximations leave of its energy, and the sum, in meV/atom; see `nearsight check`."""
+    """What the reference's approximations leave uncertain in its energy, and the sum, meV/atom (`nearsight check`)."""
     floors = measure_floors(reference, path, ldos_energy_eV)
     known = {name: value for name, value in asdict(floors).items() if value is not None}
     return {**known, "total": floors.total}
@@ -141,7 +141,7 @@ def join_ldos(batches: list[xr.Dataset], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def mean_energy(model: ModelBundle, name: str, path: Path) -> float:
-    """The training set's mean energy in eV per atom. Raises InputError where the bundle does not tell."""
+    """The training set's mean energy in eV per atom. Raises InputError where the bundle has none."""
     try:
         return model.training[f"mean_{name}_eV_per_atom"]
     except KeyError:

@@ -27,7 +27,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write the pseudopotential after checking that it is the element's, one that the energies know, and the one meant.
+    """Write the pseudopotential after checking that it is the element's, the intended one, and supported.
 
     All DFT runs wait for this job: what it refuses costs none of them.
     """

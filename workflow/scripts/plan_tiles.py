@@ -24,7 +24,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--structure", type=Path, required=True, help='structure with info["grid_shape"]')
     parser.add_argument("--settings", type=Inference.from_json, required=True, help="JSON: the section `inference`")
     parser.add_argument("--temperature-K", type=float, help="of the electrons (default: the model's)")
-    parser.add_argument("--reference", type=Path, help="snapshot dataset whose electrons' temperature it is")
+    parser.add_argument("--reference", type=Path, help="snapshot dataset to take the electrons' temperature from")
     parser.add_argument("--threads", type=int, default=1, help="threads of this job and of each batch's process")
     parser.add_argument("--keep-ldos", action="store_true", help="store the LDOS too (small cells only)")
     parser.add_argument("--output", type=Path, required=True, help="plan (JSON)")

@@ -1,6 +1,6 @@
 """Predict a batch of tiles: density, its derivatives with respect to μ at the plan's Fermi level, share of the DOS.
 
-On two MPI ranks: mpiexec -n 2 python predict_tiles.py --ranks 2 --plan ... A job that was stopped goes on with the
+On two MPI ranks: mpiexec -n 2 python predict_tiles.py --ranks 2 --plan ... A job that was stopped resumes with the
 missing tiles, on any number of ranks and threads.
 """
 

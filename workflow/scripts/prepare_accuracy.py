@@ -46,11 +46,11 @@ def main(arguments: argparse.Namespace) -> None:
     absent = sorted(set(arguments.cells) - set(cells))
     missing = []
     if absent:
-        missing.append(f"Not there yet, of {len(arguments.cells)} held-out cells: {', '.join(absent)}.")
+        missing.append(f"Still missing, of {len(arguments.cells)} held-out cells: {', '.join(absent)}.")
     if not errors["name"]:
-        missing.append("No held-out cell with a reference of DFT is there.")
+        missing.append("There is no held-out cell with a DFT reference.")
     if not parity["name"]:
-        missing.append("Two held-out cells of one kind, whose energies could be compared, are not there.")
+        missing.append("There are no two held-out cells of one kind, whose energies could be compared.")
     for text in missing:
         logger.warning("figure 3: %s", text)
     inputs = {f"evaluation {name}": path for name, path in arguments.evaluations}

@@ -41,7 +41,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batches", type=int, required=True, help="jobs of each prediction")
     parser.add_argument("--measured", type=Path, nargs="*", default=[], help="table of bench/inference.py")
     parser.add_argument("--python", default=sys.executable, help="Python that has Snakemake")
-    parser.add_argument("--snakefile", type=Path, required=True, help="whose graph is drawn")
+    parser.add_argument("--snakefile", type=Path, required=True, help="Snakefile whose graph is drawn")
     parser.add_argument("--rules", type=Path, nargs="+", required=True, help="files with the rules, one per stage")
     parser.add_argument("--study-file", type=Path, required=True, help="study file of the graph")
     parser.add_argument("--overrides", type=parse_settings, default={}, help="keys that replace the file's, as JSON")
@@ -62,9 +62,9 @@ def main(arguments: argparse.Namespace) -> None:
     rules, links = tabulate_rules(read_rule_graph(graph), stages_of(arguments.rules))
     missing = []
     if ESPRESSO not in times["source"]:
-        missing.append("No run of Quantum ESPRESSO is there.")
+        missing.append("There is no run of Quantum ESPRESSO.")
     if STUDY not in times["source"]:
-        missing.append("No prediction of this study with measured times is there.")
+        missing.append("There is no prediction of this study with measured times.")
     for text in missing:
         logger.warning("figure 2: %s", text)
     inputs = {f"scf {name}": path for name, path in arguments.scf}

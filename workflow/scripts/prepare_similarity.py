@@ -46,9 +46,9 @@ def main(arguments: argparse.Namespace) -> None:
     scores = tabulate_scores(cells, plans, sizes)
     missing = []
     if TRAINING not in rdfs["set"]:
-        missing.append("No training snapshot is there.")
+        missing.append("There is no training snapshot.")
     if absent := sorted(set(arguments.cells) - set(structures)):
-        missing.append(f"Not there yet, of {len(arguments.cells)} cells: {', '.join(absent)}.")
+        missing.append(f"Still missing, of {len(arguments.cells)} cells: {', '.join(absent)}.")
     for text in missing:
         logger.warning("figure 4: %s", text)
     found = {"cutoff_A": float(cutoff_A), **analyse_similarity(rdfs, scores)}

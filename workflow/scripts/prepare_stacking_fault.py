@@ -57,7 +57,7 @@ def main(arguments: argparse.Namespace) -> None:
     found, missing = {"literature_mJ_per_m2": arguments.literature}, []
     if not pairs:
         missing.append(
-            "No pair of cells without and with a stacking fault is there: name some in the study file "
+            "There is no pair of cells without and with a stacking fault: name some in the study file "
             "(paper_figures.fault_pairs), or wait for their DFT."
         )
         tables["energies"] = tabulate_energies([])
@@ -66,7 +66,7 @@ def main(arguments: argparse.Namespace) -> None:
         laws = {source: fit_energies(tables["energies"], source) for source in (PREDICTION, REFERENCE)}
         found["laws"] = {source: law for source, law in laws.items() if law}
         if PREDICTION not in found["laws"]:
-            missing.append("Two sizes of one shape, which an exponent needs, are not there.")
+            missing.append("There are no two sizes of one shape, which an exponent needs.")
     densities = dict(arguments.densities)
     drawn = [pair for pair in pairs if {pair.without, pair.with_fault} <= set(densities)]
     if drawn:
@@ -81,7 +81,7 @@ def main(arguments: argparse.Namespace) -> None:
         edges = [float(edge) for edge in pair.crystal.cell.lengths()]
         found["drawn"] = {"name": pair.with_fault, "atoms": len(pair.crystal), "edges_A": edges, **about}
     else:
-        missing.append("No predicted density of a pair of cells without and with a stacking fault is there.")
+        missing.append("There is no predicted density of a pair of cells without and with a stacking fault.")
     for text in missing:
         logger.warning("figure 1: %s", text)
     inputs = {**structures, **{f"energies {name}": path for name, path in energies.items()}}

@@ -29,7 +29,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the job."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        "--start", type=Path, required=True, help="state to go on from: the last frame of a segment, or the start"
+        "--start", type=Path, required=True, help="state to continue from: the last frame of a segment, or the start"
     )
     add_pseudopotential_option(parser)
     parser.add_argument("--settings", type=Md.from_json, required=True, help="section `md`, as JSON")

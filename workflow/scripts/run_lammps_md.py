@@ -23,7 +23,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         required=True,
         help="temperature_K, lammps_steps, time_step_fs and pair_commands of the trajectory, as JSON",
     )
-    parser.add_argument("--seed", type=int, required=True, help="of velocities and thermostat")
+    parser.add_argument("--seed", type=int, required=True, help="seed of velocities and thermostat")
     parser.add_argument("--ecutrho-Ry", type=float, required=True, help="density cutoff in Ry, which sets the grid")
     parser.add_argument("--output", type=Path, required=True, help="snapshot (extended XYZ)")
     return parser.parse_args(argv)

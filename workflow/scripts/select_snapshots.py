@@ -19,7 +19,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument("--trajectory", type=Path, required=True, help="trajectory (extended XYZ)")
     parser.add_argument("--time-step-fs", type=float, help="time from frame to frame, which is checked")
-    parser.add_argument("--equilibration-fs", type=float, default=0.0, help="start that no snapshot is taken from")
+    parser.add_argument("--equilibration-fs", type=float, default=0.0, help="initial time without snapshots")
     parser.add_argument("--ecutrho-Ry", type=float, required=True, help="density cutoff in Ry, which sets the grid")
     parser.add_argument(
         "--outputs", type=Path, nargs="+", required=True, help="structures (extended XYZ), one per snapshot"

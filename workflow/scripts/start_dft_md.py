@@ -13,7 +13,7 @@ from nearsight.structures.velocities import draw_velocities
 
 logger = logging.getLogger("nearsight")
 
-#: At ideal positions all thermal energy is kinetic; half of it goes into the potential within some ten fs.
+#: At ideal positions all thermal energy is kinetic; half of it goes into the potential within some tens of fs.
 KINETIC_FACTOR = 2.0
 
 

@@ -1,6 +1,6 @@
 """Train the network from descriptors to LDOS and write the model bundle.
 
-A training that was stopped goes on from its checkpoint; the checkpoint is removed when the bundle is written.
+A training that was stopped resumes from its checkpoint; the checkpoint is removed when the bundle is written.
 """
 
 import argparse
@@ -190,7 +190,7 @@ def in_units_of_spread(
 def finish_network(
     settings: Training, network: LdosNetwork, rows: list[ShuffledRows], projections: list[np.ndarray] | None
 ) -> ErrorBars | None:
-    """Solve for the last layer where the settings say so, and measure how sure the network then is."""
+    """Solve for the last layer where the settings say so, and then measure the network's error bars."""
     if not (settings.refit_last_layer or settings.error_bars):
         return None
     moments = [measure_features(network, part, torch.device("cpu")) for part in rows]
@@ -216,7 +216,7 @@ def texts_of(pseudopotentials: dict[str, Pseudopotential], data: DataDescription
 
 
 def mean_energies(snapshots: list[Snapshot]) -> dict[str, float]:
-    """The training set's mean energies in eV per atom, where it has them: what a trivial predictor says."""
+    """The training set's mean energies in eV per atom, where it has them: the trivial predictor."""
     found: dict[str, list[float]] = {"band_energy": [], "total_free_energy": []}
     for snapshot in snapshots:
         with open_dataset(snapshot.reference) as reference:
@@ -231,20 +231,20 @@ def fit_screening(snapshots: list[Snapshot], data: DataDescription) -> float | N
     found = [one for one in (response_of(snapshot, data) for snapshot in snapshots) if one is not None]
     if not found:
         logger.info(
-            "screening: no training snapshot is a metal with waves longer than %g Å; predictions take Thomas and "
-            "Fermi's response", LONG_WAVE_A,
+            "screening: no training snapshot is a metal with waves longer than %g Å; predictions use the "
+            "Thomas-Fermi response", LONG_WAVE_A,
         )  # fmt: skip
         return None
     k = fit_wave_vector(found)
     logger.info(
-        "screening: k = %.3f 1/Å from %d snapshots with waves longer than %g Å (prior: Thomas and Fermi's %.3f)",
+        "screening: k = %.3f 1/Å from %d snapshots with waves longer than %g Å (prior: Thomas-Fermi, %.3f)",
         k, len(found), LONG_WAVE_A, thomas_fermi_wave_vector(float(np.mean([one.mean for one in found]))),
     )  # fmt: skip
     return k
 
 
 def response_of(snapshot: Snapshot, data: DataDescription) -> Response | None:
-    """How the DFT density of a snapshot follows long waves of the ions; None where it has none, or is not told."""
+    """How the DFT density of a snapshot follows long waves of the ions; None where it has none, or it is not known."""
     with open_dataset(snapshot.reference) as reference:
         if "density" not in reference or "dos" not in reference:
             return None
@@ -266,7 +266,7 @@ def choose_sampling(snapshots: list[Snapshot], data: DataDescription) -> float |
     worst, cutoff = np.max(losses, axis=0), smallest_cutoff(np.array(losses), data.ecutrho_Ry)
     tried = (f"{share * data.ecutrho_Ry:g} Ry {100 * loss:.3f} %" for share, loss in zip(SHARES, worst, strict=True))
     logger.info(
-        "sampling: predictions take the grid of %g Ry of the density's %g Ry; errors of coarser grids on the training "
+        "sampling: predictions use a grid of %g Ry (the density's: %g Ry); errors of coarser grids on the training "
         "densities: %s",
         cutoff, data.ecutrho_Ry, ", ".join(tried),
     )  # fmt: skip

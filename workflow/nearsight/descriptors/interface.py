@@ -38,7 +38,7 @@ class Descriptor(ABC):
 
     settings: BaseModel
     elements: tuple[str, ...]
-    #: Whether a process computes whole grids alone (and several share one out among themselves).
+    #: Whether the descriptor computes only whole grids (which several processes then split among themselves).
     whole_grid = False
 
     @property
@@ -57,7 +57,7 @@ class Descriptor(ABC):
     ) -> np.ndarray:
         """Fill `out`, shape (*lengths of region, components), C order, float32 or float64, and return it.
 
-        atoms: periodic; all that are within the cutoff of the region suffice; shape: of the grid, r_ijk = i a/nx + j
+        atoms: periodic; those within the cutoff of the region suffice; shape: of the grid, r_ijk = i a/nx + j
         b/ny + k c/nz. The numbers do not depend on how a grid is cut into regions, nor on the threads.
         """
 
@@ -76,7 +76,7 @@ class Descriptor(ABC):
     def verify(
         self, atoms: Atoms, shape: tuple[int, int, int], region: Region, values: np.ndarray, points: int
     ) -> None:
-        """Raise NearsightError where numbers are wrong, as a look at some `points` of the region tells."""
+        """Raise NearsightError where a check at some `points` of the region finds wrong numbers."""
         if not all(np.isfinite(slab).all() for slab in values):
             raise NearsightError("descriptors: expected finite numbers, got NaN or infinity.")
 
@@ -84,8 +84,8 @@ class Descriptor(ABC):
 def make_descriptor(settings: Mapping, elements: Sequence[str], **changes: object) -> Descriptor:
     """The descriptor that a section of a study file or of a model describes; `changes` replace its keys.
 
-    elements: of all structures that it is for. Raises InputError where there is no such kind, or where it cannot be
-    computed with these settings.
+    elements: of all structures that it is meant for. Raises InputError where there is no such kind, or where it cannot
+    be computed with these settings.
     """
     settings = {**settings, **changes}
     module = find_kind(DESCRIPTORS, settings.get("kind"), "descriptors.kind")

@@ -94,8 +94,8 @@ def open_partial(
 ) -> PartialField:
     """The unfinished field of `target`, or a new one where there is none or it was made from other inputs.
 
-    inputs: all that the numbers depend on, as JSON; reserve: writes the file without its numbers and returns the
-    place of the first one. By one process alone.
+    inputs: all that the numbers depend on, as JSON; reserve: writes the file without its numbers and returns the place
+    of the first one. For one process alone.
     """
     folder, noted = open_folder(
         target, "partial", inputs, begin=lambda folder: {"place": reserve(folder / FIELD)}, needs=[FIELD]
@@ -104,7 +104,7 @@ def open_partial(
 
 
 def finish(partial: PartialField, target: Path) -> None:
-    """Let the target appear and remove the folder. By one process, when all blocks are written."""
+    """Let the target appear and remove the folder. For one process, when all blocks are written."""
     os.replace(partial.path, target)
     shutil.rmtree(partial.folder)
 

@@ -21,29 +21,29 @@ from nearsight.errors import InputError
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.memory import BLOCKS_AT_WORK, block_of_columns
 
-#: Sampling cutoffs that a training tries, in parts of ecutrho. A predicted density has short waves of the network's own
-#: making beside DFT's, so that less than the first costs more than DFT's density alone would (docs/prediction.md).
+#: Sampling cutoffs that a training tries, as fractions of ecutrho. A predicted density also has short waves of the
+#: network's own making, so that less than the first costs more than DFT's density alone suggests (docs/prediction.md).
 SHARES = (0.7, 0.8, 0.9)
 
-#: Largest error of the training cells' densities at the sampling cutoff: root mean square in parts of the mean.
+#: Largest error of the training cells' densities at the sampling cutoff: root mean square relative to the mean.
 LARGEST_LOSS = 5e-4
 
-#: What a coefficient takes, per point of the grid: half as many complex numbers as points.
+#: Bytes of the coefficients per grid point: half as many complex numbers as points.
 POINT_BYTES = 8
 
 
 @dataclass(frozen=True)
 class BoxGrid(FourierGrid):
-    """All waves that the points of a grid tell apart, without a cutoff; not the Nyquist ones, whose phase is lost."""
+    """All waves that the points of a grid resolve, without a cutoff; not the Nyquist ones, whose phase is lost."""
 
     ecutrho_Ry: float = np.inf
 
     def check_cutoff(self) -> None:
-        """There is none."""
+        """Nothing to check: there is no cutoff."""
 
 
 def sampling_losses(density: Array, cell: np.ndarray, ecutrho_Ry: float) -> np.ndarray:
-    """What each of SHARES costs of a known density: root mean square error in parts of the mean, shape (shares,).
+    """What each of SHARES costs a known density: root mean square error relative to the mean, shape (shares,).
 
     density: as in `FourierGrid.coefficients`, on the grid of ecutrho. Waves that the smallest grid of the cutoff does
     not hold count twice: they are missing, and they are folded back onto others.
@@ -63,13 +63,13 @@ def sampling_losses(density: Array, cell: np.ndarray, ecutrho_Ry: float) -> np.n
 
 
 def smallest_cutoff(losses: np.ndarray, ecutrho_Ry: float) -> float:
-    """The least of the cutoffs whose losses, shape (densities, shares), are all small; ecutrho where none is. In Ry."""
+    """The smallest cutoff in Ry whose losses, shape (densities, shares), are all small; ecutrho where there is none."""
     fitting = [share for share, loss in zip(SHARES, losses.max(axis=0), strict=True) if loss <= LARGEST_LOSS]
     return min(fitting, default=1.0) * ecutrho_Ry
 
 
 def sampling_cutoff(ecut_sample_Ry: float | None, of_training_Ry: float | None, ecutrho_Ry: float) -> float:
-    """The sampling cutoff in Ry: what is asked for, what the training found, else ecutrho.
+    """The sampling cutoff in Ry: the one that is asked for, else the one that the training found, else ecutrho.
 
     Raises InputError where it is above ecutrho.
     """
@@ -98,11 +98,11 @@ def continue_density(
     """Planes of a density on a finer grid `shape` of its cell, and an estimate of the error.
 
     density: anything with a shape that gives planes by density[i], each once and in order; cell: rows in Å; scratch:
-    where its coefficients lie on disk (None: in memory). The mean, and so the number of electrons, stays. Cost:
+    where its coefficients lie on disk (None: in memory). The mean, and so the number of electrons, is kept. Cost:
     O(N log N); memory: `memory_bytes`.
 
-    Estimate: root mean square of the waves beyond the sampling cutoff that the box still holds, in parts of the mean
-    density. What the box does not hold is of that size or less, where waves get weaker the shorter they are.
+    Estimate: root mean square of the waves beyond the sampling cutoff that the box still holds, relative to the mean
+    density. What the box does not hold is of that size or less, if waves get weaker the shorter they are.
     """
     grid = BoxGrid(cell, density.shape, scratch=scratch)
     coefficients = grid.coefficients(density)
@@ -113,7 +113,7 @@ def continue_density(
 
 
 def memory_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int], block_bytes: int | None = None) -> float:
-    """Memory of `continue_density` from one grid to another at its peak, beside some planes; none for the same grid.
+    """Memory of `continue_density` from one grid to another at its peak, besides some planes; none for the same grid.
 
     block_bytes: of its columns in memory where the coefficients are on disk (None: all are in memory).
     """
@@ -124,5 +124,5 @@ def memory_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int], blo
 
 
 def disk_bytes(sampled: tuple[int, int, int], shape: tuple[int, int, int]) -> float:
-    """What the coefficients take, in memory or on disk, and their transform along x to the finer grid."""
+    """Bytes of the coefficients, in memory or on disk, and of their transform along x to the finer grid."""
     return 0.0 if sampled == shape else POINT_BYTES * prod(sampled) * (1 + shape[0] / sampled[0])

@@ -15,18 +15,18 @@ from nearsight.memory import BLOCK_BYTES
 
 @dataclass(frozen=True)
 class Scratch:
-    """Where fields lie that memory does not hold: a folder, and how much of a field's columns is read at a time."""
+    """Where fields that do not fit in memory are kept: a folder, and how many bytes of columns are read at a time."""
 
     folder: Path
     block_bytes: int = BLOCK_BYTES
 
 
 class DiskArray:
-    """An array of zeros, shape (nx, ny, nz), in a file without a name: it is gone with the process, however that ends.
+    """An array of zeros, shape (nx, ny, nz), in an unnamed file that vanishes with the process, however that ends.
 
-    Of numpy's indices it knows array[i], a plane, and array[:, a:b], some columns of all planes; both are copies in
-    memory, and can be set. Read and written with calls and not mapped, so that nothing of it counts as the process's
-    memory. Raises StorageError where the disk is full or refuses.
+    It supports array[i], a plane, and array[:, a:b], some columns of all planes; both are copies in memory, and can be
+    assigned. It is read and written rather than mapped, so that none of it counts as the process's memory. Raises
+    StorageError where the disk is full or refuses.
     """
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype, folder: Path) -> None:
@@ -34,7 +34,7 @@ class DiskArray:
         with explain_storage(folder / "fields"):
             self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - open as long as the array
             weakref.finalize(self, self._file.close)
-            # a full disk is met here, and not after hours
+            # a full disk fails here, and not after hours
             os.posix_fallocate(self._file.fileno(), 0, max(prod(self.shape) * self.dtype.itemsize, 1))
 
     def __len__(self) -> int:

@@ -3,9 +3,9 @@
 Fields are transformed along z and y one plane of constant x at a time; only the transform along x sees the whole grid.
 So a density is never in memory together with its coefficients, and coefficients turn back into a stream of planes.
 
-Over several MPI ranks each has some planes of x of a field and, of the coefficients, whole columns along x for some
-indices along y. Between the transforms along y and x mpi4py-fft exchanges one for the other. The number of
-ranks need not divide the number of planes.
+With several MPI ranks, each has some planes of x of a field and, of its coefficients, whole columns along x for some
+indices along y. Between the transforms along y and x mpi4py-fft exchanges one for the other. The number of ranks need
+not divide the number of planes.
 
 A field and its coefficients need not have the same grid: the coefficients of a density that was sampled on a coarser
 grid continue it to a finer one, and in the same way a few long waves are taken from a fine field.
@@ -143,7 +143,7 @@ class FourierGrid(RealGrid):
         return planes, planes.pencil(0)
 
     def _blocks(self, nx: int) -> list[slice]:
-        """This rank's indices along y in parts of some columns along x."""
+        """This rank's indices along y, in blocks of some columns along x."""
         count, size = len(self.own_y), nx * (self.shape[2] // 2 + 1) * np.dtype(np.complex128).itemsize
         step = max(self.block_bytes // size, 1)
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
@@ -203,7 +203,7 @@ class FourierGrid(RealGrid):
         return self.coefficients_of_planes((field[i] for i in self.own_planes(field.shape[0])), field.shape[0])
 
     def coefficients_of_planes(self, planes: Iterable[np.ndarray], count: int | None = None) -> Array:
-        """The same of a field of which each rank gives its own planes, shape (ny, nz); count: of all planes."""
+        """The same for a field of which each rank gives its own planes, shape (ny, nz); count: number of all planes."""
         nx, ny, nz = self.shape
         count = nx if count is None else count
         half = nz // 2 + 1
@@ -234,7 +234,7 @@ class FourierGrid(RealGrid):
     def planes_with_slopes(self, coefficients: Array) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The same planes on this grid, each with the gradient of the field there, shape (3, ny, nz), 1/Å.
 
-        Along x go the field and i m_x n(G) alone: what a derivative needs of the other axes is known plane by plane.
+        Only the field and i m_x n(G) are transformed along x: the other derivatives are taken plane by plane.
         """
         nx, ny, nz = self.shape
         my, mz = np.rint(np.fft.fftfreq(ny, 1 / ny))[:, None], np.arange(nz // 2 + 1.0)
@@ -277,7 +277,7 @@ class FourierGrid(RealGrid):
         return result if self.alone else self.comm.allreduce(result)
 
     def _exchange(self, array: Array, count: int, forward: bool) -> Array:
-        """Give planes of x away and get whole columns along x, or, backward, the reverse; `count` planes in all.
+        """Exchange planes of x for whole columns along x, or, backward, the reverse; `count` planes in all.
 
         On disk some indices along z at a time.
         """
@@ -348,6 +348,6 @@ def _resize_half(values: np.ndarray, before: int, after: int) -> np.ndarray:
 
 
 def _common(first: int, second: int) -> tuple[slice, ...]:
-    """Indices of the waves that both numbers of points know by sign: not the Nyquist index."""
+    """Indices of the waves whose sign is known with both numbers of points: not the Nyquist index."""
     largest = (min(first, second) - 1) // 2
     return (slice(0, largest + 1), *((slice(-largest, None),) if largest else ()))

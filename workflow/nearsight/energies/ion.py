@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 #: Cutoff of the sum in real space, where pairs and mesh take about the same time.
 CUTOFF_A = 5.0
 
-#: Cutoff in widths σ of the Gaussians, and largest wave vector in 1/σ: erfc(6.5/√2) leaves 8e-11 of a pair's energy
-#: out, the waves beyond less than 1e-8 eV/atom.
+#: Cutoff in widths σ of the Gaussians, and largest wave vector in 1/σ: erfc(6.5/√2) leaves out 8e-11 of a pair's
+#: energy, the waves beyond less than 1e-8 eV/atom.
 CUTOFF_PER_SMEARING = 6.5
 LARGEST_G_SMEARING = 6.5
 
-#: Atoms of a slab, which knows the atoms near it alone, and of those the number whose pairs are summed at a time.
+#: Atoms of a slab, which needs only the atoms near it, and how many of them have their pairs summed at a time.
 SLAB = 1 << 14
 BATCH = 1 << 11
 
-#: Memory of an atom with its images and its share of the mesh, of two sets of coefficients, as measured.
+#: Memory per atom with its images, and per point of the mesh with two sets of coefficients, as measured.
 ATOM_BYTES = 400
 POINT_BYTES = 24
 
@@ -48,7 +48,7 @@ def ion_energy(
     """Electrostatic energy of periodic point charges in a uniform background that neutralises them, in eV.
 
     E = (e²/2) Σ_ij Σ_L Z_i Z_j/|r_i - r_j - L| in Ewald's limit, background included: the term -π (Σ Z)² σ²/Ω, σ the
-    Gaussians' width, stands for what the G = 0 term leaves.
+    Gaussians' width, stands for what remains of the G = 0 term.
 
     charges: element -> charge Z of the ion in e; cutoff_A: of the sum in real space, any; comm: MPI ranks that share
     the work, all of which get the result; scratch: where the mesh lies on disk (None: in memory). Any cell, also
@@ -63,7 +63,7 @@ def ion_energy(
             ion_coefficients(atoms, charges, mesh), lambda squared: np.exp(-0.5 * smearing**2 * squared) / squared
         )
         pairs = mesh.sum(fsum(energies_of_pairs(atoms, q, smearing, cutoff_A, comm)))
-        # what the Gaussians have of themselves, and with the background
+        # energy of the Gaussians with themselves and with the background
         own = float(q @ q) / (np.sqrt(2 * np.pi) * smearing) + np.pi * q.sum() ** 2 * smearing**2 / mesh.volume
         return units.COULOMB_eV_A * (2 * np.pi * mesh.volume * waves + pairs - own)
 
@@ -95,7 +95,7 @@ def energies_of_pairs(
 ) -> Iterator[float]:
     """This rank's parts of Σ_pairs q_i q_j erfc(r/(√2 σ))/r within the cutoff, in e²/Å; a slab of atoms at a time.
 
-    Slabs lie across the first lattice vector; a slab knows the atoms and images near it alone.
+    Slabs lie across the first lattice vector; a slab needs only the atoms and images near it.
     """
     cell, scaled = np.asarray(atoms.cell), atoms.get_scaled_positions()
     positions = scaled @ cell
@@ -133,7 +133,7 @@ def with_images(
         for shift in itertools.product(*(range(-count, count + 1) for count in counts)):
             moved = scaled[candidates] + (n, *shift)
             inside = ((moved[:, 1:] > -reach[1:]) & (moved[:, 1:] < 1 + reach[1:])).all(axis=1)
-            # an atom's own place stays the same to the last bit: by that it is known
+            # an atom's own position stays the same to the last bit, which identifies it
             places.append(positions[candidates[inside]] + np.array((n, *shift)) @ cell)
             sources.append(candidates[inside])
     return np.concatenate(places), np.concatenate(sources)

@@ -10,10 +10,10 @@ from nearsight.study.sections import Pseudopotential as Source
 
 
 def check_sources(sources: Mapping[str, Source]) -> dict[str, float | None]:
-    """Valence electrons of a study's pseudopotentials, None where a deck does not tell; no program runs.
+    """Valence electrons of a study's pseudopotentials, None where an ld1.x deck does not say; no program runs.
 
-    sources: the section `pseudopotentials`, whose files are opened. Raises InputError where they cannot be read, or
-    are none that the energies know.
+    sources: the section `pseudopotentials`, whose files are opened. Raises InputError where they cannot be read, or the
+    energies do not support them.
     """
     found = {element: _check_source(element, source) for element, source in sources.items()}
     require_one_functional({functional for functional, _ in found.values()})
@@ -48,7 +48,7 @@ def require_one_functional(names: set[str]) -> str:
 
 
 def check_method(functional: str, kind: str, element: str) -> None:
-    """Raise InputError where the energies do not know a pseudopotential's functional or kind (NC, US, PAW).
+    """Raise InputError where the energies do not support a pseudopotential's functional or kind (NC, US, PAW).
 
     PAW: its energy has terms of spheres around the atoms, which follow from the occupations of projectors and not from
     the LDOS.

@@ -1,4 +1,4 @@
-"""Whether fields lie in memory or on disk: in memory where they fit, else in files that are gone with the process."""
+"""Whether fields lie in memory or on disk: in memory where they fit, else in files that vanish with the process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from nearsight.memory import ENERGIES_PROCESS_BYTES, energies_bytes, field_bytes
 #: Columns along x that are in memory at a time, where the fields are on disk: the more, the fewer and longer reads.
 BLOCKS_BYTES = tuple(n << 20 for n in (2, 8, 32, 128, 512))
 
-#: From this number of grid points on fields are stored in float32, half the bytes, about 30,000 atoms: the total free
+#: From this number of grid points on, fields are stored in float32, half the bytes, about 30,000 atoms: the total free
 #: energy then changes by less than 1e-6 eV/atom (docs/performance.md).
 SINGLE_FROM_POINTS = 1 << 27
 
@@ -44,8 +44,8 @@ class Place:
 def choose_place(needed_bytes: Callable[[int | None], float], disk_bytes: float, limit_bytes: float) -> Place:
     """Memory where it holds all fields, else disk with the largest blocks that fit.
 
-    needed_bytes: what a rank takes with blocks of so many bytes, and with all in memory (None). Where nothing fits the
-    least is chosen; whoever asks refuses it.
+    needed_bytes: what a rank takes with blocks of so many bytes, and with all in memory (None). Where nothing fits, the
+    smallest is chosen; the caller refuses it.
     """
     if needed_bytes(None) <= limit_bytes:
         return Place(None, needed_bytes(None), 0.0)
@@ -66,7 +66,7 @@ def place_energies(
     ranks: int = 1,
     process_bytes: int = ENERGIES_PROCESS_BYTES,
 ) -> Place:
-    """Where the energies of a density on this grid have their fields; process_bytes: what the process has before."""
+    """Where the energies of a density on this grid have their fields; process_bytes: what the process has already."""
     single = is_single(shape)
 
     def needed_bytes(block_bytes: int | None) -> float:

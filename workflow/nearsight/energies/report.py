@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nearsight")
 
-#: Energy of unscreened charge above which the log warns, eV/atom: what a total free energy is trusted to.
+#: Energy of unscreened charge above which the log warns, eV/atom: the accuracy expected of a total free energy.
 UNSCREENED_eV_PER_ATOM = 1e-3
 
 
@@ -43,8 +43,8 @@ def write_energies(
 
     For a snapshot, those of DFT's own density are written too. Every rank of `comm` calls this; each reads and
     transforms its own planes of the density. memory_MB: of one rank, as the rule promised it; memory_GiB: the same, as
-    the user gives it; process_bytes: what it has before. Fields that do not fit are on disk, beside the output; what
-    needs more even so is refused. Returns the terms, the same on all ranks.
+    the user gives it; process_bytes: what it has already. Fields that do not fit are on disk, beside the output; what
+    needs more even then is refused. Returns the terms, the same on all ranks.
     """
     with open_dataset(fields) as dataset:
         require(dataset, "density", "dos", "energy", path=fields)
@@ -60,7 +60,7 @@ def write_energies(
         on_rank_0(comm, lambda: check_place(place, memory_MB, comm.size, memory_GiB))
         options = {"pseudopotentials": pseudopotentials, "ecutrho_Ry": ecutrho_Ry, "single": single}
         options |= {"comm": comm, "scratch": place.scratch(output.parent)}
-        # how sure the model is, where it knows
+        # the model's own uncertainty, where it has one
         further = {key: value for key, value in settings.items() if "_deviation_" in key}
         if settings.get("sampling"):
             further["sampling"] = settings["sampling"]
@@ -111,7 +111,7 @@ def write_energies(
 
 
 def check_place(place: Place, memory_MB: float | None, ranks: int, memory_GiB: float | None) -> None:
-    """Tell the log where the fields lie. Raises InputError where memory is short even with all on disk."""
+    """Log where the fields lie. Raises InputError where memory is short even with all on disk."""
     check_memory("compute_energies", place.memory_bytes, memory_MB, ranks, memory_GiB)
     if place.block_bytes is not None:
         logger.info("energies: the fields are on disk, %.2f GB at the peak", place.disk_bytes / 1e9)

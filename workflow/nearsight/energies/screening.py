@@ -27,17 +27,17 @@ NO_LONG_WAVE = f"no wave is longer than {LONG_WAVE_A:g} Å"
 #: How much finer than its waves the mesh for the ions' sum is; leaves 1e-9 of it (`structure_factor`).
 FINER = 4
 
-#: Largest root mean square of the ions' long waves, in parts of their mean density: beyond (surfaces, voids) the
+#: Largest root mean square of the ions' long waves, relative to their mean density: beyond (surfaces, voids) the
 #: response is not linear, nor that of one mean density.
 LARGEST_WAVES = 0.2
 
-#: Least density of states at the Fermi level, in parts of the free electrons': below there may be a gap.
+#: Least density of states at the Fermi level, relative to the free electrons': below it there may be a gap.
 LEAST_STATES = 0.1
 
-#: Standard deviation of ln(k²/k_TF²) before any density is known: Thomas and Fermi know neither exchange nor bands.
+#: Standard deviation of ln(k²/k_TF²) before any density is known: Thomas-Fermi theory has neither exchange nor bands.
 PRIOR_WIDTH = 0.3
 
-#: Least scatter of a wave's response around the fitted one, in parts of the ions' waves: of what is not linear.
+#: Least scatter of a wave's response around the fitted one, relative to the ions' waves, from nonlinear response.
 LEAST_SCATTER = 3e-3
 
 
@@ -69,9 +69,9 @@ def unscreened_energy(
 
     E = (e²/2) 4π Ω Σ_{0<|G|<2π/λ} |n(G) - n_ion(G)|²/G²: the Hartree energy of that charge.
 
-    A metal's electrons screen such charge all but completely. What a predicted density has of it is an error, which
-    the Hartree energy contains, whose share per atom does not fall with the size of the cell, and which no
-    local quantity shows. An insulator's polarisation may have some by right.
+    A metal's electrons screen such charge all but completely. Any of it in a predicted density is an error, which
+    enters the Hartree energy, does not fall per atom with the size of the cell, and shows in no local quantity. In an
+    insulator, polarisation may rightly cause some.
 
     valence: n(G) in 1/Å³ from `FourierGrid.coefficients`; charges: element -> valence. Every rank of the grid calls
     this and gets the result.
@@ -85,7 +85,7 @@ class Screening:
     """What was done to a density's long waves.
 
     wave_vector_A: k in 1/Å, None where nothing was done, for the reason `why_not`; unscreened_eV_per_atom_before,
-    _after: `unscreened_energy`; moved: root mean square of the change, in parts of the mean density.
+    _after: `unscreened_energy`; moved: root mean square of the change, relative to the mean density.
     """
 
     wave_vector_A: float | None
@@ -101,7 +101,7 @@ def thomas_fermi_wave_vector(density: float) -> float:
 
 
 def states_at(level_eV: float, dos: np.ndarray, grid: EnergyGrid, temperature_K: float) -> float:
-    """Density of states at the Fermi level in 1/eV, dN/dμ, as broad as the DOS is.
+    """Density of states at the Fermi level in 1/eV, dN/dμ, as broadened as the DOS is.
 
     A correction for the broadening would have the noise of the second derivative of a small cell's sparse spectrum.
     """
@@ -124,9 +124,9 @@ def screen(
     """What has to be added to a density so that its long waves are those of a metal's response to the ions.
 
     density: shape (nx, ny, nz), 1/Å³, or anything with a shape that gives planes by density[i]; charges: element ->
-    valence; states_per_eV: `states_at`, by which a metal is known; wave_vector_A: k of the response in 1/Å (None:
-    Thomas and Fermi's of the mean density). Returns coefficients of the change, their grid, and what was done; the
-    change of the density is `grid.planes(change, shape=density.shape)`.
+    valence; states_per_eV: `states_at`, which identifies a metal; wave_vector_A: k of the response in 1/Å (None:
+    Thomas-Fermi, of the mean density). Returns coefficients of the change, their grid, and what was done; the change of
+    the density is `grid.planes(change, shape=density.shape)`.
     """
     grid = long_waves(np.asarray(atoms.cell))
     ions = long_ion_waves(atoms, charges, grid)
@@ -175,7 +175,7 @@ class Response:
 def measure_response(
     density: Array, atoms: Atoms, charges: Mapping[str, float], states_per_eV: float
 ) -> Response | None:
-    """The response that a density shows; None where the cell has no long wave, or no bulk metal's. As for `screen`."""
+    """The response that a density shows; None without long waves or a bulk metal. Arguments as for `screen`."""
     grid = long_waves(np.asarray(atoms.cell))
     ions = long_ion_waves(atoms, charges, grid)
     if reason_against(ions, grid, states_per_eV) is not None:
@@ -184,7 +184,7 @@ def measure_response(
     mx, my, mz = grid.miller
     for i in range(grid.shape[0]):
         squared = np.square(grid.plane_of_G(i)).sum(axis=0)
-        # of the plane m_z = 0, which holds both G and -G, one half
+        # one half of the plane m_z = 0, which holds both G and -G
         half = (mz > 0) | ((mz == 0) & ((my > 0) | ((my == 0) & (mx[i] > 0)))[:, None])
         chosen = grid.inside(i, squared) & half
         parts.append((squared[chosen], ions[i][chosen], found[i][chosen]))
@@ -192,11 +192,11 @@ def measure_response(
 
 
 def fit_wave_vector(responses: Sequence[Response]) -> float:
-    """The k in 1/Å of the response n_ion(G) k²/(G² + k²) that densities show, Thomas and Fermi's as the prior.
+    """The k in 1/Å of the response n_ion(G) k²/(G² + k²) that densities show, with Thomas-Fermi as the prior.
 
     Maximum of the posterior of ln k²: Gaussian prior around k_TF² of the mean density, of PRIOR_WIDTH; Gaussian scatter
-    of the n(G) around the response, of a size that the waves themselves tell (profiled, at least LEAST_SCATTER of the
-    ions' waves). Few waves, or ones without a say, leave k close to Thomas and Fermi's.
+    of the n(G) around the response, whose size follows from the waves themselves (profiled, at least LEAST_SCATTER of
+    the ions' waves). Few or uninformative waves leave k close to Thomas-Fermi.
     """
     squared, ions, electrons = (
         np.concatenate([getattr(response, name) for response in responses]) for name in ("squared", "ions", "electrons")
@@ -214,11 +214,11 @@ def fit_wave_vector(responses: Sequence[Response]) -> float:
 
 
 def count_waves(grid: FourierGrid) -> int:
-    """Number of waves of a grid but for the mean; of the half space that its coefficients are of."""
+    """Number of waves, without the mean, in the half space of a grid's coefficients."""
     squared = (np.square(grid.plane_of_G(i)).sum(axis=0) for i in range(grid.shape[0]))
     return sum(int(np.count_nonzero(grid.inside(i, values) & (values > 0))) for i, values in enumerate(squared))
 
 
 def root_mean_square(coefficients: np.ndarray, grid: FourierGrid) -> float:
-    """Of a field without its mean."""
+    """Root mean square of a field without its mean."""
     return float(np.sqrt(grid.sum_over_G(coefficients, np.ones_like)))

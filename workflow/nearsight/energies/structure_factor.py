@@ -22,7 +22,7 @@ def structure_factor(scaled_positions: np.ndarray, grid: FourierGrid, weights: n
 
     Every atom is a product of three B-splines on the grid; the transform of the sum is divided by the splines' own,
     Π sinc(m/n)^order. Near the Nyquist index m = n/2 the alias m - n is as strong as m itself. The mean with a second
-    mesh, half a step off along all axes, is free of it: there it has the other sign (interlacing). What is left are
+    mesh, half a step off along all axes, is free of it: there it has the other sign (interlacing). What remains are
     aliases along two axes, [(m_x/(n-m_x)) (m_y/(n-m_y))]^order, and along one, (m/(2n-m))^order.
 
     scaled_positions: shape (atoms, 3), in lattice vectors; weights: shape (atoms,), 1 if None.

@@ -85,7 +85,7 @@ def total_free_energy(
 
     density: shape (nx, ny, nz), 1/Å³, or anything with a shape that gives planes by density[i]; dos: shape
     (energies,), 1/eV; energies_eV: ascending, evenly spaced; pseudopotentials: by element, whose valence,
-    core charge and functional count; ecutrho_Ry: density cutoff of the DFT that is followed; broadening_eV: width s
+    core charge and functional count; ecutrho_Ry: density cutoff of the DFT; broadening_eV: width s
     of the DOS's Gaussian exp(-(ε/s)²), which the integrals then correct for (None: no correction); single: store
     fields in single precision; comm: MPI ranks that share the grid, any number of them, all of which call this and get
     the result (None: this process alone). Each reads its own planes of the density; scratch: where all fields lie on
@@ -139,7 +139,7 @@ def density_energies(
                 total[i] += valence[i]
         return hartree_energy(valence, grid), unscreened, xc_terms(valence, total, grid, functional)
 
-    # the fields are gone when the mesh of the ions comes
+    # the fields are freed before the mesh of the ions is allocated
     hartree, unscreened, xc = on_first_ranks(comm, min(density.shape[:2], default=1), energies)
     ion = ion_energy(atoms, charges, comm=comm, scratch=scratch)
     return DensityEnergies(hartree=hartree, xc=xc.energy, xc_potential=xc.potential, ion=ion, unscreened=unscreened)

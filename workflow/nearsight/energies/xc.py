@@ -4,7 +4,7 @@ LDA: Slater's exchange with J. P. Perdew, A. Zunger, Phys. Rev. B 23, 5048 (1981
 B 45, 13244 (1992). PBE: J. P. Perdew, K. Burke, M. Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996); revPBE: Y. Zhang,
 W. Yang, 80, 890 (1998); RPBE: B. Hammer et al., Phys. Rev. B 59, 7413 (1999); PBEsol: J. P. Perdew et al., Phys. Rev.
 Lett. 100, 136406 (2008); WC: Z. Wu, R. E. Cohen, Phys. Rev. B 73, 235116 (2006). The parameters are in Hartree atomic
-units, so functions of densities take and return these; libxc has the same digits.
+units, so functions of densities take and return these; libxc uses the same digits.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ SMALLEST_DENSITY = 1e-10
 SMALLEST_DENSITY_OF_GRADIENTS = 1e-6
 SMALLEST_GRADIENT_SQUARED = 1e-10
 
-#: Points of a plane at which a functional is evaluated at a time, so that all it takes stays in the processor's cache.
+#: Points of a plane at which a functional is evaluated at a time, so that all its arrays stay in the processor's cache.
 CHUNK_POINTS = 1 << 13
 
 
@@ -134,11 +134,11 @@ def slater(n: np.ndarray) -> np.ndarray:
 
 
 def perdew_wang(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlation energy per electron of the homogeneous gas and its derivative by n.
+    """Correlation energy per electron of the homogeneous gas and its derivative with respect to n.
 
     ε_c = -2A (1 + α r) ln[1 + 1/(2A (β1 √r + β2 r + β3 r^(3/2) + β4 r²))], r = (3/(4πn))^(1/3).
     """
-    # A was published as 0.031091; all codes take one digit more
+    # A was published as 0.031091; all codes use one more digit
     A, alpha, beta1, beta2, beta3, beta4 = 0.0310907, 0.21370, 7.5957, 3.5876, 1.6382, 0.49294
     r = np.cbrt(3 / (4 * np.pi * n))
     root = np.sqrt(r)
@@ -164,7 +164,7 @@ def perdew_zunger(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def saturating(kappa: float, mu: float) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """F = 1 + κ - κ/(1 + μ s²/κ) and dF/ds²: PBE and those that take other numbers."""
+    """F = 1 + κ - κ/(1 + μ s²/κ) and dF/ds²: PBE and functionals with other parameters."""
     return lambda s2: (1 + kappa - kappa / (1 + mu * s2 / kappa), mu / (1 + mu * s2 / kappa) ** 2)
 
 

@@ -17,7 +17,7 @@ from nearsight.models.card import Card, DftCard, DomainCard, LdosCard, Pseudopot
 from nearsight.reference.pseudopotential import parse_pseudopotential
 from nearsight.structures.builders import mass_density
 
-#: What the card tells of the training, of what the bundle holds of it.
+#: What the card says of the training, out of all that the bundle records.
 TRAINING_KEYS = ("epochs", "best_epoch", "validation_loss")
 
 
@@ -33,7 +33,7 @@ class EvaluatedSnapshot:
 
     @property
     def state(self) -> str:
-        """What the snapshot is one of: the trajectory that it was taken from."""
+        """The state that the snapshot belongs to: the trajectory that it was taken from."""
         return self.name.rpartition("-")[0] or self.name
 
 

@@ -22,7 +22,7 @@ class EnergyZero:
 def fit_energy_zero(cells: Sequence[Atoms], fermi_levels_eV: Sequence[float]) -> EnergyZero:
     """Least squares of μ = μ0 + Σ z N/Ω over the cells, in Quantum ESPRESSO's energies.
 
-    Raises InputError where the cells do not tell each element's z.
+    Raises InputError where the cells do not determine each element's z.
     """
     elements = sorted({symbol for atoms in cells for symbol in atoms.symbols})
     densities = np.array([[atoms.symbols.count(one) / atoms.get_volume() for one in elements] for atoms in cells])

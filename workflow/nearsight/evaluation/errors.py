@@ -2,7 +2,7 @@
 
 The trivial predictor of fields is the training set's mean LDOS at every point; that of energies is the training
 set's mean energy per atom. Errors of the method (reference LDOS against eigenvalues) and of the network
-(prediction against reference LDOS) are told apart.
+(prediction against reference LDOS) are kept apart.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """How good a reference is as a label: how uncertain its own approximations leave the energy, before any training.
 
-Each floor is in meV/atom. No model is better than its labels: an error of a network below its floor says nothing.
+Each floor is in meV/atom. No model is better than its labels: an error of a network below its floor means nothing.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from nearsight.model.method import positive_number
 from nearsight.reference.espresso.collect import compare_atoms
 from nearsight.reference.pseudopotential import Pseudopotential, parse_pseudopotential
 
-#: How far a window reaches that loses nothing, beyond the eigenvalues: in broadenings.
+#: How far beyond the eigenvalues, in broadenings, a window must reach to lose nothing.
 WIDE = 8.0
 
 NEEDED = (
@@ -59,7 +59,7 @@ class LabelFloors:
 
     @property
     def total(self) -> float:
-        """All that is known together, each counted once: the LDOS's own error holds those that it is made of."""
+        """All known floors together, each counted once: the LDOS's own error includes those that it is made of."""
         parts = self.window + self.bands + self.broadening + self.electrons
         return self.scf + (parts if self.ldos is None else self.ldos) + (self.kpoints or 0.0)
 
@@ -73,7 +73,7 @@ def measure_floors(
     """The floors of a snapshot dataset.
 
     ldos_energy_eV: total free energy of its LDOS, where it is known; denser: the same structure with more k-points.
-    Raises InputError where the dataset lacks what is needed, or the other one is no denser one.
+    Raises InputError where the dataset lacks what is needed, or the other one is not denser.
     """
     require(dataset, *NEEDED, path=path)
     settings, atoms = settings_of(dataset), len(dataset["positions"])
@@ -107,7 +107,7 @@ def measure_floors(
 
 
 def widen(grid: EnergyGrid, lowest_eV: float, needed_eV: float, broadening_eV: float) -> EnergyGrid:
-    """The energies with as many more on both sides, in the same steps, that nothing is lost beyond."""
+    """The energies, extended on both sides in the same steps until nothing is lost beyond."""
     low, high = lowest_eV - WIDE * broadening_eV, needed_eV + WIDE * broadening_eV
     below = max(ceil((grid.minimum_eV - low) / grid.spacing_eV), 0)
     above = max(ceil((high - grid.maximum_eV) / grid.spacing_eV), 0)
@@ -115,15 +115,15 @@ def widen(grid: EnergyGrid, lowest_eV: float, needed_eV: float, broadening_eV: f
 
 
 def grand_potential(states: np.ndarray, weights: np.ndarray, level_eV: float, temperature_K: float) -> float:
-    """k_B T Σ w ln(1 + exp((μ - ε)/k_B T)) in eV: by so much a band, shape (kpoints,), lowers Ω, and F of so many
-    electrons in first order.
+    """k_B T Σ w ln(1 + exp((μ - ε)/k_B T)) in eV: by this much a band, shape (kpoints,), lowers Ω and, to first order,
+    F at a fixed number of electrons.
     """
     width = units.thermal_energy(temperature_K)
     return float(width * weights @ np.logaddexp(0.0, (level_eV - states) / width))
 
 
 def energy_of_denser(dataset: xr.Dataset, path: Path, denser: xr.Dataset, other: Path) -> float:
-    """Total free energy in eV of the same structure with more k-points. Raises InputError where it is no such one."""
+    """Total free energy in eV of the same structure with more k-points. Raises InputError where it is anything else."""
     require(denser, "cell", "positions", "atomic_numbers", "kpoint_weights", "total_free_energy", path=other)
     if different := compare_atoms(atoms_of(denser), atoms_of(dataset), 1e-6):
         raise InputError(f"{other}: expected the structure of {path}, got another one ({different}).")

@@ -148,7 +148,7 @@ def render_markdown(summary: dict) -> str:
                 "prediction against the same integrals of the DFT's LDOS, and *method*, those integrals against the "
                 "eigenvalues. *Mean* is the trivial predictor: the training set's mean energy per atom. *Floor* is "
                 "what the DFT's own SCF, window and LDOS leave of the total free energy: an error of the network below "
-                "it says nothing (`nearsight check`).",
+                "it means nothing (`nearsight check`).",
                 render_table(
                     [
                         "structure",
@@ -184,7 +184,7 @@ def render_markdown(summary: dict) -> str:
                     predictions,
                 ),
                 "## Repeated cells\n\nA cell repeated N times has N times the energy; differences per atom, in meV. "
-                "They are rounding where both took all grid points, else what the sampling grid leaves out "
+                "They are rounding errors where both took all grid points, else what the sampling grid leaves out "
                 "(`inference.ecut_sample_Ry`).",
                 render_table(["supercell", "repeats", "band energy", "-TS", "total free energy"], additivity),
                 "## Time\n\nSeconds of all jobs of a rule together, and of its longest. "

@@ -29,7 +29,7 @@ def write_deposit(files: Sequence[Path], folder: Path, settings: dict) -> None:
 
 
 def take_deposit(folder: Path, outputs: Sequence[Path]) -> None:
-    """Copy a deposit's files to the outputs with their names, once all are what the manifest says.
+    """Copy a deposit's files to the outputs with their names, once all match the manifest.
 
     Raises InputError where one is missing or not what was deposited.
     """

@@ -1,4 +1,4 @@
-"""The energies on which an LDOS is known, and where they are counted from."""
+"""The energies on which an LDOS is known, and their zero."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -71,12 +71,12 @@ class EnergyGrid:
 
 
 def find_energy_zero(atoms: Atoms, energy_zero_eV_A3: Mapping[str, float]) -> float:
-    """Energy in eV, as DFT counts it in this cell, at which the energies of a local LDOS begin: Σ z/Ω over the atoms.
+    """Zero of a local LDOS's energies on DFT's scale in this cell, in eV: Σ z/Ω over the atoms.
 
-    DFT counts from the mean electrostatic potential of the cell. The potential of neutral atoms has a mean of its own,
-    which goes with the atoms per volume: counted from it, an environment has the same LDOS in every cell.
-    energy_zero_eV_A3: z of each element (0 where it has none); for superposed atoms z = (2π/3) e² ∫ r² n(r) d³r of the
-    atomic valence density, in a crystal less.
+    DFT's energies are relative to the mean electrostatic potential of the cell. The potential of neutral atoms has a
+    mean of its own, proportional to the atoms per volume: relative to it, an environment has the same LDOS in every
+    cell. energy_zero_eV_A3: z of each element (0 where it has none); for superposed atoms z = (2π/3) e² ∫ r² n(r) d³r
+    of the atomic valence density, and less in a crystal.
     """
     numbers, counts = np.unique(atoms.numbers, return_counts=True)
     zeros = (energy_zero_eV_A3.get(chemical_symbols[number], 0.0) for number in numbers)

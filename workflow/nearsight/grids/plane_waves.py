@@ -11,7 +11,7 @@ def fft_shape(cell: np.ndarray, ecutrho_Ry: float) -> tuple[int, int, int]:
     """Grid (nx, ny, nz) of QE's density for `cell` and the cutoff, as its routine realspace_grid_init finds it.
 
     Along each axis: the largest Miller index m of all G with |G|² < ecutrho (Ry, |G| in 1/bohr), then 2 m + 1, then
-    the next product of 2, 3 and 5, which its FFT likes best.
+    the next product of 2, 3 and 5, which suits its FFT best.
 
     cell: shape (3, 3), rows in Å. Raises InputError for a cell without volume or a cutoff that is not positive.
     """

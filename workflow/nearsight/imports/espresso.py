@@ -56,7 +56,7 @@ COARSEST_CONV_THR_Ry = 1e-5
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run of pw.x with all that was read of it before its large files; path: of its XML file, or of its text."""
+    """A run of pw.x with all that was read from it before its large files; path: of its XML file, or of its text."""
 
     path: Path
     conditions: RunConditions
@@ -176,7 +176,7 @@ def read_run(save: Path, folder: Path | None) -> FinishedRun:
 
 
 def read_states(save: Path, run: FinishedRun) -> tuple[ElectronicStructure, list[str]]:
-    """The non-SCF run that pp.x has read, and what of it does not fit to the SCF."""
+    """The non-SCF run that pp.x has read, and what in it does not fit the SCF."""
     states = read_electronic_structure(save / XML)
     problems = []
     if different := compare_atoms(states.atoms, run.result.atoms, 1e-6):
@@ -196,7 +196,7 @@ def find_problems(run: FinishedRun, cubes: bool) -> list[str]:
     found, result, problems = run.conditions, run.result, []
     if found.calculation != "scf":
         problems.append(
-            f"calculation: expected 'scf', got {found.calculation!r}. Run an SCF of the structure that is meant; a "
+            f"calculation: expected 'scf', got {found.calculation!r}. Run an SCF of the intended structure; a "
             "non-SCF run that pp.x has read goes with --nscf."
         )
     if not found.converged and (found.converged is not None or found.accuracy_Ry > found.conv_thr_Ry):
@@ -215,7 +215,7 @@ def find_problems(run: FinishedRun, cubes: bool) -> list[str]:
         problems.append(
             "occupations: expected smearing = 'fermi-dirac', whose degauss is k_B T, got "
             + (f"smearing = {found.smearing!r}" if found.smearing else "fixed ones")
-            + ". Run the SCF with it: models learn free energies of electrons at a temperature."
+            + ". Run the SCF with it: models learn free energies of electrons at finite temperature."
         )
     if found.kpoints is None:
         problems.append("k-points: expected an automatic grid, got a list. Run the SCF with K_POINTS automatic.")
@@ -259,7 +259,7 @@ def window_problems(run: FinishedRun, states: ElectronicStructure, ldos: Ldos) -
     highest = float(states.eigenvalues[:, -1].min())
     if highest < top + margin:
         problems.append(
-            f"bands: expected so many that the highest one lies above {top + margin:.2f} eV (4 broadenings above the "
+            f"bands: expected enough for the highest one to lie above {top + margin:.2f} eV (4 broadenings above the "
             f"LDOS's highest energy) at every k-point, got {states.eigenvalues.shape[1]}, whose highest begins at "
             f"{highest:.2f} eV. Raise nbnd, or end the LDOS below (at least {needed:.2f} eV)."
         )
@@ -267,7 +267,7 @@ def window_problems(run: FinishedRun, states: ElectronicStructure, ldos: Ldos) -
 
 
 def expand_patterns(patterns: Sequence[str]) -> list[Path]:
-    """The files of names and patterns as a shell would take them. Raises InputError for one that matches nothing."""
+    """The files of names and patterns as a shell would expand them. Raises InputError for one that matches nothing."""
     found: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern)
@@ -279,7 +279,7 @@ def expand_patterns(patterns: Sequence[str]) -> list[Path]:
             except (ValueError, NotImplementedError, OSError):
                 matches = []
         if not matches:
-            raise InputError(f"--ldos: expected cube files of pp.x, found none that {pattern[:80]!r} names.")
+            raise InputError(f"--ldos: expected cube files of pp.x, found none that match {pattern[:80]!r}.")
         found |= dict.fromkeys(matches)
     return list(found)
 
@@ -324,7 +324,7 @@ def ldos_of_cubes(cubes: Sequence[Path], window: Ldos | None) -> Ldos:
 
 
 def make_ldos(minimum_eV: float, maximum_eV: float, spacing_eV: float, broadening_eV: float, backend: str) -> Ldos:
-    """The section `ldos` of these numbers. Raises InputError where they are none that a study may have."""
+    """The section `ldos` of these numbers. Raises InputError where no study may have them."""
     steps = (maximum_eV - minimum_eV) / spacing_eV
     if not (steps > 1.5 and abs(steps - round(steps)) < 1e-3):
         raise InputError(
@@ -412,7 +412,7 @@ def check_total(run: FinishedRun, density: np.ndarray) -> None:
 
 
 def check_kernel(dos: np.ndarray, states: ElectronicStructure, ldos: Ldos, path: Path) -> None:
-    """Raise InputError unless the LDOS sums to the eigenvalues, broadened by Gaussians; it names another kernel."""
+    """Raise InputError unless the LDOS sums to the eigenvalues, broadened by Gaussians; it names any other kernel."""
     error = dos_deviation(dos, states, ldos)
     if error < DOS_TOLERANCE + (HEADER_ROUNDING_eV / ldos.broadening_eV if ldos.backend == "espresso" else 0.0):
         return

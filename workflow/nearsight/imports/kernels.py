@@ -14,8 +14,8 @@ from nearsight.reference.espresso.one_pass import gaussian
 from nearsight.reference.espresso.outputs import ElectronicStructure
 from nearsight.study.sections import Ldos
 
-#: Largest error of a DOS, relative to its maximum, by which a kernel is known: a cube file has five digits, and
-#: the kernels differ by some percent.
+#: Largest error of a DOS, relative to its maximum, at which a kernel is recognised: a cube file has five digits, and
+#: the kernels differ by a few percent.
 KNOWN = 3e-3
 
 #: Widths that are tried for a kernel of unknown width, in steps of the LDOS, and how many of them.
@@ -65,7 +65,7 @@ class Broadening:
 
     @property
     def gaussian_eV(self) -> float:
-        """Width of the Gaussian with the same variance, by which energies are corrected, to 1 µeV: studies name it."""
+        """Width of the Gaussian with the same variance, by which energies are corrected, to 1 µeV: studies quote it."""
         return round(EQUIVALENT_WIDTHS[self.kernel] * self.width_eV, 6)
 
     def settings(self) -> dict[str, str | float]:

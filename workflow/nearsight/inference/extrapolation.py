@@ -27,7 +27,7 @@ logger = logging.getLogger("nearsight")
 #: What a refusal advises last.
 ACCEPT = "accept the unknown error with inference.accept_extrapolation (`nearsight predict --accept-extrapolation`)."
 
-#: Points per atom, at the least, of which the atoms' scores are made: 1.3 Å apart in beryllium.
+#: Fewest points per atom for the atoms' scores: 1.3 Å apart in beryllium.
 POINTS_PER_ATOM = 4
 
 #: Share of the density beyond which a structure is refused.
@@ -71,9 +71,9 @@ def sample_shape(shape: tuple[int, int, int], points: int) -> tuple[int, int, in
 def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:
     """Warn of atoms per volume that no training cell had. Raises UnknownStructureError where they are far from them.
 
-    DFT's energies count from the mean potential of the cell, which goes with the atoms per volume, so that the whole
-    LDOS shifts with it; no descriptor sees a shift that a strain or a vacancy elsewhere makes. An energy zero takes it
-    out to first order (grids.energies), as far as the training cells show.
+    DFT's energies are relative to the mean potential of the cell, which depends on the atoms per volume, so that the
+    whole LDOS shifts with it; no descriptor sees the shift due to a strain or a vacancy elsewhere. An energy zero
+    removes it to first order (grids.energies), as far as the training cells show.
     """
     try:
         least, most = (float(model.training[key]) for key in DENSITY_KEYS)
@@ -84,9 +84,9 @@ def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:
     if outside <= SAME_DENSITY:
         return
     text = (
-        f"{density:.6f} atoms/Å³, {100 * outside:.2g} % outside of the training set's {least:.6f} to {most:.6f}: "
-        "energies of a cell count from a potential that goes with it, and the model "
-        + ("knows the shift for those alone" if model.energy_zero_eV_A3 else "cannot know the shift")
+        f"{density:.6f} atoms/Å³, {100 * outside:.2g} % outside the training set's {least:.6f} to {most:.6f}: "
+        "energies of a cell are relative to a potential that depends on it, and the model "
+        + ("knows the shift only for those" if model.energy_zero_eV_A3 else "cannot know the shift")
     )
     if outside > LARGEST_DENSITY_CHANGE and not accept:
         raise UnknownStructureError(
@@ -108,8 +108,8 @@ def check_extrapolation(found: Extrapolation, *, accept: bool) -> None:
     if found.unknown_share > REFUSAL_SHARE and not accept:
         raise UnknownStructureError(
             f"structure: expected surroundings like the training set's at all but {100 * REFUSAL_SHARE:g} % of its "
-            f"points, got {100 * found.unknown_share:.1f} % that are like none of the validation snapshots', as a "
-            f"vacancy, a surface or an interstitial makes them. {advice}"
+            f"points, got {100 * found.unknown_share:.1f} % that are like none of the validation snapshots', as "
+            f"around a vacancy, a surface or an interstitial. {advice}"
         )
     if found.score > WARNING_SCORE:
         logger.warning(
@@ -119,7 +119,7 @@ def check_extrapolation(found: Extrapolation, *, accept: bool) -> None:
         )
     if found.unknown_share > WARNING_SHARE:
         logger.warning(
-            "%.1f %% of the structure's points have surroundings that are like none of the validation snapshots', as a "
-            "vacancy, a surface or an interstitial makes them. Expect larger errors than on the test set.",
+            "%.1f %% of the structure's points have surroundings that are like none of the validation snapshots', as "
+            "around a vacancy, a surface or an interstitial. Expect larger errors than on the test set.",
             100 * found.unknown_share,
         )

@@ -1,4 +1,4 @@
-"""The folder of a prediction: whose it is, so that nothing of anybody else is ever overwritten."""
+"""The folder of a prediction: whose it is, so that nobody else's files are ever overwritten."""
 
 import hashlib
 import logging
@@ -90,9 +90,9 @@ def check_disk(folder: Path, needed_bytes: float) -> None:
     """Log what a prediction takes on disk. Raises StorageError where there is less free."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
-    # what an earlier run has left is overwritten, or used
+    # what an earlier run left is overwritten, or used
     old = sum(path.stat().st_size for path in folder.glob(".batch-0.tiles/*")) if folder.exists() else 0
-    logger.info("disk: about %.2f GB at the most, %.2f GB free", needed_bytes / 1e9, free / 1e9)
+    logger.info("disk: about %.2f GB at most, %.2f GB free", needed_bytes / 1e9, free / 1e9)
     if needed_bytes > free + old:
         raise StorageError(
             f"{folder}: expected {needed_bytes / 1e9:.2f} GB of free disk for this grid, got {free / 1e9:.2f} GB. Free "

@@ -33,13 +33,13 @@ logger = logging.getLogger("nearsight")
 #: Largest relative error of the electron count that the densities' Taylor series in μ - μ0 may leave.
 SERIES_TOLERANCE = 1e-6
 
-#: Largest relative deviation of the density's integral from the number of electrons, as rounding explains it.
+#: Largest relative deviation of the density's integral from the number of electrons that rounding explains.
 ELECTRON_TOLERANCE = 1e-5
 
-#: Change of the density's long waves, in parts of the mean density, above which the log warns: some 10 meV/atom.
+#: Change of the density's long waves, relative to the mean density, above which the log warns: some 10 meV/atom.
 LARGE_MOVE = 0.01
 
-#: Waves beyond the sampling cutoff, in parts of the mean density, above which the log warns: 0.2 meV/atom in beryllium.
+#: Waves beyond the sampling cutoff, relative to the mean density, above which the log warns: 0.2 meV/atom in beryllium.
 LARGE_ALIASING = 1.5e-3
 
 
@@ -134,7 +134,7 @@ def gather_batches(
 ) -> LevelShift:
     """Join a plan's batches and write the prediction (HDF5), its DOS (CSV) and its observables (JSON).
 
-    model: what the batches were predicted with; screening: whether a metal's long waves are put right, which keeps the
+    model: what the batches were predicted with; screening: whether a metal's long waves are corrected, which keeps the
     electrons; memory_MB: what the job was given; memory_GiB: what the user gives it. Memory is that of some planes of
     the density, and of the sampled density's coefficients where they fit; else these are on disk. Raises InputError
     where a batch is of another plan or the density does not hold the electrons, ConvergenceError where the plan's Fermi
@@ -266,8 +266,8 @@ def log_screening(done: Screening) -> None:
     if done.wave_vector_A is None:
         if done.why_not != NO_LONG_WAVE:
             logger.warning(
-                "screening: the density's waves longer than %g Å are left as the model has them (%s); charge that is "
-                "not screened there has %.2f meV/atom.",
+                "screening: the density's waves longer than %g Å are left as the model has them (%s); the "
+                "unscreened charge there has %.2f meV/atom.",
                 LONG_WAVE_A, done.why_not, 1e3 * done.unscreened_eV_per_atom_before,
             )  # fmt: skip
         return
@@ -280,7 +280,7 @@ def log_screening(done: Screening) -> None:
     if done.moved > LARGE_MOVE:
         logger.warning(
             "screening: the density's waves longer than %g Å had to be moved by %.1f %% of the mean density, more than "
-            "%.0f %%: the model knows little of such a structure, and its band energy is not put right. Train on "
+            "%.0f %%: the model knows little of such a structure, and its band energy is not corrected. Train on "
             "cells that are longer than such waves (docs/prediction.md).",
             LONG_WAVE_A, 100 * done.moved, 100 * LARGE_MOVE,
         )  # fmt: skip

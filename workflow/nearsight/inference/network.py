@@ -19,8 +19,8 @@ from nearsight.model.bundle import ModelBundle
 #: shape (the last one is padded), a row's result does not depend on how the grid was cut.
 MICRO_BATCH = 512
 
-#: Precision of the network -> type of its products. bfloat16 keeps the weights' eight leading bits; it is fast on
-#: processors with AMX alone.
+#: Precision of the network -> type of its products. bfloat16 keeps the weights' eight leading bits; it is fast only on
+#: processors with AMX.
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

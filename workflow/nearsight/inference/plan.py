@@ -1,8 +1,8 @@
 """The plan of a prediction: its batches and tiles, and a first Fermi level from a pre-pass.
 
 The pre-pass predicts the LDOS on a grid that is three times coarser along each axis (less for small grids). Its Fermi
-level μ0 is close to the final one, so that the main pass can write n(r; μ0) and its derivatives in μ instead of an
-LDOS: that of a large cell is never stored.
+level μ0 is close to the final one, so that the main pass can write n(r; μ0) and its derivatives with respect to μ
+instead of an LDOS: that of a large cell is never stored.
 """
 
 import logging
@@ -33,7 +33,7 @@ logger = logging.getLogger("nearsight")
 #: strides of six and more miss the structure of the density.
 LARGEST_STRIDE = 3
 
-#: Points that the pre-pass takes at least, where the grid has them: it costs seconds then, and saves little with fewer.
+#: Fewest points of the pre-pass, where the grid has them: they cost seconds, and fewer save little.
 FEWEST_POINTS = 20_000
 
 
@@ -51,7 +51,7 @@ class PredictionPlan:
     prepass_stride: 1 if μ0 is that of the whole grid; backend: of the descriptors, the training's if None; precision:
     of the network; descriptor_score, rdf_score: how far the structure is from the training set (1: as far as the
     validation set); model_sha256 and structure_sha256: of the files that the plan was made from; *_deviation*: standard
-    deviations of the free energy and the Fermi level, where the model knows how sure it is.
+    deviations of the free energy and the Fermi level, where the model has error bars.
     """
 
     shape: tuple[int, int, int]
@@ -170,7 +170,7 @@ def make_plan(
     extrapolation = measure_extrapolation(model, atoms, shape, backend)
     check_extrapolation(extrapolation, accept=settings.accept_extrapolation)
     check_density(model, atoms, accept=settings.accept_extrapolation)
-    if not model.descriptor(backend).whole_grid:  # else it has computed all of it already
+    if not model.descriptor(backend).whole_grid:  # else it has already computed all of it
         log_time(predictor, shape)
     dos, features = predictor.predict_spectrum(tile_points, progress)
     conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}
@@ -224,7 +224,7 @@ def choose_sampling(
 
 
 def log_time(predictor: StructurePredictor, shape: tuple[int, int, int]) -> None:
-    """Log what a prediction takes of time, from that of a small part of its pre-pass on one thread."""
+    """Log how long a prediction will take, estimated from a small part of its pre-pass on one thread."""
     part = split_compactly(Region.whole(predictor.shape), THREAD_POINTS)[0]
     started = time.perf_counter()
     predictor.predict(part, np.zeros((predictor.network.energies, 0)))

@@ -169,7 +169,7 @@ def make_source(descriptor: Descriptor, atoms: Atoms, shape: tuple[int, int, int
 def atoms_near(atoms: Atoms, shape: tuple[int, int, int], region: Region, reach_A: float) -> Atoms:
     """The atoms of which some periodic image may be within `reach_A` of a grid point of the region, in their order.
 
-    Compares distances between lattice planes along each axis: some more atoms than needed, none too few.
+    Compares distances between lattice planes along each axis: a few more atoms than needed, never too few.
     """
     cell = np.asarray(atoms.cell)
     # distances between opposite faces of the cell

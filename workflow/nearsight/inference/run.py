@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nearsight")
 
-#: Bytes of all files of a prediction per grid point, at the most.
+#: Most bytes of all files of a prediction per grid point.
 DISK_BYTES_PER_POINT = 40
 
 #: How often the Fermi level of the pre-pass is replaced by the one that follows from it.
@@ -83,7 +83,7 @@ def choose_grid(atoms: Atoms, model: ModelBundle, shape: tuple[int, int, int] | 
 
 
 def choose_cutoff(settings: Inference, model: ModelBundle, shape: tuple[int, int, int] | None) -> Inference:
-    """The settings; of a grid that is asked for all points are predicted, unless a sampling cutoff is asked for too."""
+    """The settings; all points of a grid that is asked for are predicted, unless a sampling cutoff is asked for too."""
     if shape is None or settings.ecut_sample_Ry is not None:
         return settings
     return settings.model_copy(update={"ecut_sample_Ry": model.ecutrho_Ry})
@@ -104,7 +104,7 @@ def predict_structure(
     overwrite: bool = False,
     progress: Callable[[Iterable, str], Iterable] = lambda items, _: items,
 ) -> FreeEnergy:
-    """Predict a structure and write everything into `folder`; a stopped prediction goes on where it was.
+    """Predict a structure and write everything into `folder`; a stopped prediction resumes where it was.
 
     Writes prediction.h5 (density, DOS, observables), dos.csv, observables.json, energies.json, structure.extxyz,
     plan.json, the model's pseudopotentials and, for the region `ldos` of the grid, ldos.h5. shape: of the grid of
@@ -199,7 +199,7 @@ def check_costs(
     settings: Inference,
     comm: "Comm",
 ) -> None:
-    """Log what a prediction takes of memory and disk. Raises InputError or StorageError where there is less.
+    """Log how much memory and disk a prediction takes. Raises InputError or StorageError where there is less.
 
     On disk are the finished tiles (three numbers of 8 bytes a point) beside the batch that is joined from them (16),
     then the batch beside the density (8); and fields of gathering or energies that the settings' memory does not hold.

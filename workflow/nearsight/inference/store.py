@@ -1,4 +1,4 @@
-"""The finished tiles of a batch on disk, so that a job that was killed goes on where it stopped.
+"""The finished tiles of a batch on disk, so that a killed job resumes where it stopped.
 
 They lie in a hidden folder beside the batch's file, one file each, whole; the batch's file appears when all are there.
 """

@@ -11,7 +11,7 @@ from nearsight.ldos.fermi import GAUSSIAN_VARIANCE_PER_S2, FermiWeights, fermi_w
 from nearsight.units import fermi_reach
 
 #: The correction moves the Fermi level by less than the broadening's standard deviation s/√2: roots farther away from
-#: the uncorrected one belong to other features of the spectrum. Beside a gap the nearest one may be as far as the
+#: the uncorrected one belong to other features of the spectrum. Next to a gap the nearest one may be as far as the
 #: broadened edge reaches, 3 s.
 ROOT_REACHES_PER_S = (np.sqrt(GAUSSIAN_VARIANCE_PER_S2), 3.0)
 
@@ -21,11 +21,11 @@ ROOT_SAMPLES_PER_SPACING = 16
 #: Several roots are one where their free energies agree to this, in eV per electron.
 SAME_ENERGY_eV = 1e-3
 
-#: In a gap the count is constant and the electrons', up to this part of them: Quantum ESPRESSO's densities and the LDOS
-#: in its files integrate to some 2e-6.
+#: In a gap the count is constant and equals the number of electrons up to this fraction: Quantum ESPRESSO's
+#: densities and the LDOS in its files integrate to some 2e-6.
 GAP_TOLERANCE = 5e-6
 
-#: Largest part of the electrons that may be missing below the energy window.
+#: Largest fraction of the electrons that may be missing below the energy window.
 LOST_ELECTRONS = 1e-4
 
 
@@ -69,7 +69,7 @@ def find_fermi_level(
     In a gap that is the gap's middle (of the part in the window that Fermi functions do not leave). broadening_eV: see
     `fermi_weights`; with it N(μ) need not be monotonic, so the root is sought around that of the uncorrected count, as
     F. J. dos Santos and N. Marzari, Phys. Rev. B 107, 195122 (2023), do for cold smearing. Raises InputError if the
-    window holds no root, ConvergenceError if no root is near or several with other energies are.
+    window holds no root, ConvergenceError if no root is near, or several with different energies are.
     """
     _check_spectrum(dos, grid.count)
 

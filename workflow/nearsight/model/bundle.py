@@ -1,4 +1,4 @@
-"""The model bundle: safetensors with weights and scalings, JSON with all else. No pickle anywhere.
+"""The model bundle: safetensors with weights and scalings, JSON with everything else. No pickle anywhere.
 
 The JSON carries the SHA-256 of the safetensors file and of its own content, and sizes, types and names are checked
 before a network is built: a file from a stranger can be wrong, but it cannot run code.
@@ -33,7 +33,7 @@ from nearsight.study.sections import Section
 FORMAT = "nearsight model bundle"
 FORMAT_VERSION = 4
 
-#: Tensors of the safetensors file beside the network's own.
+#: Tensors of the safetensors file besides the network's own.
 SCALINGS = ("descriptors.mean", "descriptors.scale", "ldos.mean", "ldos.scale")
 DOMAIN_ARRAYS = ("mean", "components", "references", "rdf")
 BARS = "error_bars.inverse"
@@ -78,7 +78,7 @@ class _Domain(Section):
     distance: Number
     rdf_cutoff_A: Number
     rdf_distance: Number
-    #: bundles of before have none
+    #: older bundles have none
     largest_distance: Number | None = None
 
 
@@ -126,7 +126,7 @@ class ModelBundle:
     of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like; error_bars:
     how sure the network is, where the training measured it; screening_k_A: k in 1/Å by which the training cells'
     electrons follow long waves of their ions, where some cell has them; ecut_sample_Ry: cutoff of a grid that is fine
-    enough for the training cells' densities; energy_grid: counted from a cell's energy zero, which energy_zero_eV_A3
+    enough for the training cells' densities; energy_grid: relative to a cell's energy zero, which energy_zero_eV_A3
     gives.
     """
 
@@ -163,7 +163,7 @@ class ModelBundle:
                 raise InputError(f"model: {what}: expected equal numbers, got {one} and {other}.")
 
     def descriptor(self, backend: str | None = None) -> Descriptor:
-        """What the network takes; backend: another than the training's. Raises InputError where they do not fit."""
+        """What the network takes; backend: other than the training's. Raises InputError where they do not fit."""
         changes = {} if backend is None else {"backend": backend}
         descriptor = make_descriptor(self.descriptor_settings, self.elements, **changes)
         if descriptor.components != self.network.inputs:
@@ -310,7 +310,7 @@ def _read_tensors(path: Path, settings: BaseModel, content: _Content, json_path:
         )
     try:
         tensors = safetensors.torch.load(weights)
-    except Exception as error:  # a type that torch has no name for is a KeyError, and so on
+    except Exception as error:  # KeyError for a type unknown to torch, and so on
         raise InputError(f"{path}: expected a whole safetensors file, got {error!r}. Train the model again.") from error
     if set(tensors) != set(expected):
         difference = sorted(set(tensors) ^ set(expected))

@@ -3,7 +3,7 @@
 Policy. Where all scaled rows fit into the memory budget, they are kept in memory and every epoch visits them in one
 global permutation. Otherwise every epoch reads blocks (runs of grid points within one plane) of *all* snapshots in
 one permutation of the blocks into a buffer of the budget's size, and draws batches from the shuffled buffer. Both
-orders depend on the seed and the epoch alone, so that a resumed training sees the rows as an unbroken one does.
+orders depend on the seed and the epoch alone, so that a resumed training sees the rows as an uninterrupted one does.
 """
 
 import math
@@ -51,7 +51,7 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One pair of files, already checked; shape: the grid's; temperature_K: of the electrons, whose number follows."""
+    """One pair of files, already checked; shape: the grid's; temperature_K: of the electrons; electrons: number."""
 
     reference: Path
     descriptors: Path
@@ -166,7 +166,7 @@ def radial_distributions(snapshots: Sequence[Snapshot], cutoff_A: float) -> np.n
 
 
 def count_chosen(shape: tuple[int, int, int], share: float) -> int:
-    """Points of a snapshot that are taken where of each block a share is."""
+    """Points of a snapshot that are taken where a share of each block is."""
     return sum(round_up((high - low) * shape[2], share) for _, low, high in blocks_of(shape))
 
 
@@ -185,7 +185,7 @@ class ShuffledRows:
     """Scaled rows of all snapshots in batches, shuffled anew in every epoch (see the module's policy).
 
     Batches are (descriptors, LDOS, snapshot), float32 of shape (batch_size, components) and (batch_size, energies), and
-    each row's number of its snapshot, int32; the last one of an epoch may be smaller. share: part of the points of each
+    the number of each row's snapshot, int32; the last one of an epoch may be smaller. share: part of the points of each
     block that are taken, chosen at random, the same in every epoch.
     """
 
@@ -286,7 +286,7 @@ class ShuffledRows:
                 usable = held if last else held - held % self._batch_size
                 for start in range(0, usable, self._batch_size):
                     yield tuple(part[order[start : min(start + self._batch_size, usable)]] for part in rows)
-                # what fills no batch waits for the next buffer
+                # rows that do not fill a batch wait for the next buffer
                 waiting, held = [tuple(part[order[usable:]] for part in rows)], held - usable
 
 

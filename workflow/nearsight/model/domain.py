@@ -24,10 +24,10 @@ DENSITY_KEYS = ("least_atoms_per_A3", "most_atoms_per_A3")
 SAMPLES = 8192
 
 #: Principal components of the standardised descriptors whose variance is below this share of the total are left out:
-#: they are noise, and distances along them say nothing.
+#: they are noise, and distances along them mean nothing.
 VARIANCE_FLOOR = 1e-3
 
-#: A structure beyond the first score is warned of, beyond the second it is refused.
+#: A structure beyond the first score causes a warning, beyond the second it is refused.
 WARNING_SCORE = 3.0
 REFUSAL_SCORE = 10.0
 
@@ -37,7 +37,7 @@ FARTHER = 1.25
 #: With fewer validation snapshots their farthest point says little, and no points are counted.
 FEWEST_SNAPSHOTS = 3
 
-#: The same as the scores for the share of its points that are like none of the validation set: a vacancy among 63 atoms
+#: The same for the share of its points that are like none of the validation set: a vacancy among 63 atoms
 #: has 10 %.
 WARNING_SHARE = 0.002
 REFUSAL_SHARE = 0.02
@@ -49,7 +49,7 @@ class TrainingDomain:
 
     mean, components: shapes (n,) and (n, k), from raw descriptors to whitened principal components; references: shape
     (m, k), training points there; distance: the mean distance of validation points to the nearest reference;
-    largest_distance: that of the farthest of them, None of few snapshots or in models of before; rdf: shape (bins,),
+    largest_distance: that of the farthest of them, None with few snapshots or in older models; rdf: shape (bins,),
     mean g(r) of the training snapshots, bins from 0 to rdf_cutoff_A; rdf_distance: the mean |g - rdf| of the validation
     snapshots.
     """
@@ -74,7 +74,7 @@ class TrainingDomain:
             )
 
     def compare(self, descriptors: np.ndarray) -> tuple[float, float]:
-        """Mean distance of descriptors, shape (points, n), to the nearest training point, in that of validation; and
+        """Mean distance of descriptors, shape (points, n), to the nearest training point, in units of validation's; and
         the share of them that are clearly farther than any of validation.
         """
         distances = self.distances(descriptors)
@@ -82,8 +82,8 @@ class TrainingDomain:
         return float(distances.mean()), float((distances > FARTHER * farthest).mean())
 
     def distances(self, descriptors: np.ndarray) -> np.ndarray:
-        """Distance of each point's descriptors, shape (points, n), to the nearest training point, in the mean distance
-        of validation.
+        """Distance of each point's descriptors, shape (points, n), to the nearest training point, in units of
+        validation's mean distance.
         """
         return nearest_distances(self.transform(descriptors), self.references) / self.distance
 
@@ -92,7 +92,7 @@ class TrainingDomain:
         return self.compare(descriptors)[0]
 
     def rdf_score(self, rdf: np.ndarray) -> float:
-        """Mean distance of a radial distribution, shape (bins,), from the training set's, in that of validation."""
+        """Mean distance of a radial distribution, shape (bins,), from the training set's, in units of validation's."""
         return float(np.abs(rdf - self.rdf).mean()) / self.rdf_distance
 
     def transform(self, descriptors: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def measure_domain(
     """The domain of a training set.
 
     training, validation: descriptors of sampled points, shape (points, n); *_rdfs: shape (snapshots, bins). Raises
-    InputError where all snapshots are one: nothing is unlike it.
+    InputError where all snapshots are the same: nothing is unlike them.
     """
     mean, deviation = training.mean(axis=0), training.std(axis=0)
     scaled = np.where(deviation > 1e-12 * np.abs(mean), deviation, np.inf)

@@ -1,4 +1,4 @@
-"""The linear last layer, put right in closed form for the energies of whole snapshots, and how sure it is.
+"""The linear last layer, corrected in closed form for the energies of whole snapshots, and its error bars.
 
 With features h (a 1 appended), the trained layer W and the scaled LDOS y at n points, the correction C minimises
 
@@ -6,8 +6,8 @@ With features h (a 1 appended), the trained layer W and the scaled LDOS y at n p
 
 where the second sum runs over the snapshots' means and p_s holds the weights of the energy's share at the snapshot's
 own Fermi level (nearsight.model.projections): a network that is right at every point on average may still be wrong by a
-little everywhere, and the energy feels that. The LDOS hardly changes, because of each spectrum only its share of the
-energy is asked for. κ belongs to the validation.
+little everywhere, and the energy feels that. The LDOS hardly changes, because only its share of the energy is fitted
+for each spectrum. κ is chosen on the validation set.
 
 The error of a mean over a structure is taken from the posterior of W given the snapshots' means, ε² h̄ Λ⁻¹ h̄ with
 Λ = Σ_s h̄_s h̄_sᵀ + τ Σ_r h_r h_rᵀ/n: structures whose mean features are like those of the training have small errors,
@@ -35,7 +35,7 @@ ENERGY_WEIGHTS = (1.0, 1e1, 1e2, 1e3, 1e4)
 #: Ridge, relative to the mean square of a feature: below what float32 features resolve.
 RIDGE = 1e-8
 
-#: Weights τ of the points beside the snapshots' means that are tried, from bars that are nearly the same for all
+#: Weights τ of the points relative to the snapshots' means that are tried, from bars that are nearly the same for all
 #: structures to ones that differ most; a smaller τ has to make the errors more likely by LIKELIER, in units of ln.
 POINT_WEIGHTS = tuple(10.0**-power for power in range(9))
 LIKELIER = 0.5
@@ -105,7 +105,7 @@ def refit_layer(
     validation: FeatureMoments,
     shares: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, float]:
-    """Put the layer into the network that is best on the validation snapshots; says what was tried, in meV/Å³.
+    """Put the layer into the network that is best on the validation snapshots; log what was tried, in meV/Å³.
 
     shares: weights of the energy's share in the scaled LDOS of the training and the validation snapshots, shape (S, E),
     eV/Å³. The trained layer stays where none is better.
@@ -169,7 +169,7 @@ class ErrorBars:
 def calibrate_bars(training: FeatureMoments, validation: FeatureMoments, errors: np.ndarray) -> ErrorBars:
     """Error bars that make the validation snapshots' errors, shape (S, 2) as of `energy_projections`, most likely.
 
-    Of few snapshots a spread is known badly: Student's quantile makes up for it, so that 68 % are within one bar.
+    With few snapshots a spread is poorly known: Student's quantile makes up for it, so that 68 % are within one bar.
     """
     if len(errors) == 0 or not np.isfinite(errors).all():
         raise InputError(f"error bars: expected finite errors of validation snapshots, got {errors}.")

@@ -1,7 +1,7 @@
 """How the DFT behind a snapshot dataset was computed, and whether several of them may train one model together.
 
-What changes the physics is refused. What moves energies by less than most models err (another version of Quantum
-ESPRESSO, another k-set), or cannot be known, is a warning.
+What changes the physics is refused. What moves energies by less than the error of most models (another version of
+Quantum ESPRESSO, another k-set), or cannot be known, is a warning.
 """
 
 import logging
@@ -52,7 +52,7 @@ def read_method(dataset: xr.Dataset, path: Path) -> Method:
     """The method of an open snapshot dataset. Raises InputError where it lacks what a training needs."""
     settings, provenance = settings_of(dataset), provenance_of(dataset)
     broadening_eV = positive_number(settings, "ldos", "broadening_eV", path=path)
-    zeros = settings["ldos"].get("energy_zero_eV_A3", {})  # older datasets count from Quantum ESPRESSO's zero
+    zeros = settings["ldos"].get("energy_zero_eV_A3", {})  # older datasets use Quantum ESPRESSO's zero
     ecutrho_Ry = positive_number(settings, "dft", "ecutrho_Ry", path=path)
     dft, inputs, valence = (
         settings["dft"],
@@ -77,7 +77,7 @@ def read_method(dataset: xr.Dataset, path: Path) -> Method:
 
 
 def method_of_study(like: Method, dft: Dft, ldos: Ldos) -> Method:
-    """How a study computes snapshots, in what these two sections say; in all else like a dataset."""
+    """How a study computes snapshots: as these two sections say, and otherwise like a dataset."""
     return replace(
         like,
         path=Path("the study file"),
@@ -90,7 +90,7 @@ def method_of_study(like: Method, dft: Dft, ldos: Ldos) -> Method:
 
 
 def round_energies(energies_eV: np.ndarray) -> tuple[float, ...]:
-    """Energies of an LDOS to be compared with others'."""
+    """Energies of an LDOS, rounded for comparison with others'."""
     return tuple(round(float(energy), 9) for energy in energies_eV)
 
 
@@ -127,7 +127,7 @@ def require_one_method(methods: Sequence[Method]) -> None:
         [one.path for one in known],
         "k-points",
         [_describe_kpoints(one, known[0]) for one in known],
-        "Energies of different k-sets differ by meV/atom, which a model takes for physics.",
+        "Energies of different k-sets differ by meV/atom, which a model mistakes for physics.",
     )
 
 
@@ -167,7 +167,7 @@ def _describe_kpoints(one: Method, first: Method) -> str:
 
 
 def find_key(settings: Mapping, *keys: str, path: Path) -> object:
-    """A value inside of a dataset's settings. Raises InputError where there is none."""
+    """A value inside a dataset's settings. Raises InputError where there is none."""
     value: object = settings
     for key in keys:
         if not isinstance(value, dict) or key not in value:
@@ -177,7 +177,7 @@ def find_key(settings: Mapping, *keys: str, path: Path) -> object:
 
 
 def positive_number(settings: Mapping, *keys: str, path: Path) -> float:
-    """A positive number inside of a dataset's settings. Raises InputError for anything else."""
+    """A positive number inside a dataset's settings. Raises InputError for anything else."""
     value = find_key(settings, *keys, path=path)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise InputError(

@@ -51,7 +51,7 @@ def width_of(trunk: torch.nn.Module, inputs: int) -> int:
 
 
 def tensor_shapes(settings: BaseModel, inputs: int, outputs: int, most_bytes: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a network's tensors. Raises InputError where its trunk has more than so many bytes.
+    """Names and shapes of a network's tensors. Raises InputError where its trunk has more than `most_bytes`.
 
     The trunk is counted before there is memory for it. It is not run on the device `meta`, for which torch imports its
     compiler: that takes longer than many a prediction.

@@ -1,4 +1,4 @@
-"""What the energy feels of an LDOS: two integrals over energy, at each snapshot's own Fermi level and temperature.
+"""What the energy depends on in an LDOS: two integrals over energy, at each snapshot's own Fermi level and temperature.
 
 To first order an error δd of the LDOS changes the density by ∫ f δd dε and, at a fixed number of electrons, the band
 energy and the entropy by ∫ (ε - μ) f δD dε and their entropy's share, because ∂A/∂N = μ.

@@ -32,7 +32,7 @@ PLATEAU_FACTOR = 0.5
 
 @dataclass
 class TrainingState:
-    """What changes from epoch to epoch, beside the tensors."""
+    """What changes from epoch to epoch, besides the tensors."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -86,14 +86,14 @@ def train(
     """Minimise the mean squared error of the scaled LDOS; return the weights with the lowest validation error.
 
     With the schedule one_cycle they are those of the last epoch: the loss rises and falls with the learning rate, and
-    what it is before the end says little of what the energies are.
+    before the end it says little about the energies.
 
     network: with its initial weights; it is changed. projections: of the training and the validation snapshots, see
     `Loss`. identity: a hash of all that determines the result; a checkpoint of another identity is not resumed from.
-    checkpoint: written whole after every epoch; a training that finds one goes
-    on from there, with the same numbers as an unbroken one (the order of the rows follows from their seed and the
-    epoch's number). history: CSV, one row per epoch. after_epoch: called with the state after each checkpoint.
-    Raises ConvergenceError where the loss is not finite.
+    checkpoint: written whole after every epoch; a training that finds one resumes from it, with the same numbers as an
+    uninterrupted one (the order of the rows follows from their seed and the epoch's number). history: CSV, one row per
+    epoch. after_epoch: called with the state after each checkpoint. Raises ConvergenceError where the loss is not
+    finite.
     """
     device = choose_device(settings.device)
     network = network.to(device)
@@ -135,7 +135,7 @@ def train(
             write_history(history, state)
         if after_epoch is not None:
             after_epoch(state)
-    reason = "no better for a while" if state.epoch < settings.epochs else "all epochs done"
+    reason = "no improvement for a while" if state.epoch < settings.epochs else "all epochs done"
     logger.info("finished (%s): best epoch %d, validation loss %.6f", reason, state.best_epoch, state.best_loss)
     return TrainingResult(best, state)
 
@@ -175,7 +175,7 @@ class Schedule:
 
 
 class Loss:
-    """Mean squared error of the scaled LDOS, and beside it, with `weight`, that of its projections.
+    """Mean squared error of the scaled LDOS, plus `weight` times that of its projections.
 
     projections: weights of integrals over energy of the scaled LDOS for each snapshot, in units of the integrals'
     spread over the training points, shape (snapshots, energies, k); None where the LDOS alone counts.
@@ -188,7 +188,7 @@ class Loss:
             self._projections = torch.from_numpy(projections).to(device, torch.float32)
 
     def __call__(self, predicted: torch.Tensor, target: torch.Tensor, snapshots: torch.Tensor) -> torch.Tensor:
-        """The mean over points; snapshots: each row's number of its snapshot."""
+        """The mean over points; snapshots: the number of each row's snapshot."""
         loss = torch.nn.functional.mse_loss(predicted, target)
         if self._projections is None:
             return loss

@@ -98,7 +98,7 @@ class DomainCard(Section):
 
 
 class Card(Section):
-    """A model in numbers. files: name -> SHA-256; licence: an SPDX expression, None where nobody has said one."""
+    """A model in numbers. files: name -> SHA-256; licence: an SPDX expression, None where none was given."""
 
     name: Line
     licence: Line | None

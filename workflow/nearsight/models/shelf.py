@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 #: The two files of a bundle.
 BUNDLE, WEIGHTS = "model.json", "model.safetensors"
 
-#: Bytes of a model that comes along: everyone downloads it.
+#: Most bytes of a model in the package: everyone downloads it.
 LARGEST_BYTES = 5_000_000
 
 
@@ -55,7 +55,7 @@ def read_model_card(name: str) -> Card:
 
 
 def check_files(card: Card, folder: Path) -> None:
-    """Raise InputError unless the files of a card lie in the folder as the card's SHA-256 say."""
+    """Raise InputError unless the files of a card are in the folder and have the card's SHA-256."""
     if set(card.files) != {BUNDLE, WEIGHTS}:
         raise InputError(f"{folder / CARD_JSON}: files: expected {BUNDLE} and {WEIGHTS}, got {', '.join(card.files)}.")
     for file, expected in card.files.items():
@@ -68,10 +68,10 @@ def check_files(card: Card, folder: Path) -> None:
 
 
 def ship_model(source: Path, name: str, licence: str) -> Path:
-    """Copy a trained model with its card into the package under a name; the folder.
+    """Copy a trained model with its card into the package under a name; return the folder.
 
     source: folder with model.json, model.safetensors and card.json, such as results/STUDY/model. Raises InputError
-    where the card is of other files, or the model is too large to come along.
+    where the card is of other files, or the model is too large for the package.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r}: expected a name of letters, digits, _ and - that begins with a letter.")

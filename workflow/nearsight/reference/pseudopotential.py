@@ -19,8 +19,8 @@ from nearsight.reference.xml import parse_xml
 #: Bytes of the largest UPF file that is read: those with all projectors and waves of a heavy element have 5 MB.
 LARGEST_UPF = 64 << 20
 
-#: A tag of a UPF file that need not be XML. Quotes of both kinds may hold `<` and `>`; possessive: no way back, which
-#: many open tags would keep busy.
+#: A tag of a UPF file that need not be XML. Quotes of both kinds may hold `<` and `>`; possessive: no backtracking,
+#: which many open tags would make slow.
 _TAG = re.compile(r"""<(PP_[\w.]++|UPF)((?:\s++[\w:.-]++\s*+=\s*+(?:"[^"]*+"|'[^']*+'))*+)\s*+/?>""")
 _ATTRIBUTE = re.compile(r"""([\w:.-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
 
@@ -79,7 +79,7 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Pseudopotential:
-    """A pseudopotential as its UPF file says.
+    """A pseudopotential as its UPF file describes it.
 
     path: where it was read; content: the whole file; version: of the format, 1 or 2; valence: number of electrons;
     functional: one of the values of `FUNCTIONALS`, or another name as it stands; kind: "NC" (norm-conserving), "US"
@@ -107,15 +107,15 @@ class Pseudopotential:
         return self.content.decode("utf-8", errors="replace")
 
     def require_sha256(self, expected: str) -> None:
-        """Raise InputError unless the file is the one that was meant."""
+        """Raise InputError unless the file is the intended one."""
         if self.sha256 != expected.lower():
             raise InputError(
-                f"{self.path}: expected the SHA-256 {expected}, got {self.sha256}. Use the file that was meant, or "
+                f"{self.path}: expected the SHA-256 {expected}, got {self.sha256}. Use the intended file, or "
                 f"correct pseudopotentials.{self.element}.sha256 in the configuration."
             )
 
     def section(self, tag: str) -> Section | None:
-        """The first section <tag> of the file outside of comments and PP_INFO, such as "PP_BETA.1"; None if absent."""
+        """The first section <tag> of the file outside comments and PP_INFO, such as "PP_BETA.1"; None if absent."""
         return self.sections.get(tag)
 
     def numbers(self, tag: str) -> np.ndarray:
@@ -171,7 +171,7 @@ def parse_pseudopotential(content: bytes, path: str | Path, element: str | None 
 
 
 def name_functional(name: str) -> str:
-    """The one name of a functional: of `FUNCTIONALS`, or what stands there, in single blanks.
+    """The one name of a functional: from `FUNCTIONALS`, or as it stands, with single blanks.
 
     "SLA+PW+PBX+PBC", "sla-pw-pbe-pbe", "SLA PW PBE PBE" and "PBE" are the same; NOGX and NOGC mean no gradients.
     """
@@ -228,7 +228,7 @@ def _read_sections(content: bytes) -> tuple[dict[str, Section], set[str]]:
     """The sections of a UPF file by tag, and the tags that are closed.
 
     By an XML reader where the file is XML. Many are not: an input of ld1.x with `<` and `&` in PP_INFO, several roots
-    (version 1); then tags are looked for outside of comments and free text, as pw.x does.
+    (version 1); then tags are looked for outside comments and free text, as pw.x does.
     """
     try:
         root = parse_xml(content)
@@ -240,7 +240,7 @@ def _read_sections(content: bytes) -> tuple[dict[str, Section], set[str]]:
 
 
 def _add_elements(root: ElementTree.Element, sections: dict[str, Section]) -> None:
-    """Add an XML element and those inside of it, the first of each tag, but nothing of PP_INFO."""
+    """Add an XML element and those inside it, the first of each tag, but nothing of PP_INFO."""
     waiting = [root]
     while waiting:
         element = waiting.pop()
@@ -250,7 +250,7 @@ def _add_elements(root: ElementTree.Element, sections: dict[str, Section]) -> No
 
 
 def _sections_of_text(text: str) -> tuple[dict[str, Section], set[str]]:
-    """The sections of a text that is no XML: each reaches to the next tag."""
+    """The sections of a text that is not XML: each reaches to the next tag."""
     text = _without_free_text(text)
     tags = list(_TAG.finditer(text))
     sections: dict[str, Section] = {}
@@ -263,7 +263,7 @@ def _sections_of_text(text: str) -> tuple[dict[str, Section], set[str]]:
 
 
 def _without_free_text(text: str) -> str:
-    """The text without comments and PP_INFO; one that does not end reaches to the end."""
+    """The text without comments and PP_INFO; an unclosed one reaches to the end."""
     parts, place = [], 0
     starts = [(text.find(start), start, end) for start, end in _FREE_TEXT]
     while begins := [item for item in starts if item[0] >= 0]:

@@ -1,4 +1,4 @@
-"""What a DFT code hands over for one structure, and its dataset: the seam for other codes.
+"""What a DFT code hands over for one structure, and its dataset: the interface for other codes.
 
 An adapter (nearsight.reference.espresso is the first) reads and checks its code's files and returns a `Snapshot`;
 everything that follows, from training to evaluation, reads only the dataset.

@@ -65,7 +65,7 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
     heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell), axis=0)
     if np.prod(2 * np.ceil(max(2 * radii.max(), REACH_A) / heights) + 1) > MOST_IMAGES:
         raise InputError(
-            f"{source}: cell: expected lattice planes at least some tenths of an Å apart, got "
+            f"{source}: cell: expected lattice planes at least a few tenths of an Å apart, got "
             f"{', '.join(f'{height:.3g}' for height in heights)} Å. Reduce the cell, or check its unit (Å)."
         )
     _expect_one_per_cube(atoms, 2 * radii.min(), source)
@@ -96,8 +96,8 @@ def turn_right_handed(atoms: Atoms, source: str | Path = "structure") -> Atoms:
 def _expect_one_per_cube(atoms: Atoms, distance_A: float, source: str | Path) -> None:
     """Raise InputError where two atoms share a cube with an edge of half the smallest distance allowed.
 
-    Their distance is below √3/2 of it. Beyond this test atoms are so thin that the search for overlaps is O(N): that of
-    a hundred thousand atoms in one place would look at all pairs.
+    Their distance is below √3/2 of it. After this test atoms are so sparse that the search for overlaps is O(N); with a
+    hundred thousand atoms in one place it would look at all pairs.
     """
     cubes = np.floor(atoms.get_positions(wrap=True) / (distance_A / 2)).astype(np.int64)
     _, index, counts = np.unique(cubes, axis=0, return_index=True, return_counts=True)
@@ -115,7 +115,7 @@ def require_same_cell(atoms: Atoms, expected: Atoms, source: str | Path) -> None
     if len(atoms) != len(expected) or (atoms.numbers != expected.numbers).any():
         raise InputError(
             f"{source}: expected the atoms of its structure, {expected.get_chemical_formula()} in that order, got "
-            f"{atoms.get_chemical_formula()}. Give the trajectory the structure that its frames are of."
+            f"{atoms.get_chemical_formula()}. Give the trajectory the structure that its frames belong to."
         )
     difference = np.abs(np.asarray(atoms.cell) - np.asarray(expected.cell)).max()
     if not difference < 1e-3:

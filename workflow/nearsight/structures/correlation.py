@@ -1,4 +1,4 @@
-"""Radial distribution function, in a time that grows with the number of atoms."""
+"""Radial distribution function, in a time proportional to the number of atoms."""
 
 import numpy as np
 from ase import Atoms

@@ -35,8 +35,8 @@ FORMATS = ("extxyz", "cif", "vasp", "vasp-xdatcar", "espresso-in", "xsf", "lammp
 LARGEST_STRUCTURE = 4 << 30
 LARGEST_UNPACKED = 256 << 20
 
-#: Memory that ASE may take beside what the process has, and for each byte of the file: a few bytes of text can announce
-#: 10¹² atoms or columns, for which its readers make room.
+#: Memory that ASE may take besides what the process has, and for each byte of the file: a few bytes of text can
+#: announce 10¹² atoms or columns, for which its readers make room.
 MEMORY_BYTES = 256 << 20
 MEMORY_PER_BYTE = 50
 
@@ -128,7 +128,7 @@ def split_frames(source: str | Path) -> tuple[Path, slice]:
         return path, slice(None)
     start, stop, step = (int(word) if word else None for word in found.groups()[1:])
     if step is not None and step < 1:
-        raise InputError(f"{source}: expected a step of at least 1 behind @START:STOP:, got {step}.")
+        raise InputError(f"{source}: expected a step of at least 1 after @START:STOP:, got {step}.")
     return Path(found[1]), slice(start, stop, step)
 
 
@@ -136,7 +136,7 @@ def split_frames(source: str | Path) -> tuple[Path, slice]:
 def _opened(path: Path | str) -> Iterator[tuple[TextIO, str]]:
     """Yield a structure file's text and format under a limit of memory; any error of the block is an InputError.
 
-    That of an InputError of the block begins with the file's name.
+    The message of an InputError of the block is prefixed with the file's name.
     """
     advice = "Check the path, or run the rule that makes it."
     with open_regular(path, "a structure file", advice, LARGEST_STRUCTURE) as handle, warnings.catch_warnings():
@@ -199,7 +199,7 @@ def _count_frames(text: TextIO, file_format: str) -> int:
 def count_xyz_frames(text: TextIO) -> int:
     """How many frames an XYZ file holds. Raises InputError where one announces more atoms than there are lines.
 
-    ASE's reader counts to the number that it is told, also past the end: to 10¹⁵ in a file of two lines.
+    ASE's reader counts to the number in the file, even past its end: to 10¹⁵ in a file of two lines.
     """
     frames = 0
     header = text.readline()
@@ -268,7 +268,7 @@ def cif_blocks(text: str) -> list[str]:
 def _usable(atoms: Atoms, path: Path | str, text: str = "") -> Atoms:
     """The structure with right-handed vectors; what the file says that no prediction takes into account is named.
 
-    text: of a CIF block or a pw.x input. Raises InputError where the structure is another one then: a site that is not
+    text: of a CIF block or a pw.x input. Raises InputError where it would then be another structure: a site that is not
     one whole atom, or a charged cell.
     """
     for site, occupants in atoms.info.pop("occupancy", {}).items():

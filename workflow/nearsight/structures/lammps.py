@@ -88,8 +88,8 @@ def elements_of(atoms: Atoms) -> list[str]:
 def restricted_cell(cell: np.ndarray) -> np.ndarray:
     """The cell in LAMMPS's frame: a along x, b in the xy plane, c with positive z; rows are vectors.
 
-    An orthogonal matrix maps the given cell on it. It holds a reflection where the vectors are left-handed; distances
-    change under neither.
+    An orthogonal matrix maps the given cell onto it. It includes a reflection where the vectors are left-handed;
+    distances do not change.
     """
     _, upper = np.linalg.qr(np.asarray(cell, dtype=float).T)
     return (upper * np.sign(np.diag(upper))[:, None]).T
@@ -171,7 +171,7 @@ def centrosymmetry(atoms: Atoms, neighbours: int = 12) -> np.ndarray:
     and Hamilton, Phys. Rev. B 58, 11085 (1998)): 0 for an atom of an fcc crystal, which has an inversion centre, large
     for one of hcp with 12 neighbours, which has none.
     """
-    # so far that everyone has more than enough neighbours: 3 times as many in a sphere of the mean density
+    # so far that every atom has more than enough neighbours: 3 times as many in a sphere of the mean density
     cutoff = float((3 * (neighbours + 1) * atoms.get_volume() / len(atoms) / (4 / 3 * np.pi)) ** (1 / 3))
 
     def run(instance) -> np.ndarray:
@@ -200,7 +200,7 @@ def _with_lammps(run: Callable[..., _Result]) -> _Result:
     except Exception as error:
         if isinstance(error, NearsightError):
             raise
-        raise InputError(f"LAMMPS: expected commands that it takes, got: {error}") from error
+        raise InputError(f"LAMMPS: expected commands that it accepts, got: {error}") from error
     finally:
         instance.close()
 
@@ -213,7 +213,7 @@ def snap_w_be(atoms: Atoms) -> list[str]:
     elements = elements_of(atoms)
     if set(elements) - {"W", "Be"}:
         raise InputError(
-            f"molecular dynamics: expected W and Be, for which the default potential is, got {', '.join(elements)}. "
+            f"molecular dynamics: expected W and Be, which the default potential is for, got {', '.join(elements)}. "
             "Give pair_style and pair_coeff lines."
         )
     try:

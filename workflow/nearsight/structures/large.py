@@ -56,7 +56,7 @@ def stacking_sequence(atoms: Atoms, lattice_a_A: float, layer_spacing_A: float) 
     numbers, count = layer_numbers(atoms, layer_spacing_A)
     step = lattice_a_A / np.sqrt(3)
     # a layer's rows repeat every a√3/2 along y with x alternating by a/2: the phase of (x, y) in the rectangular cell
-    # of two atoms tells the kind
+    # of two atoms gives the kind
     phases = np.exp(2j * np.pi * (atoms.positions[:, 0] / lattice_a_A + atoms.positions[:, 1] / (3 * step)))
     means = np.array([phases[numbers == i].mean() for i in range(count)])
     offsets = np.mod(np.angle(means / means[0]) / (2 * np.pi) * 3 + 0.5, 3)

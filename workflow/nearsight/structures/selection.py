@@ -11,7 +11,7 @@ from nearsight.errors import InputError
 logger = logging.getLogger("nearsight")
 
 #: Two frames count as decorrelated where the normalised velocity autocorrelation at their lag is below 1/e.
-#: A negative one is welcome: the atoms move the other way, so that the structures differ most.
+#: A negative one is welcome: the atoms then move the other way, so that the structures differ most.
 DECORRELATED = float(np.exp(-1.0))
 
 
@@ -31,12 +31,12 @@ def select_frames(frames: list[Atoms], count: int, equilibration_fs: float) -> S
     """Choose `count` evenly spaced frames after the equilibration; the last one is the trajectory's last.
 
     Criterion: the widest spacing for which no pair of frames is correlated, that is for which the velocity
-    autocorrelation is below 1/e at every multiple of the spacing up to the first frame's lag to the last (in a crystal
-    it comes back after a period of vibration). Where no spacing fulfils it, the one with the smallest correlation is
-    taken and the log warns: the number of snapshots is fixed before the dynamics is known.
+    autocorrelation is below 1/e at every multiple of the spacing up to the lag from the first frame to the last (in a
+    crystal it recurs after a period of vibration). Where no spacing fulfils it, the one with the smallest correlation
+    is taken and the log warns: the number of snapshots is fixed before the dynamics is known.
 
     frames: equally spaced, with `time_fs` in info and momenta. Raises InputError where too few frames are left, or they
-    are no trajectory.
+    are not a trajectory.
     """
     times = np.array(times_of(frames))
     start = int(np.searchsorted(times, equilibration_fs - 1e-6))

@@ -57,7 +57,7 @@ def apply_thermostat(
     time_fs: float,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Velocities after a thermostat of coupling time `time_fs` acted for `duration_fs`, the time since its last act.
+    """Velocities after a thermostat of coupling time `time_fs` acts for `duration_fs`, the time since its last act.
 
     not_controlled: none. rescaling: to the temperature exactly. berendsen: the kinetic energy relaxes to its mean
     exponentially. svr: as berendsen, with the noise that makes it canonical (Bussi, Donadio, Parrinello,
@@ -87,7 +87,7 @@ def apply_thermostat(
 
 
 def generator_of_state(atoms: Atoms) -> np.random.Generator:
-    """Random numbers that depend on the state alone: a repeated segment is the same, each other one differs."""
+    """Random numbers that depend on the state alone: a repeated segment is the same, any other differs."""
     content = np.round(np.concatenate([atoms.positions, atoms.get_momenta()]), 8) + 0.0  # +0.0: no minus zero
     digest = hashlib.sha256(content.astype("<f8").tobytes()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))

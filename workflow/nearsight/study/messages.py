@@ -69,7 +69,7 @@ def _locate(
             path[-1] += f"[{part}]"
             continue
         options = {tag: kind for kind in models_of(annotation) if (tag := getattr(kind, "TAG", None))}
-        if part in options and field is not None:  # the tag of a union, no key of the file
+        if part in options and field is not None:  # the tag of a union, not a key of the file
             annotation = model = options[part]
             continue
         path.append(str(part))

@@ -12,7 +12,7 @@ from nearsight.errors import ConfigError, InputError
 from nearsight.files import read_regular
 from nearsight.study.messages import explain, show
 from nearsight.study.relations import find_contradictions
-from nearsight.study.sections import Study
+from nearsight.study.sections import Study, merge
 
 #: A study file of a thousand structures has 50 kB and 10,000 nodes; aliases of aliases can stand for any number.
 LARGEST_STUDY_BYTES = 1 << 20
@@ -62,7 +62,7 @@ _Loader.add_implicit_resolver(
 def _count_nodes(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
     """Number of nodes with every alias written out; raises ConfigError where a few lines stand for very many."""
     if node not in counts:
-        counts[node] = LARGEST_STUDY_NODES  # met again inside of itself, it has no end
+        counts[node] = LARGEST_STUDY_NODES  # met again inside itself, it has no end
         children = node.value if isinstance(node, yaml.CollectionNode) else ()
         pairs = isinstance(node, yaml.MappingNode)
         parts = (part for child in children for part in (child if pairs else (child,)))
@@ -83,7 +83,7 @@ def read_yaml(path: str | Path) -> dict:
         raise ConfigError(str(error)) from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    except Exception as error:  # PyYAML raises errors of Python beside its own: a date of month 13, 5000 digits, ...
+    except Exception as error:  # PyYAML raises errors of Python besides its own: a date of month 13, 5000 digits, ...
         raise ConfigError(f"{path}: expected YAML, got: {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected keys and values, got {show(content)}.")
@@ -98,7 +98,7 @@ def load_study(path: str | Path, overrides: Mapping | None = None) -> Study:
     """
     content = read_yaml(path)
     if overrides:
-        content = _merge(content, _typed(overrides))
+        content = merge(content, _typed(overrides))
     return parse_study(content, str(path))
 
 
@@ -117,7 +117,7 @@ def parse_study(content: Mapping, source: str) -> Study:
 
 
 def _typed(value: Any) -> Any:
-    """Numbers and truth values in an override, which Snakemake's --config leaves as text inside of sections."""
+    """Numbers and truth values in an override, which Snakemake's --config leaves as text inside sections."""
     if isinstance(value, Mapping):
         return {name: _typed(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -129,11 +129,3 @@ def _typed(value: Any) -> Any:
     except yaml.YAMLError:
         return value
     return read if isinstance(read, bool | int | float) else value
-
-
-def _merge(base: Mapping, changes: Mapping) -> dict:
-    merged = dict(base)
-    for name, value in changes.items():
-        old = merged.get(name)
-        merged[name] = _merge(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
-    return merged

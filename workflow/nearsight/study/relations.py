@@ -3,10 +3,14 @@
 import math
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from nearsight.plugins import DESCRIPTORS, find_kind
+from nearsight.study.messages import explain
 from nearsight.study.sections import (
     MOST_ENERGIES,
     MOST_SNAPSHOTS,
+    OWN_MODEL,
     ROLES,
     BOLTZMANN_eV_per_K,
     BuiltStructure,
@@ -24,7 +28,7 @@ def find_contradictions(study: Study) -> list[Contradiction]:
     if count > MOST_SNAPSHOTS:
         return [("trajectories", f"expected at most {MOST_SNAPSHOTS} snapshots in all, got {count}.")]
     checks = (pseudopotentials, structures, cutoffs, kpoints, trajectories, snapshots, energies, descriptors)
-    checks += (supercells, figures)
+    checks += (variants, supercells, figures)
     return [found for check in checks for found in check(study)]
 
 
@@ -195,6 +199,25 @@ def descriptors(study: Study) -> Iterator[Contradiction]:
     kind = find_kind(DESCRIPTORS, study.descriptors.kind, "descriptors.kind")
     for key, text in kind.limits(study.descriptors, list(study.pseudopotentials)):
         yield f"descriptors.{key}", text
+
+
+def variants(study: Study) -> Iterator[Contradiction]:
+    """The changed sections are valid, and there are as many training snapshots as a variant asks for."""
+    known = len(study.snapshot_names("train"))
+    for name, variant in study.variants.items():
+        key = f"variants.{name}"
+        if name == OWN_MODEL:
+            yield key, f"expected another name: {OWN_MODEL} is the study's own model."
+        if variant.snapshots is not None and variant.snapshots > known:
+            yield f"{key}.snapshots", f"expected at most {known}, all training snapshots, got {variant.snapshots}."
+        try:
+            varied = study.varied(name)
+        except ValidationError as error:
+            for item in error.errors():
+                found, _, text = explain(item, Study).partition(": ")
+                yield f"{key}.{found}", text
+        else:
+            yield from ((f"{key}.{found}", text) for found, text in descriptors(varied))
 
 
 def supercells(study: Study) -> Iterator[Contradiction]:

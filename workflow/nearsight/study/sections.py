@@ -40,6 +40,9 @@ FILE_NAME = r"^[^-{}\x00-\x1f\x7f][^{}\x00-\x1f\x7f]{0,1023}$"
 #: A line of LAMMPS that sets a potential, or a comment. Others start programs (`shell`) and read and write any file.
 PAIR_COMMAND = r"^\s*(#.*|(pair_style|pair_coeff|pair_modify|neighbor|neigh_modify)\s[^\x00-\x08\x0a-\x1f\x7f$]*)?$"
 
+#: Name of the study's own model among its variants.
+OWN_MODEL = "study"
+
 #: Snapshots of all trajectories: their names are listed whenever the file is read.
 MOST_SNAPSHOTS = 100_000
 
@@ -584,6 +587,16 @@ class Training(Section):
     )
 
 
+class Variant(Section):
+    """A change to the training, compared with the study's own on the validation snapshots (`snakemake variants`)."""
+
+    training: dict[str, Any] = _key("keys of the section `training` that differ", "keys and values", default={})
+    descriptors: dict[str, Any] = _key("keys of the section `descriptors` that differ", "keys and values", default={})
+    snapshots: int | None = _key(
+        "number of training snapshots that it learns from, evenly from all", "a whole number", default=None, ge=1
+    )
+
+
 class Supercell(Section):
     """A larger structure that the model predicts: a repeated snapshot, displaced or with a stacking fault if asked."""
 
@@ -739,6 +752,9 @@ class Study(Section):
         "descriptors", "a section", default=Bispectrum()
     )
     training: Training = _key("training", "a section")
+    variants: dict[Name, Variant] = _key(
+        "changes to the training by name, to be compared", "one entry per variant", default={}
+    )
     supercells: dict[Name, Supercell] = _key("larger structures by name", "one entry per supercell", default={})
     inference: Inference = _key("prediction", "a section", default=Inference())
     paper_figures: PaperFigures = _key("figures of the paper", "a section", default=PaperFigures())
@@ -757,6 +773,22 @@ class Study(Section):
             ),
             *(name for name, snapshot in self.snapshots.items() if not roles or snapshot.role in roles),
         ]
+
+    def varied(self, name: str) -> "Study":
+        """The study with the changes of a variant. Raises ValidationError where they are no valid settings."""
+        variant = self.variants[name]
+        content = self.model_dump(exclude_unset=True)
+        for section in ("training", "descriptors"):
+            content[section] = merge(content.get(section, {}), getattr(variant, section))
+        return Study.model_validate(content)
+
+    def variant_training(self, name: str) -> list[str]:
+        """Names of the snapshots that a variant learns from."""
+        names, count = self.snapshot_names("train"), self.variants[name].snapshots
+        if count is None:
+            return names
+        last = len(names) - 1
+        return [names[(2 * i * last + count - 1) // (2 * (count - 1)) if count > 1 else 0] for i in range(count)]
 
     def role(self, snapshot: str) -> str:
         """Role of a snapshot. Raises KeyError for a name that is no snapshot."""
@@ -796,6 +828,15 @@ class Study(Section):
     def seed_of(self, name: str) -> int:
         """Seed of one trajectory or supercell: a function of the study's seed and its name alone."""
         return int(sha256(f"{self.seed} {name}".encode()).hexdigest()[:7], 16)
+
+
+def merge(base: Mapping, changes: Mapping) -> dict:
+    """Nested keys, those of `changes` in place of the base's."""
+    merged = dict(base)
+    for name, value in changes.items():
+        old = merged.get(name)
+        merged[name] = merge(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
+    return merged
 
 
 def fold(kpoints: list[int], repeat: list[int]) -> list[int]:

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 #: Points of a field in a page: 6 MB in float32, a surface in a tenth of a second.
 MOST_POINTS = 1_500_000
 
-#: Points along an axis: what every graphics processor takes as the side of a picture.
+#: Points along an axis: what every graphics processor takes as the side of a texture.
 LONGEST_SIDE = 2048
 
 

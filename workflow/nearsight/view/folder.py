@@ -33,7 +33,7 @@ class Spectrum:
 class Energies:
     """Terms of the total free energy in eV, of TERMS and "total", and the model's standard deviation of it.
 
-    unscreened_eV_per_atom: energy of charge in long waves; screened: whether the prediction has put it right, so that
+    unscreened_eV_per_atom: energy of charge in long waves; screened: whether the prediction has corrected it, so that
     what is left is the metal's own.
     """
 
@@ -49,7 +49,7 @@ class Prediction:
 
     density: shape (nx, ny, nz), 1/Å³, read plane by plane (density[i]), None where there is none; scores: how far the
     structure is from the training set, by what is compared; atom_scores: shape (atoms,), the same of descriptors near
-    each atom, None in predictions of before.
+    each atom, None in older predictions.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Prediction:
 def open_prediction(folder: Path) -> Iterator[Prediction]:
     """Yield the prediction of a folder, of `nearsight predict` or of a study.
 
-    Raises InputError where the folder is none of a prediction, one of its files is missing, or of another run.
+    Raises InputError where the folder is not a prediction's, or one of its files is missing, or of another run.
     """
     source = find_prediction(folder)
     with open_foreign_dataset(source) as dataset:
@@ -151,7 +151,7 @@ def find_prediction(folder: Path) -> Path:
         raise InputError(
             f"{folder}: expected the folder of a prediction with prediction.h5, found "
             f"{', '.join(found[:3]) or 'no file'}{', ...' if len(found) > 3 else ''}. A prediction that was stopped "
-            "goes on with the same command."
+            "resumes with the same command."
         )
     return folder / "prediction.h5"
 

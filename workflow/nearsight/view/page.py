@@ -60,8 +60,8 @@ def write_view(folder: Path, output: Path, compare: Path | None = None) -> None:
     """Write the page of a prediction's folder.
 
     compare: folder of another prediction, or a dataset, of the same cell and grid, whose difference is shown too.
-    Memory is that of a plane of the density and of the coarser grid. Raises InputError where `folder` is none of a
-    prediction, its files are of several runs, or the other density does not fit.
+    Memory is that of a plane of the density and of the coarser grid. Raises InputError where `folder` is not a
+    prediction's, its files are of several runs, or the other density does not fit.
     """
     with ExitStack() as stack:
         prediction = stack.enter_context(open_prediction(folder))
@@ -137,14 +137,14 @@ def choose_atoms(atoms: Atoms) -> tuple[np.ndarray, str | None]:
 
 
 def coarse_fields(prediction: Prediction, other: Prediction | None) -> dict[str, tuple[str, np.ndarray]]:
-    """Density, and its difference to the other one, on the grid of the page: key -> (label, values in 1/Å³)."""
+    """Density, and its difference from the other one, on the grid of the page: key -> (label, values in 1/Å³)."""
     if prediction.density is None:
         return {}
     shape = coarse_shape(prediction.density.shape)
     density = coarsen(prediction.density, shape)
     fields = {"density": ("density", density)}
     if other is not None:
-        fields["difference"] = (f"difference to {other.name}", density - coarsen(other.density, shape))
+        fields["difference"] = (f"difference from {other.name}", density - coarsen(other.density, shape))
     if not all(np.isfinite(field).all() for _, field in fields.values()):
         raise InputError(f"{prediction.name}: density: expected finite numbers, got NaN or infinity. Predict again.")
     return fields
@@ -271,7 +271,7 @@ def build_page(content: dict, arrays: dict[str, np.ndarray]) -> str:
         "SCRIPT": (HERE / "view.js").read_text(encoding="utf-8"),
     }
     template = (HERE / "page.html").read_text(encoding="utf-8").split("@@")
-    # text and name of a part take turns, so that nothing is looked for in what was filled in
+    # text and names of parts alternate, so that no name is looked for in what was filled in
     return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(template))
 
 

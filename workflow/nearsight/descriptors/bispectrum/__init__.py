@@ -30,8 +30,8 @@ def limits(settings: Settings, elements: Sequence[str]) -> Iterator[tuple[str, s
     if len(elements) > 1 and missing and not settings.chemical:
         yield (
             "weights",
-            f"expected a weight for each of {', '.join(elements)}, found none for {', '.join(missing)}, as in "
-            "weights: {Be: 1.0, O: 0.7}.",
+            f"expected a weight for each of {', '.join(elements)}, found none for {', '.join(missing)}. Give "
+            "all, as in weights: {Be: 1.0, O: 0.7}.",
         )
     for element in settings.weights:
         if element not in elements:

@@ -1,8 +1,8 @@
 """The torch backend: the same components, written for derivatives rather than speed.
 
-It follows LAMMPS's definition step by step (Wigner recursion, Clebsch-Gordan sums over dense arrays), so it
-checks the native kernel, which uses other algebra. It is differentiable in the positions and in the cell, and runs on
-any torch device.
+It follows LAMMPS's definition step by step (Wigner recursion, Clebsch-Gordan sums over dense arrays), so it checks the
+native kernel, which uses a different algorithm. It is differentiable in the positions and in the cell, and runs on any
+torch device.
 """
 
 import itertools

@@ -32,7 +32,7 @@ class BispectrumDescriptor(Descriptor):
 
     @property
     def components(self) -> int:
-        """91 with twojmax = 10; that for every triple of elements in the chemical variant."""
+        """91 with twojmax = 10; in the chemical variant, as many for every triple of elements."""
         return number_of_components(self.settings.twojmax) * (len(self.elements) ** 3 if self.settings.chemical else 1)
 
     @property
@@ -48,7 +48,7 @@ class BispectrumDescriptor(Descriptor):
     def compute(
         self, atoms: Atoms, shape: tuple[int, int, int], region: Region, out: np.ndarray, *, threads: int = 1
     ) -> np.ndarray:
-        """Fill `out`; the order of the components is that of `component_order`, in the chemical variant per triple."""
+        """Fill `out`; the order of the components is that of `component_order`, once per triple if chemical."""
         if self.whole_grid:
             _, values = self._by_lammps(atoms, shape)
             out[...] = values[region.slices()]
@@ -93,7 +93,7 @@ class BispectrumDescriptor(Descriptor):
         if not deviation < TOLERANCES[values.dtype.name]:
             raise NearsightError(
                 f"descriptors: expected component 0 = (1 + Σ fc)³ at every point, got a deviation of {deviation:.1e}. "
-                "Two atoms in one place, an atom within 1e-10 Å of a grid point, or a faulty build of the backend."
+                "Are two atoms in one place, is one within 1e-10 Å of a grid point, or is the backend's build faulty?"
             )
 
     def _by_lammps(self, atoms: Atoms, shape: tuple[int, int, int], comm: "Comm | None" = None):

@@ -27,7 +27,7 @@ def load():
 
 
 def instruction_set() -> str:
-    """The instruction set that the kernel runs on. Raises InputError where a forced one is not there."""
+    """The instruction set that the kernel runs on. Raises InputError where a forced one is not available."""
     forced = os.environ.get(INSTRUCTION_SET) or None
     chosen = load().instruction_set(forced)
     if chosen is None:
@@ -51,7 +51,7 @@ def bispectrum_region(
 
     Equal to the last bit for any region and any number of threads. progress: called now and then with the finished
     fraction; an exception in it (or Ctrl-C) stops the computation. Memory: `out`, and 80 bytes per periodic image
-    within reach of the region. Raises InputError on arguments that cannot be.
+    within reach of the region. Raises InputError on invalid arguments.
     """
     module = load()
     symbols = atoms.get_chemical_symbols()

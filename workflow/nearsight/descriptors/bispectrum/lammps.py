@@ -32,9 +32,9 @@ def bispectrum_share(
 ) -> tuple[Region, np.ndarray]:
     """The region of the grid that LAMMPS gives this rank and its bispectrum, float64, ordered as `component_order`.
 
-    elements: by atomic number; in the chemical variant the grid point counts as the first. An atom closer than 1e-10 Å
-    to a grid point is left out there, as LAMMPS does it. Memory: twice the region, 8 bytes a number.
-    Raises MissingProgramError where LAMMPS or MPI is missing, NearsightError with LAMMPS's message if it stops.
+    elements: by atomic number; in the chemical variant the grid point counts as the first element. An atom closer than
+    1e-10 Å to a grid point is left out there, as LAMMPS does. Memory: twice the region, 8 bytes a number. Raises
+    MissingProgramError where LAMMPS or MPI is missing, NearsightError with LAMMPS's message if it stops.
     """
     instance = start_lammps(comm)
     try:
@@ -55,7 +55,7 @@ def load_structure(instance, atoms: Atoms, cutoff_A: float, elements: Sequence[s
     """Give LAMMPS the cell and the atoms, with images as far as the cutoff reaches."""
     create_structure(instance, atoms, elements)
     for command in (
-        # no forces: the pair style only tells how far the images around a rank must reach, also in thin cells
+        # no forces: the pair style only sets how far the images around a rank must reach, also in thin cells
         f"pair_style zero {float(cutoff_A)!r} nocoeff",
         "pair_coeff * *",
         "neighbor 0.01 bin",

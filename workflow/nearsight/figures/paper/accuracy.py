@@ -94,7 +94,7 @@ LABELS = {
 
 
 def spread(row: dict, rows: list[dict]) -> float:
-    """Factor by which a cell's place is moved, so that cells of one size can be told apart."""
+    """Factor by which a cell's point is shifted, so that cells of one size can be told apart."""
     beside = [other["name"] for other in rows if other["atoms"] == row["atoms"]]
     place = beside.index(row["name"]) - (len(beside) - 1) / 2
     return float(np.exp(0.018 * place))

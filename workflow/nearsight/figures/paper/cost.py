@@ -83,7 +83,7 @@ def draw_times(axes: Axes, data: FigureData) -> None:
 
 
 def draw_rules(axes: Axes, data: FigureData) -> None:
-    """Rules in layers, from the first to the last, with the ways of their files."""
+    """Rules in layers, from the first to the last, with the paths of their files."""
     rows = rows_of(data.tables["rules"])
     axes.set_axis_off()
     if not rows:

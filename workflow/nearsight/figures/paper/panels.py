@@ -35,7 +35,7 @@ KINDS = {
     "imported": {"color": OKABE_ITO["sky"], "marker": "P"},
 }
 
-#: From which the viewer looks at a cell: azimuth and elevation in degrees; the faces +x, -y and +z are seen.
+#: Direction from which the viewer looks at a cell: azimuth and elevation in degrees; the faces +x, -y and +z are seen.
 AZIMUTH, ELEVATION = -62.0, 16.0
 
 

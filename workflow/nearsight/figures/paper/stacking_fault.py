@@ -55,7 +55,7 @@ def draw_stacking_fault(data: FigureData) -> Figure:
 
 
 def draw_atoms(axes: Axes, data: FigureData) -> None:
-    """The faces of the cell that look to the viewer, each atom a disc with the colour of its parameter."""
+    """The faces of the cell towards the viewer, each atom a disc with the colour of its parameter."""
     table, edges = data.tables["atoms"], np.array(data.found["drawn"]["edges_A"])
     places = view(np.stack([table["x_A"], table["y_A"], table["z_A"]], axis=1))
     values = np.array(table["centrosymmetry_A2"])

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-#: What a cell can be; its first that holds. A bulk cell is the crystal at the temperature of most training snapshots.
+#: What a cell can be; the first that applies. A bulk cell is the crystal at the temperature of most training snapshots.
 KINDS = ("stacking fault", "imported", "vacancy", "strain", "temperature", "bulk")
 
 
 def kind_of(cell: Mapping) -> str:
     """The kind of a cell with the keys fault, imported, temperature_K, usual_temperature_K, strain_percent, vacancies.
 
-    An imported one has the first two alone: what it is, the study does not know.
+    An imported one has only the first two: the study does not know what it is.
     """
     if cell["fault"]:
         return "stacking fault"

@@ -31,7 +31,7 @@ PREDICTION_RULES = ("plan_tiles", "predict_tiles", "gather_prediction", "compute
 #: Stages of bench/inference.py that a prediction has; the start of Python is in each of them.
 PREDICTION_STAGES = ("plan", "predict", "gather", "energies")
 
-#: Below so many atoms the start of the programs is most of a prediction's time, and no power law holds.
+#: Below this many atoms, starting the programs takes most of a prediction's time, and no power law holds.
 ASYMPTOTIC_ATOMS = 2000
 
 #: Bytes of the largest benchmark file or table of times.
@@ -112,7 +112,7 @@ def tabulate_times(rows: Sequence[dict]) -> dict[str, list]:
 
 
 def analyse_times(table: Table) -> dict:
-    """Exponents of the times, of Quantum ESPRESSO's per k-point too, and the speed-up where both have a size.
+    """Exponents of the times, of Quantum ESPRESSO's per k-point too, and the speed-up at sizes that both have.
 
     beyond: the speed-up at the largest prediction if Quantum ESPRESSO's power law held so far, which nobody measured.
     """
@@ -171,10 +171,10 @@ def read_rule_graph(dot: str) -> list[tuple[str, str]]:
 def tabulate_rules(
     links: Sequence[tuple[str, str]], stages: Mapping[str, str]
 ) -> tuple[dict[str, list], dict[str, list]]:
-    """Rules with their stage and layer, and links without those that a longer way spells out.
+    """Rules with their stage and layer, and links without those that a longer path spells out.
 
     stages: module of workflow/scripts -> stage. A rule whose name is a module's and a cell's (take_frames_a) is that
-    module's; rules of no module (targets) are left out. layer: steps of the longest way from a rule without inputs.
+    module's; rules of no module (targets) are left out. layer: steps of the longest path from a rule without inputs.
     """
 
     def module_of(rule: str) -> str | None:

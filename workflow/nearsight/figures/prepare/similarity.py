@@ -12,14 +12,14 @@ from nearsight.structures.correlation import BIN_A, radial_distribution
 #: Name of the set that the model learned from.
 TRAINING = "training"
 
-#: Radial distributions are drawn up to so many cutoffs of the descriptors.
+#: Radial distributions are drawn up to this many cutoffs of the descriptors.
 REACH_CUTOFFS = 1.5
 
 SCORE_COLUMNS = ("name", "set", "kind", "atoms", "descriptor_score", "rdf_score")
 
 
 def tabulate_rdfs(cells: Mapping[str, Mapping], structures: Mapping[str, Atoms], cutoff_A: float) -> dict[str, list]:
-    """Mean radial distribution function of every set, and its difference to the training set's.
+    """Mean radial distribution function of every set, and its difference from the training set's.
 
     cells: name -> set; the training set is named TRAINING. Empty differences where there is no training set.
     """

@@ -131,7 +131,7 @@ def fit_energies(table: Table, source: str) -> dict | None:
 
 
 def tabulate_visible_atoms(crystal: Atoms) -> dict[str, list]:
-    """Positions in Å and centrosymmetry parameter of the atoms on the faces x, y and z that look to the viewer.
+    """Positions in Å and centrosymmetry parameter of the atoms on the faces x, y and z towards the viewer.
 
     The faces are those at the largest x, the smallest y and the largest z; what lies behind them is not seen.
     """
@@ -217,7 +217,7 @@ def change_of_density(pair: FaultPair, without, with_fault) -> tuple[dict[str, l
 
 
 def coarsen(values: np.ndarray, every: Sequence[int]) -> np.ndarray:
-    """Means over blocks of so many points along each axis; what is left over at the end is cut off."""
+    """Means over blocks of `every` points along each axis; what is left over at the end is cut off."""
     for axis, width in enumerate(every):
         count = values.shape[axis] // width
         kept = np.take(values, range(count * width), axis=axis)

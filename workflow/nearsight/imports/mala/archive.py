@@ -1,4 +1,4 @@
-"""Files inside of a zip archive, which may be a stranger's: looked at before they are unpacked."""
+"""Files inside a zip archive, which may be a stranger's: looked at before they are unpacked."""
 
 import io
 import zipfile
@@ -10,7 +10,7 @@ def open_archive(content: bytes, path: str) -> zipfile.ZipFile:
     """An archive in memory. Raises InputError where it is damaged."""
     try:
         return zipfile.ZipFile(io.BytesIO(content))
-    except Exception as error:  # zipfile raises another type for every kind of damage
+    except Exception as error:  # zipfile raises a different type for every kind of damage
         raise InputError(f"{path}: expected a whole zip archive, got {type(error).__name__}: {error}.") from None
 
 

@@ -36,7 +36,7 @@ def read_npy(path: Path) -> np.ndarray:
             version = np.lib.format.read_magic(handle)
             header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
             shape, fortran, kind = header(handle)
-        # numpy finds many things in many ways; the header is a text that is parsed, not run
+        # numpy raises many kinds of errors; the header is a text that is parsed, not run
         except Exception as error:
             raise InputError(
                 f"{path}: expected a whole .npy file, got {type(error).__name__}: {str(error)[:120]}. {advice}"
@@ -67,7 +67,7 @@ def without_xyz(values: np.ndarray, components: int, path: Path) -> np.ndarray:
 
 
 def first_not_finite(values: np.ndarray) -> tuple[int, ...] | None:
-    """Where an array has a number that is not finite; it is looked at plane by plane."""
+    """Where an array first has a number that is not finite; it is searched plane by plane."""
     for x, plane in enumerate(values):
         bad = ~np.isfinite(plane)
         if bad.any():

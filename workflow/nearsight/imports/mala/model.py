@@ -59,7 +59,7 @@ class MalaModel:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a bundle needs to know beside the network, from MALA's additional data."""
+    """What a bundle needs to know besides the network, from MALA's additional data."""
 
     elements: list[str]
     temperature_K: float
@@ -68,7 +68,7 @@ class Circumstances:
 
 
 def read_model(path: Path) -> MalaModel:
-    """Read a model without running anything of it. Raises InputError for what Nearsight has no like of, by its name."""
+    """Read a model without running anything of it. Raises InputError that names what Nearsight does not support."""
     content = read_regular(path, "a model of MALA (.zip)", "Save one with Trainer.save_run.", LARGEST_WEIGHTS)
     archive = open_archive(content, str(path))
     stems = [name.removesuffix(PARAMETERS) for name in archive.namelist() if name.endswith(PARAMETERS)]
@@ -134,14 +134,13 @@ def import_model(
     elif model.input_kind == "feature-wise-standard":
         domain = domain_of_scaling(model.descriptor_scaling, descriptor.cutoff_A)
         logger.warning(
-            "domain: of the training set mean and deviation of the descriptors alone are known, and no radial "
-            "distribution: a structure that is not like it may be taken for one that is. Give its snapshots with "
-            "--data."
+            "domain: only the mean and deviation of the training set's descriptors are known, and no radial "
+            "distribution: a structure that is unlike it may pass for a similar one. Give its snapshots with --data."
         )
     else:
         raise InputError(
             f"{path}: expected to know what the model was trained on, found a scaler ({model.input_kind}) that does "
-            "not tell. Give at least two snapshots of the training and the validation with --data."
+            "not say. Give at least two snapshots of the training and the validation with --data."
         )
     if broadening is None:
         logger.warning(
@@ -178,7 +177,7 @@ def import_model(
 
 
 def read_facts(facts: Mapping[str, Any], path: Path) -> Circumstances:
-    """Elements, temperature and cutoff of MALA's additional data. Raises InputError where they are not there."""
+    """Elements, temperature and cutoff of MALA's additional data. Raises InputError where they are missing."""
     where = f"{path}: NAME{FACTS}"
     if not facts:
         raise InputError(

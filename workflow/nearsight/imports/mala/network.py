@@ -1,7 +1,7 @@
-"""MALA's feed-forward network as a trunk and a head of ours, to the last number.
+"""MALA's feed-forward network as a trunk and a head of ours, to the last digit.
 
-Which modules it has is told by the names of its tensors and by torch's list of all modules, so that it does not depend
-on how a version of MALA reads `layer_activations`.
+Its modules follow from the names of its tensors and torch's list of all modules, and so do not depend on how a version
+of MALA reads `layer_activations`.
 """
 
 import re
@@ -38,12 +38,12 @@ class Layer:
 def read_layers(
     parameters: MalaParameters, tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any], path: str
 ) -> list[Layer]:
-    """The layers of the state of a network. Raises InputError for tensors and modules that such a one does not have."""
+    """The layers of the state of a network. Raises InputError for tensors and modules that no such network has."""
     for name, tensor in tensors.items():
         if _NAME.fullmatch(name) is None:
             raise InputError(
                 f"{path}: {name[:80]}: expected the weights and biases of linear layers, got another tensor. Networks "
-                "with normalisation, recurrence or attention are not known here."
+                "with normalisation, recurrence or attention are not supported."
             )
         if tensor.dtype.kind != "f" or not np.isfinite(tensor).all():
             raise InputError(f"{path}: {name}: expected finite numbers, got others. Train the model again.")
@@ -51,7 +51,7 @@ def read_layers(
     sizes = list(pairwise(parameters.layers))
     if len(places) != len(sizes):
         raise InputError(
-            f"{path}: expected {len(sizes)} linear layers, as network.layer_sizes has, got {len(places)}. Are both "
+            f"{path}: expected {len(sizes)} linear layers, as in network.layer_sizes, got {len(places)}. Are both "
             "files of one model?"
         )
     modules = _count_modules(parameters, attributes, places[-1], path)
@@ -130,10 +130,10 @@ def _count_modules(parameters: MalaParameters, attributes: Mapping[str, Any], la
 
 
 def _activations(parameters: MalaParameters, there: list[bool], path: str) -> list[str]:
-    """The activation after each linear layer by our names; there: whether a module is."""
+    """The activation after each linear layer by our names; there: whether there is a module."""
     given = parameters.activations
     if isinstance(given, str) or (len(given) == 1 and sum(there) > 1):
-        # before MALA 1.3.1 a list of one was for all layers
+        # before MALA 1.3.1 a list of one applied to all layers
         one = given if isinstance(given, str) else given[0]
         given = [one] * len(there)
     names = []
@@ -145,7 +145,7 @@ def _activations(parameters: MalaParameters, there: list[bool], path: str) -> li
         if theirs not in OURS or theirs is None:
             raise InputError(
                 f"{path}: network.layer_activations: expected one of {', '.join(OURS)} after layer {number + 1}, got "
-                f"{str(theirs)[:60]!r}. Other activations are not known here."
+                f"{str(theirs)[:60]!r}. Other activations are not supported."
             )
         names.append(OURS[theirs])
     return names

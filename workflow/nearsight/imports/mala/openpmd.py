@@ -1,8 +1,8 @@
 """MALA's openPMD files (HDF5): one mesh of an iteration, a component for each feature, without openPMD's library.
 
 Their layout is openPMD 1.1's: /data/ITERATION/meshes/NAME/FEATURE. Only a process of its own opens such a file with
-the HDF5 library (why: `nearsight.hdf5`), and says where in the file the numbers are; they are then read as those of any
-file.
+the HDF5 library (why: `nearsight.hdf5`), and says where in the file the numbers are; they are then read as from any
+other file.
 """
 
 import json
@@ -94,7 +94,7 @@ def _locate(file: h5py.File, name: str, path: str) -> dict:
         array = file[where]
         kind = next((k for k in ("<f4", "<f8") if isinstance(array, h5py.Dataset) and array.dtype == np.dtype(k)), None)
         if kind is None or len(array.shape) != 3 or 0 in array.shape or array.external or array.is_virtual:
-            raise InputError(f"{path}: {where}: expected plain numbers on a grid inside of the file, got others.")
+            raise InputError(f"{path}: {where}: expected plain numbers on a grid inside the file, got others.")
         if array.id.get_create_plist().get_nfilters():
             raise InputError(
                 f"{path}: {where}: expected numbers that are not packed, got packed ones. Repack the file without "
@@ -131,7 +131,7 @@ def _pieces(array: h5py.Dataset, bytes_each: int, size: int, where: str) -> list
         for *corner, place in found
     )
     if len({tuple(corner) for *corner, _ in found}) != expected or len(found) != expected or not inside:
-        raise InputError(f"{where}: expected {expected} pieces inside of the file, got {len(found)}.")
+        raise InputError(f"{where}: expected {expected} pieces inside the file, got {len(found)}.")
     return [tuple(int(n) for n in piece) for piece in found]
 
 

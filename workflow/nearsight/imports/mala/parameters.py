@@ -1,4 +1,4 @@
-"""What MALA's parameters (NAME.params.json) say of a model, and whether Nearsight has the like of it."""
+"""What MALA's parameters (NAME.params.json) say of a model, and whether Nearsight supports it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,17 +66,17 @@ class MalaParameters:
 
 
 def read_parameters(content: Mapping[str, Any], path: str) -> MalaParameters:
-    """The parameters in a JSON object. Raises InputError that names what Nearsight has no like of."""
+    """The parameters in a JSON object. Raises InputError that names what Nearsight does not support."""
     reader = _Reader(content, path)
-    reader.require("descriptors.descriptor_type", "Bispectrum", "Other descriptors are not known here.")
+    reader.require("descriptors.descriptor_type", "Bispectrum", "Other descriptors are not supported.")
     reader.require("descriptors.bispectrum_switchflag", 1, "Without it the bispectrum jumps at the cutoff.", 1)
     for key in ("descriptors.custom_lammps_compute_file", "descriptors.lammps_compute_file"):
         reader.require(key, "", "Another input of LAMMPS may compute anything.", "")
     reader.require("targets.target_type", "LDOS", "Models of the density or the DOS alone give no LDOS.")
-    reader.require("network.nn_type", "feed-forward", "Other networks are not known here.")
+    reader.require("network.nn_type", "feed-forward", "Other networks are not supported.")
     restrict = reader.value("targets.restrict_targets", CLIPPED)
     if restrict not in (CLIPPED, None):
-        raise reader.error("targets.restrict_targets", f"{CLIPPED!r} or null", restrict, "No other is known here.")
+        raise reader.error("targets.restrict_targets", f"{CLIPPED!r} or null", restrict, "No other is supported.")
     layers = reader.value("network.layer_sizes")
     whole = isinstance(layers, list) and all(type(size) is int and 1 <= size <= 65536 for size in layers)
     if not whole or not 2 <= len(layers) <= 64:
@@ -85,7 +85,7 @@ def read_parameters(content: Mapping[str, Any], path: str) -> MalaParameters:
     if not isinstance(activations, str) and not (
         isinstance(activations, list) and all(one is None or isinstance(one, str) for one in activations)
     ):
-        raise reader.error("network.layer_activations", "a name of torch.nn, or a list of such", activations)
+        raise reader.error("network.layer_activations", "a name of torch.nn, or a list of them", activations)
     after_output = reader.value("network.layer_activations_include_output_layer", None)
     weights = reader.value("descriptors.bispectrum_element_weights", None)
     if weights is not None and not (isinstance(weights, list) and all(_is_number(weight) for weight in weights)):
@@ -108,7 +108,7 @@ def read_parameters(content: Mapping[str, Any], path: str) -> MalaParameters:
 
 
 def _energy_grid(reader: "_Reader") -> EnergyGrid:
-    """The energies of the LDOS; of several windows, which MALA keeps as lists, a list of one is the like of none."""
+    """The energies of the LDOS; MALA keeps several windows as lists, and a list of one is the same as no list."""
     keys = [f"targets.ldos_{name}" for name in ("gridoffset_ev", "gridspacing_ev", "gridsize")]
     numbers = []
     for key in keys:
@@ -116,7 +116,7 @@ def _energy_grid(reader: "_Reader") -> EnergyGrid:
         if isinstance(value, list) and len(value) > 1:
             raise reader.error(
                 key, "one window of even steps", value,
-                "An LDOS of several windows has no like here: compute it again in one, or train on one of them.",
+                "An LDOS of several windows is not supported: compute it again in one, or train on one of them.",
             )  # fmt: skip
         value = value[0] if isinstance(value, list) and value else value
         if not _is_number(value):
@@ -131,7 +131,7 @@ def _energy_grid(reader: "_Reader") -> EnergyGrid:
 
 
 def _snapshots(reader: "_Reader") -> list[NamedSnapshot]:
-    """The snapshots of the training; only names are taken, for the folders are of another machine."""
+    """The snapshots of the training; only names are taken, since the folders are those of another machine."""
     found = []
     entries = reader.value("data.snapshot_directories_list", [])
     for entry in entries if isinstance(entries, list) else []:

@@ -61,7 +61,7 @@ class StridedTensor:
 def read_pickle(
     handle: io.BytesIO, path: str, calls: Mapping[str, Callable], objects: frozenset[str] = frozenset()
 ) -> Any:
-    """The value of the next pickle of a file, which is left behind it.
+    """The value of the next pickle of a file, which is left positioned after it.
 
     path: for messages; calls: name -> what stands for calling it, a function of its arguments; objects: classes of
     which an object may be, empty and then with its attributes. Raises InputError for an opcode, a name or a shape of

@@ -1,4 +1,4 @@
-"""The pseudopotentials of others' data, which name them and do not bring them along."""
+"""The pseudopotentials of others' data, which name them but do not include them."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -12,8 +12,8 @@ def find_pseudopotentials(
 ) -> dict[str, Pseudopotential]:
     """Those of the elements in a folder of UPF files.
 
-    names: element -> file that the data name, of which the folder does not count. Without one there has to be one file
-    of the element alone. Raises InputError where it is missing or another's.
+    names: element -> file that the data name, whose folder is ignored. Without a name there has to be exactly one file
+    of the element. Raises InputError where it is missing or another's.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".upf") if folder.is_dir() else []
     found = {}

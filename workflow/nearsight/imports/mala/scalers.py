@@ -15,7 +15,7 @@ from nearsight.model.scaling import Scaling
 #: The class of a pickled scaler.
 SCALER = "mala.datahandling.data_scaler DataScaler"
 
-#: Kind of scaling, feature by feature or not -> names of what is taken off, and of what makes the divisor.
+#: Kind of scaling, feature by feature or not -> names of what is subtracted, and of what gives the divisor.
 KINDS = {
     ("standard", True): ("means", "stds"),
     ("standard", False): ("total_mean", "total_std"),
@@ -27,11 +27,11 @@ KINDS = {
 def read_scaler(content: bytes, path: str, features: int) -> tuple[str, Scaling]:
     """Kind (`none`, `standard`, `minmax`, with `feature-wise-` before it) and scaling of a saved scaler.
 
-    features: of what it scales. Raises InputError where the file is damaged, or the scaler was never fitted.
+    features: their number. Raises InputError where the file is damaged, or the scaler was never fitted.
     """
     found = _read_fields_of_pickle(content, path) if content[:1] == b"\x80" else _read_fields_of_json(content, path)
     kinds = [kind for kind in ("standard", "minmax") if found.get(f"scale_{kind}") is True]
-    # the name of before
+    # the former name
     kinds += ["minmax"] if "scale_minmax" not in found and found.get("scale_normal") is True else []
     by_feature = found.get("feature_wise") is True
     if not kinds:
@@ -49,7 +49,7 @@ def read_scaler(content: bytes, path: str, features: int) -> tuple[str, Scaling]
 
 
 def _read_fields_of_json(content: bytes, path: str) -> dict[str, Any]:
-    # MALA writes the infinities of what was not fitted as Infinity, which is no JSON
+    # MALA writes the infinities of what was not fitted as Infinity, which is not JSON
     plain = content.replace(b"-Infinity", b"null").replace(b"Infinity", b"null").replace(b"NaN", b"null")
     return parse_json(plain, path)
 

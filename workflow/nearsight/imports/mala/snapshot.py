@@ -56,7 +56,7 @@ ELECTRONS_TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class MeasuredLdos:
-    """What the eigenvalues tell of an LDOS: its broadening, and its unit in 1/(eV Å³)."""
+    """What the eigenvalues say about an LDOS: its broadening, and its unit in 1/(eV Å³)."""
 
     broadening: Broadening
     unit: float
@@ -78,8 +78,8 @@ def import_snapshot(
 
     text: of pw.x, with eigenvalues; grid: energies of the LDOS; pseudopotentials: folder of the UPF files; density: its
     array, in place of the LDOS's own; width_eV: of the broadening (degauss_ldos), measured where it is not given;
-    temperature_K: of the electrons with more digits than the text has; accept_coarse: import what no study would have
-    computed so, too, with a warning each. Raises InputError with everything that does not fit.
+    temperature_K: of the electrons with more digits than the text has; accept_coarse: also import what no study would
+    have computed this way, with a warning each. Raises InputError with everything that does not fit.
     """
     result, conditions = read_text_run(text)
     check_structure(result.atoms, str(text))
@@ -106,7 +106,7 @@ def import_snapshot(
         except InputError as error:
             accept(text, [str(error).removeprefix(f"{text}: ")], accept_coarse)
     snapshot = make_snapshot(result.atoms, result, result, field, spectrum, section)
-    # without the limits that a study has, where they are accepted to be broken
+    # without a study's limits, where breaking them is accepted
     dft = (Dft.model_construct if accept_coarse else Dft)(**dft_keys(run))
     settings = describe_settings(dft, section, run.temperature_K, functional_of(potentials), potentials)
     settings["ldos"] |= measured.broadening.settings()
@@ -143,8 +143,8 @@ def check_shape(values: np.ndarray, expected: tuple[int, ...], path: Path) -> No
     if values.shape != expected:
         raise InputError(
             f"{path}: expected the shape {expected} of the run's grid and the window's energies, got {values.shape}. "
-            "MALA keeps an LDOS of several windows with one energy more at each seam: such a one has no like here, "
-            "compute it again in one."
+            "MALA keeps an LDOS of several windows with one energy more at each seam: this is not supported; "
+            "compute it again in one window."
         )
     if (bad := first_not_finite(values)) is not None:
         raise InputError(f"{path}: expected finite numbers, got NaN or infinity at {bad}. Get a whole copy.")
@@ -217,7 +217,7 @@ def read_density(path: Path, result: ElectronicStructure) -> np.ndarray:
 
 
 def density_of(spectrum: np.ndarray, run: FinishedRun, ldos: Ldos) -> np.ndarray:
-    """The density in 1/Å³ of the LDOS at the level that holds the electrons, where DFT's own is not there."""
+    """The density in 1/Å³ of the LDOS at the level that holds the electrons, where DFT's own is missing."""
     result, grid = run.result, ldos.grid
     dos = dos_from_ldos(spectrum, result.atoms.get_volume() / prod(result.grid))
     level = find_fermi_level(dos, grid, result.electrons, run.temperature_K, ldos.broadening_eV)

@@ -30,7 +30,7 @@ LARGEST_FILE = 4 << 30
 def read_state(content: bytes, path: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Tensors of the state of a network by name, and its attributes (torch's `_metadata`, which lists all modules).
 
-    Raises InputError where the file is damaged, or holds anything else than a dictionary of tensors.
+    Raises InputError where the file is damaged, or holds anything but a dictionary of tensors.
     """
     found, fetch = _read_zip(content, path) if content.startswith(ZIP) else _read_old(content, path, Record)
     tensors = {}
@@ -85,7 +85,7 @@ def _read_old(content: bytes, path: str, kind: type) -> tuple[Any, Callable[[Sto
     if type(keys) is not list or any(type(key) is not str for key in keys):
         raise InputError(f"{path}: expected the keys of the storages, got a {type(keys).__name__}.")
     places, place = {}, handle.tell()
-    # the type of a storage is told by the object that has it
+    # the type of a storage is given by the object that has it
     kinds = {storage.key: storage for storage in _storages_of(found)}
     for key in keys:
         if key not in kinds:

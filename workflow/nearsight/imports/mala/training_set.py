@@ -1,6 +1,6 @@
-"""The snapshots that a model of MALA was trained on, found by the names in its parameters, and what they tell.
+"""The snapshots that a model of MALA was trained on, found by the names in its parameters, and what they show.
 
-MALA's model says nothing of how its LDOS was broadened nor of what it was trained on; its data do.
+MALA's model does not say how its LDOS was broadened or what it was trained on; its data do.
 """
 
 import logging
@@ -27,12 +27,12 @@ from nearsight.structures.correlation import radial_distribution
 
 logger = logging.getLogger("nearsight")
 
-#: Ends of the names of MALA's descriptors, which the text of pw.x and the additional data have others in place of.
+#: Ends of the names of MALA's descriptor files, and what the text of pw.x and the additional data have instead.
 ENDS = (".in.npy", ".in.h5")
 TEXTS, FACTS = (".out", ".pw.scf.out"), ".info.json"
 
-#: Largest difference between MALA's descriptors and ours of the same structure, in their spread: the text of pw.x has
-#: seven digits of the positions, and MALA's files are in float32.
+#: Largest difference between MALA's descriptors and ours of the same structure, relative to their spread: the text of
+#: pw.x has seven digits of the positions, and MALA's files are in float32.
 DESCRIPTOR_TOLERANCE = 1e-3
 
 #: Number of bins of a radial distribution of which nothing is known, and a distance that no structure reaches.

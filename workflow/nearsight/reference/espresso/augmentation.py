@@ -2,7 +2,7 @@
 
     n(r) = Σ |ψ(r)|² + Σ_ij Q_ij(r - R) <β_i|ψ><ψ|β_j>,  Q_ij = Σ_LM C(LM; l_i m_i, l_j m_j) Y_LM(r̂) Q_nm^L(r)
 
-in Quantum ESPRESSO's conventions (its init_us_1, init_us_2, qvan2, ylmr2), so that its numbers come out to rounding:
+in Quantum ESPRESSO's conventions (its init_us_1, init_us_2, qvan2, ylmr2), to reproduce its numbers to rounding:
 integrals by Simpson's rule up to the largest cutoff radius, tables in steps of 0.01/bohr, interpolated by cubics. With
 PAW these are the compensation charges, and the density is the smooth one, as in QE's own files. Lengths in bohr.
 """

@@ -22,7 +22,7 @@ LEVELS |= dict.fromkeys(("Dunnington", "Nehalem", "Atom", "Nano", "Athlon", "Opt
 LEVELS |= dict.fromkeys(("Bobcat", "Sandybridge", "Bulldozer", "Piledriver", "Steamroller"), 1)
 LEVELS |= dict.fromkeys(("Haswell", "Zen", "Excavator"), 2)
 
-#: Flags of the processor, without any of which a kernel is an illegal instruction; level, kernel, best first.
+#: Level, kernel, and flags of the processor, all of which the kernel's instructions need; best first.
 KERNELS = (
     (3, "SkylakeX", {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"}),
     (2, "Haswell", {"avx2", "fma"}),
@@ -44,9 +44,9 @@ def blas_environment(program: str) -> dict[str, str]:
 
 
 def describe_kernels(program: str) -> str:
-    """The kernels that a program takes when we start it, to stand beside its time; whether the processor can do better.
+    """The kernels that a program takes when we start it, to quote with its time; whether the processor can do better.
 
-    A ratio to a program with old kernels is no honest ratio.
+    A ratio to a program with old kernels is not an honest one.
     """
     found = shutil.which(program)
     kernel = chosen_kernel(found, blas_environment(program).get("OPENBLAS_CORETYPE")) if found else None

@@ -50,10 +50,9 @@ def collect_snapshot(
 ) -> Snapshot:
     """The snapshot of an SCF run and its LDOS.
 
-    cubes: folder that run_ldos made, if pp.x computed the LDOS; without it, it is computed here, with `work_bytes` of
-    memory for the states at once. Every file is checked against the structure and the settings, the energy window
-    against the eigenvalues, the LDOS against their DOS.
-    Raises InputError where they do not fit together.
+    cubes: folder that run_ldos made, if pp.x computed the LDOS; without it, the LDOS is computed here, with
+    `work_bytes` of memory for the states at once. Every file is checked against the structure and the settings, the
+    energy window against the eigenvalues, the LDOS against their DOS. Raises InputError where they do not fit together.
     """
     result = read_electronic_structure(xml_of(scf))
     _check_atoms(result.atoms, atoms, xml_of(scf), 1e-6)
@@ -170,8 +169,8 @@ def check_energy_window(scf: ElectronicStructure, nscf: ElectronicStructure, ldo
     """Raise InputError unless window and bands hold every state that an occupied energy needs.
 
     The window reaches from 4 s below the lowest eigenvalue to 25 k_B T above the Fermi energy, and the highest band's
-    lowest energy lies 4 s above the window: s is the broadening, whose tails end there. All are counted from the
-    cell's energy zero, as the window is.
+    lowest energy lies 4 s above the window: s is the broadening, whose tails end there. All are relative to the cell's
+    energy zero, as the window is.
     """
     margin = TAIL_WIDTHS * ldos.broadening_eV
     zero = find_energy_zero(scf.atoms, ldos.energy_zero_eV_A3)
@@ -191,7 +190,7 @@ def check_energy_window(scf: ElectronicStructure, nscf: ElectronicStructure, ldo
     highest = float(nscf.eigenvalues[:, -1].min()) - zero
     if highest < top + margin:
         raise InputError(
-            f"dft.bands_per_occupied: expected so many bands that the highest one lies above {top + margin:.2f} eV (4 "
+            f"dft.bands_per_occupied: expected enough bands for the highest one to lie above {top + margin:.2f} eV (4 "
             f"broadenings above ldos.energy_max_eV) at every k-point, got {nscf.eigenvalues.shape[1]} bands, whose "
             f"highest begins at {highest:.2f} eV. Raise it, or lower ldos.energy_max_eV (at least {needed:.2f} eV)."
         )

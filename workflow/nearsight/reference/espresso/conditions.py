@@ -95,7 +95,7 @@ def read_conditions(path: str | Path) -> RunConditions:
         )
     except (ValueError, KeyError, OverflowError) as error:
         raise InputError(
-            f"{path}: expected the XML file of a run by pw.x 6.2 or newer, got {str(error)[:120]}. Is the run over?"
+            f"{path}: expected the XML file of a run by pw.x 6.2 or newer, got {str(error)[:120]}. Has it finished?"
         ) from None
 
 

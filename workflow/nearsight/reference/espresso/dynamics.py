@@ -42,7 +42,7 @@ def run_segment(
     The thermostat acts on the velocities at the start, then pw.x does plain Verlet dynamics with Fermi-Dirac
     occupations at the ionic temperature. Returns `steps_per_segment` frames, the first one time step after `start`,
     each with energy, forces, velocities, temperature and time; the last one starts the next segment.
-    Without thermostat the segments make the very trajectory of one long run: positions are never wrapped.
+    Without a thermostat the segments make exactly the trajectory of one long run: positions are never wrapped.
     Raises ConvergenceError, InputError, MissingProgramError or ProgramError.
     """
     if "time_fs" not in start.info or not start.has("momenta"):
@@ -117,7 +117,7 @@ def frames_of_steps(start: Atoms, steps: list[MdStep], time_step_fs: float) -> l
     for number, (before, step) in enumerate(pairwise(steps), start=1):
         velocities = (step.positions - before.positions) / time_step_fs
         velocities = velocities + 0.5 * time_step_fs * acceleration * step.forces / masses[:, None]
-        velocities = without_drift(masses, velocities)  # as pw.x, which takes the net force off
+        velocities = without_drift(masses, velocities)  # as pw.x, which subtracts the net force
         frame = Atoms(numbers=start.numbers, positions=step.positions, cell=start.cell, pbc=True)
         frame.set_velocities(velocities / ase_units.fs)
         frame.calc = SinglePointCalculator(frame, energy=step.total_free_energy, forces=step.forces)

@@ -1,7 +1,7 @@
 """Where the numbers are in the HDF5 files of a Quantum ESPRESSO that was built with HDF5.
 
-Only a separate process opens such a file with the HDF5 library (`nearsight.hdf5` says why) and tells where in the file
-the numbers are; they are then read like those of any other file.
+Only a separate process opens such a file with the HDF5 library (`nearsight.hdf5` says why) and reports where in the
+file the numbers are; they are then read as from any other file.
 """
 
 import json
@@ -52,7 +52,7 @@ def locate_numbers(path: str | Path) -> tuple[dict[str, object], dict[str, Array
     size = Path(path).stat().st_size
     for name, array in arrays.items():
         if array.first + prod(array.shape) * np.dtype(array.dtype).itemsize > size:
-            raise InputError(f"{path}: {name}: expected an array inside of the file, got one beyond its end.")
+            raise InputError(f"{path}: {name}: expected an array inside the file, got one beyond its end.")
     return found["attributes"], arrays
 
 

@@ -15,7 +15,7 @@ from nearsight.reference.espresso.workspace import PREFIX
 
 
 def default_bands(valence_electrons: float) -> int:
-    """Number of bands that pw.x takes of a metal where none is asked for: a fifth, and at least four, are empty."""
+    """Number of bands that pw.x takes for a metal by default: a fifth, and at least four, are empty."""
     occupied = round(valence_electrons / 2)
     return max(round(1.2 * occupied), occupied + 4)
 

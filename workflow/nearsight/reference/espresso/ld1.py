@@ -19,7 +19,7 @@ from nearsight.reference.pseudopotential import (
 #: A deck of ld1.x has some hundred lines.
 LARGEST_DECK = 1 << 20
 
-#: Where ld1.x writes the day: an attribute of the header, and a line of the comment.
+#: Where ld1.x writes the date: an attribute of the header, and a line of the comment.
 _DATE = re.compile(rb'(?<=\bdate=")[^"]*(?=")|(?<=Generation date:)[^\n]*')
 
 
@@ -37,7 +37,7 @@ def generate_pseudopotential(deck: str | Path, element: str, output: str | Path)
         product = folder / Path(product_name).name
         if not product.is_file():
             raise InputError(f"{deck}: expected ld1.x to write {product.name}, found none. Check iswitch = 3.")
-        # without the day of its making, the same deck makes the same file and the same SHA-256
+        # without the date, the same deck makes the same file and the same SHA-256
         found = parse_pseudopotential(_DATE.sub(b"", product.read_bytes()), output, element)
         with write_whole(output) as path:
             path.write_bytes(found.content)
@@ -45,7 +45,7 @@ def generate_pseudopotential(deck: str | Path, element: str, output: str | Path)
 
 
 def read_deck(deck: str | Path, element: str) -> str:
-    """The text of a deck that names no file outside of its folder. Raises InputError for another."""
+    """The text of a deck that names no file outside its folder. Raises InputError for any other."""
     advice = f"Check pseudopotentials.{element}.ld1_input in the configuration."
     text = read_regular(deck, f"an input of ld1.x for {element}", advice, LARGEST_DECK).decode("utf-8", "replace")
     check_deck(text, deck)
@@ -53,14 +53,14 @@ def read_deck(deck: str | Path, element: str) -> str:
 
 
 def check_deck(text: str, deck: str | Path) -> None:
-    """Raise InputError where a deck names a file outside of the folder that ld1.x runs in.
+    """Raise InputError where a deck names a file outside the folder that ld1.x runs in.
 
     ld1.x reads and writes under any name that a deck gives it. A path needs a slash; otherwise a slash only ends a
     namelist, as the last character of a line. Comments may hold any.
     """
     for number, line in enumerate(text.splitlines(), start=1):
         code, quoted = _without_comment(line)
-        if quoted:  # on the next line a comment might be none
+        if quoted:  # a comment on the next line might then not be one
             raise InputError(
                 f"{deck}: line {number}: expected quotes that end on their line, got {line.strip()[:80]!r}."
             )
@@ -72,7 +72,7 @@ def check_deck(text: str, deck: str | Path) -> None:
 
 
 def deck_value(text: str, name: str) -> str | None:
-    """The value of a namelist's key in a deck, without quotes, capitals or not; None where it is not set."""
+    """The value of a namelist's key in a deck, without quotes, in any case; None where it is not set."""
     code = "\n".join(_without_comment(line)[0] for line in text.splitlines())
     match = re.search(rf"(?<![\w%]){name}\s*=\s*(?:'([^'\n]*)'|\"([^\"\n]*)\"|([^\s,/]+))", code, re.IGNORECASE)
     return match and next(value for value in match.groups() if value is not None)
@@ -87,9 +87,9 @@ def describe_deck(text: str) -> tuple[str, str]:
 
 
 def deck_valence(text: str) -> float | None:
-    """Valence electrons of the pseudopotential that a deck makes; None where its list of states is not as usual.
+    """Valence electrons of the pseudopotential that a deck makes; None where its list of states has another form.
 
-    Behind &inputp stands the number of states, then one on a line: name, n, l, occupation, ... A state that is not
+    After &inputp comes the number of states, then one on each line: name, n, l, occupation, ... A state that is not
     occupied has a negative number there, or 0.
     """
     lines = [_without_comment(line)[0].strip() for line in text.splitlines()]

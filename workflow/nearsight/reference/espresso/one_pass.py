@@ -38,10 +38,10 @@ def gaussian(distance_eV: np.ndarray, width_eV: float) -> np.ndarray:
     return np.exp(-np.square(distance_eV / width_eV)) / (width_eV * np.sqrt(np.pi))
 
 
-#: Memory for the states of a batch and their projections, beside the LDOS itself.
+#: Memory for the states of a batch and their projections, besides the LDOS itself.
 WORK_BYTES = 256 << 20
 
-#: Largest ∫|n - n_SCF| per electron, n = Σ f |ψ|²: rounding gives 1e-6, another snapshot's wave functions some percent.
+#: Largest ∫|n - n_SCF| per electron, n = Σ f |ψ|²: rounding gives 1e-6, another snapshot's wave functions a few %.
 DENSITY_TOLERANCE = 1e-4
 
 
@@ -101,7 +101,7 @@ class _Sums:
     """Sums over states: LDOS (points, energies), density (points,), and of the elements with augmentation charges the
     matrices (atoms, energies + 1, pairs) of <ψ|β_i><β_j|ψ>, whose last column is of the occupations.
 
-    work_bytes: for what is held at once beside these.
+    work_bytes: for what is held at once besides these.
     """
 
     def __init__(self, run: ElectronicStructure, elements: list[_Element], energies: int, work_bytes: int) -> None:
@@ -235,5 +235,5 @@ def _check_density(density: np.ndarray, run: ElectronicStructure, scf: str | Pat
     if not difference < DENSITY_TOLERANCE:
         raise InputError(
             f"{scf}: expected wave functions of the SCF's density, got those of one that differs by {difference:.1e} "
-            "per electron. Are they another structure's, or the pseudopotentials other ones? Run run_scf again."
+            "per electron. Are they another structure's, or made with other pseudopotentials? Run run_scf again."
         )

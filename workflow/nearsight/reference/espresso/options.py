@@ -59,7 +59,7 @@ def check_dft_memory(
     bands: int,
     arguments: argparse.Namespace,
 ) -> None:
-    """Log what a rank of pw.x will take, with the job's own Python beside it. Raises InputError where it may not."""
+    """Log what a rank of pw.x will take besides the job's own Python. Raises InputError where that is too much."""
     needed = dft_bytes(
         atoms.get_volume(),
         points,

@@ -160,7 +160,7 @@ def check_convergence(text: str, section: str, conv_thr_Ry: float, electron_maxs
 
 
 def text_energies(text: str) -> dict[str, float]:
-    """Energy terms that an SCF's text prints (eV, 1e-8 Ry of digits), by the names of `fields.FIELDS`."""
+    """Energy terms that an SCF's text prints (in eV, to 1e-8 Ry), by the names of `fields.FIELDS`."""
     patterns = {
         "total_free_energy": r"^!\s+total energy\s+=\s*(\S+) Ry",
         "one_electron_energy": r"one-electron contribution\s+=\s*(\S+) Ry",
@@ -177,7 +177,7 @@ def text_energies(text: str) -> dict[str, float]:
 
 
 def _energies(total: ElementTree.Element, path: str | Path) -> dict[str, float]:
-    """QE's energy terms in eV; the one-electron term is what the others leave of the total."""
+    """QE's energy terms in eV; the one-electron term is the total less the others."""
     names = {"etot": "total_free_energy", "ehart": "hartree_energy", "etxc": "xc_energy", "ewald": "ewald_energy"}
     energies = {name: _number(total, tag, path) * units.HARTREE_eV for tag, name in names.items()}
     demet = total.find("demet")

@@ -30,10 +30,10 @@ INSTALL_LAUNCHER = (
     "or name another launcher in the configuration, dft.launcher."
 )
 
-#: One thread per rank, because a threaded BLAS would multiply with the ranks; and ranks of Open MPI that wait give
-#: their core away, because on a busy machine a rank that spins keeps the one it waits for from running. And
-#: OpenBLAS 0.3.21 (zgemv_n of Haswell, which Zen has too) reads beyond the end of a matrix: at the end of the heap that
-#: is a segmentation fault, in every third run of pw.x on four atoms; 64 MiB more there, never touched, left none of 24.
+#: One thread per rank, because a threaded BLAS would multiply with the ranks; and waiting ranks of Open MPI yield their
+#: core, because on a busy machine a rank that spins keeps the one it waits for from running. And OpenBLAS 0.3.21
+#: (zgemv_n of Haswell, which Zen has too) reads beyond the end of a matrix: at the end of the heap that is a
+#: segmentation fault, in every third run of pw.x on four atoms; with 64 MiB more there, never touched, in none of 24.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OMPI_MCA_mpi_yield_when_idle": "1",
@@ -47,7 +47,7 @@ CLUSTER_VARIABLES = ("SLURM_", "PMI_", "PMIX_")
 #: Lines of a failed program's output that go to the log.
 TAIL_LINES = 40
 
-#: A disk with less space than this is taken for the reason of a failure.
+#: A disk with less space than this is taken for the cause of a failure.
 LITTLE_SPACE_BYTES = 1 << 20
 
 #: Share of the time for which a pool may wait for the one with most k-points.
@@ -89,7 +89,7 @@ class Launch:
                 f"{program}: program of Quantum ESPRESSO not found on the PATH; {INSTALL_ESPRESSO}"
             )
         if self.ranks == 1:
-            return [program]  # inside of a cluster's job a launcher would wait for a place of its own
+            return [program]  # inside a cluster job a launcher would wait for slots of its own
         words = shlex.split(self.launcher)
         if not words:
             raise InputError(
@@ -125,11 +125,10 @@ def run_program(
 ) -> str:
     """Run one program in `folder` and return its output, which is also in `folder`/`name`.out.
 
-    input_text: written to `name`.in. All names inside should be relative to `folder`: Fortran's names are short,
-    and quotes and blanks in a path would need care that no path needs this way.
-    explain: called with the output of a run before its exit status is judged, to raise an error that says more.
-    Raises Stopped where it was told to stop, MissingProgramError, InputError for fewer ranks than promised, and
-    ProgramError for all else.
+    input_text: written to `name`.in. All names inside should be relative to `folder`: Fortran limits the length of
+    names, and quotes and blanks in a path would need care. explain: called with the output of a run before its exit
+    status is judged, to raise an error that says more. Raises Stopped where it was told to stop, MissingProgramError,
+    InputError for fewer ranks than promised, and ProgramError for all else.
     """
     command = [*launch.command(program), *(["-nk", str(launch.pools)] if launch.pools > 1 else []), "-in", f"{name}.in"]
     (folder / f"{name}.in").write_text(input_text, encoding="utf-8")
@@ -139,12 +138,12 @@ def run_program(
         status = _run(program, command, folder, output, launch)
     text = output_path.read_text(encoding="utf-8", errors="replace")
     crash = folder / "CRASH"
-    # ld1.x has no such line; who calls it checks its product
+    # ld1.x has no such line; its caller checks its product
     complete = program == "ld1.x" or "JOB DONE" in text
     failed = status != 0 or crash.exists() or not complete
     if failed and not crash.exists():
         raise_if_stopped(status, text)
-        time.sleep(HEARD_S)  # Open MPI's mpirun, told to stop, exits with 1 and no word
+        time.sleep(HEARD_S)  # Open MPI's mpirun, told to stop, exits with 1 and without a word
     _check_ranks(text, program, launch)
     if explain is not None:
         explain(text)
@@ -185,7 +184,7 @@ def _run(program: str, command: list[str], folder: Path, output: BinaryIO, launc
 
 
 def _end_with_parent() -> None:
-    """Ask the kernel for a SIGTERM when the parent dies, even by SIGKILL: else pw.x would go on, and write."""
+    """Ask the kernel for a SIGTERM when the parent dies, even by SIGKILL: else pw.x would go on and write."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 

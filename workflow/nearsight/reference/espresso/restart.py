@@ -60,7 +60,7 @@ def write_save_density(folder: Path, atoms: Atoms, density: np.ndarray, ecutrho_
     """Write a density in 1/Å³ on the grid into a save folder, in both formats; the number of plane waves.
 
     electrons: of the structure; the density is scaled to them, as pw.x does with one of superposed atoms. Raises
-    InputError where it is far from them, or has no place in one record.
+    InputError where it is far from them, or does not fit in one record.
     """
     density = np.asarray(density, dtype=float)
     held = float(density.mean()) * atoms.get_volume()

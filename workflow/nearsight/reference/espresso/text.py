@@ -1,4 +1,4 @@
-"""A finished run of pw.x from its text alone, where its XML file is gone; with four digits of the eigenvalues."""
+"""A finished run of pw.x from its text alone, where its XML file is gone; eigenvalues have four decimals."""
 
 import re
 from pathlib import Path
@@ -122,9 +122,9 @@ def _read(text: str, path: str | Path) -> tuple[ElectronicStructure, RunConditio
 
 
 def find_kpoint_grid(kpoints: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
-    """The automatic grid that k-points, shape (n, 3), in reciprocal lattice vectors, are of, and its shift.
+    """The automatic grid of k-points, shape (n, 3), in reciprocal lattice vectors, and its shift.
 
-    Of a set that time reversal or other symmetries have reduced, too; None where they lie on none.
+    Also for a set that time reversal or other symmetries have reduced; None where they lie on no grid.
     """
     numbers, shifts = [], []
     for axis in range(3):

@@ -26,7 +26,7 @@ class RunTime:
 
 
 def read_run_time(path: Path) -> RunTime:
-    """The time of an SCF run from pw.x's text. Raises InputError where the run did not come to its end."""
+    """The time of an SCF run from pw.x's text. Raises InputError where the run did not finish."""
     text = read_regular(path, "pw.x's output", "Run the SCF again.", LARGEST_TEXT).decode("utf-8", "replace")
     # Quantum ESPRESSO prints 1h 2m, 3m 5.05s or 12.34s, of the first rank
     found = {

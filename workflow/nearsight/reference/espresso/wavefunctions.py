@@ -39,7 +39,7 @@ class WaveFunctions:
     def read(self, start: int, stop: int) -> np.ndarray:
         """Coefficients of the bands start..stop-1, complex128 of shape (bands, waves); Σ |c|² = 1 without augmentation.
 
-        Raises InputError where the file ends before them or holds other than numbers.
+        Raises InputError where the file ends before them or holds anything but numbers.
         """
         stored = len(self.miller) if not self.gamma_only else (len(self.miller) + 1) // 2
         values = np.empty((stop - start, stored), dtype=np.complex128)
@@ -127,7 +127,7 @@ def _read_binary(path: Path) -> _Contents:
         length = 16 * waves * polarisations
         first = handle.tell() + 12 * waves + 8 + 4
         size = os.fstat(handle.fileno()).st_size
-        # Fortran cuts longer records in parts, which no run of QE is large enough for
+        # Fortran splits longer records, for which no run of QE is large enough
         if length >= 2**31 or size != first + bands * (length + 8) - 4:
             raise _damaged(path, f"{size} bytes for {bands} bands of {waves} plane waves")
         miller = np.frombuffer(_record(handle, path, 12 * waves), np.int32).reshape(waves, 3).astype(np.int64)

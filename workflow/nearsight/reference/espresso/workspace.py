@@ -13,7 +13,7 @@ from nearsight.files import explain_storage, remove_leftovers
 PREFIX = "nearsight"
 SAVE = f"{PREFIX}.save"
 
-#: What a save folder is known by.
+#: What identifies a save folder.
 XML = "data-file-schema.xml"
 
 

@@ -1,0 +1,133 @@
+"""Variants of the training, compared on the validation snapshots: `snakemake variants`."""
+
+# The study as each variant has it; its own is one of them.
+VARIED = {OWN_MODEL: STUDY} | {name: STUDY.varied(name) for name in STUDY.variants}
+VARIANTS = f"{RESULTS}/variants"
+
+
+def variant_descriptors(variant, names):
+    """Descriptors that a variant learns from: the study's own unless it changes them."""
+    own = VARIED[variant].descriptors == STUDY.descriptors
+    folder = RESULTS if own else f"{VARIANTS}/{variant}"
+    return [f"{folder}/descriptors/{name}.h5" for name in names]
+
+
+def variant_file(name):
+    """A file of a variant's model, or of the study's own."""
+    return lambda wildcards: (
+        f"{RESULTS}/model/{name}" if wildcards.variant == OWN_MODEL else f"{VARIANTS}/{wildcards.variant}/model/{name}"
+    )
+
+
+def scores():
+    """Cost and errors of every variant by name, the study's own first."""
+    return {variant: f"{VARIANTS}/{variant}/score.json" for variant in VARIED}
+
+
+rule variants:
+    """The variants of the training compared on the validation snapshots."""
+    input:
+        f"{VARIANTS}/variants.md",
+
+
+use rule compute_descriptors as compute_variant_descriptors with:
+    output:
+        f"{VARIANTS}/{{variant}}/descriptors/{{structure}}.h5",
+    log:
+        f"{RESULTS}/logs/compute_variant_descriptors/{{variant}}-{{structure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_variant_descriptors/{{variant}}-{{structure}}.tsv"
+    params:
+        settings=lambda wildcards: VARIED[wildcards.variant].descriptors.to_json("ranks", "threads"),
+        elements=sorted(STUDY.pseudopotentials),
+        version=VERSIONS["descriptors"],
+
+
+use rule train_model as train_variant with:
+    input:
+        module=script("train_model"),
+        train_reference=lambda wildcards: [
+            f"{RESULTS}/reference/{name}.h5" for name in STUDY.variant_training(wildcards.variant)
+        ],
+        train_descriptors=lambda wildcards: variant_descriptors(
+            wildcards.variant, STUDY.variant_training(wildcards.variant)
+        ),
+        validation_reference=datasets("reference", "validation"),
+        validation_descriptors=lambda wildcards: variant_descriptors(
+            wildcards.variant, STUDY.snapshot_names("validation")
+        ),
+        pseudopotentials=PSEUDOPOTENTIALS,
+    output:
+        weights=f"{VARIANTS}/{{variant}}/model/model.safetensors",
+        bundle=f"{VARIANTS}/{{variant}}/model/model.json",
+        history=f"{VARIANTS}/{{variant}}/model/history.csv",
+    log:
+        f"{RESULTS}/logs/train_variant/{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_variant/{{variant}}.tsv"
+    params:
+        checkpoint=lambda wildcards: f"{VARIANTS}/{wildcards.variant}/model/checkpoint.safetensors",
+        settings=lambda wildcards: VARIED[wildcards.variant].training.to_json("threads"),
+        pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
+        seed=STUDY.seed,
+        version=VERSIONS["training"],
+
+
+rule score_model:
+    """What a model costs, and its errors on the validation snapshots, predicted from the atoms."""
+    input:
+        module=script("score_model"),
+        bundle=variant_file("model.json"),
+        weights=variant_file("model.safetensors"),
+        references=datasets("reference", "validation"),
+    output:
+        f"{VARIANTS}/{{variant}}/score.json",
+    log:
+        f"{RESULTS}/logs/score_model/{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_model/{{variant}}.tsv"
+    conda:
+        "../envs/nearsight.yaml"
+    threads: STUDY.inference.threads
+    resources:
+        mem_mb=growing(INFERENCE_MB),
+        runtime=growing(120),
+    params:
+        references=[
+            f"{name}={path}"
+            for name, path in zip(STUDY.snapshot_names("validation"), datasets("reference", "validation"))
+        ],
+        version=VERSIONS["inference"],
+    shell:
+        "python {input.module:q} --model {input.bundle:q} --weights {input.weights:q}"
+        " --references {params.references:q} --threads {threads} --output {output:q}"
+        " --memory-MB {resources.mem_mb} --log {log:q}"
+
+
+rule compare_variants:
+    """Table and figure of all variants: errors against cost."""
+    input:
+        module=script("compare_variants"),
+        scores=list(scores().values()),
+    output:
+        markdown=f"{VARIANTS}/variants.md",
+        csv=f"{VARIANTS}/variants.csv",
+        png=f"{VARIANTS}/variants.png",
+        pdf=f"{VARIANTS}/variants.pdf",
+    log:
+        f"{RESULTS}/logs/compare_variants/variants.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare_variants/variants.tsv"
+    conda:
+        "../envs/nearsight.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        scores=[f"{variant}={path}" for variant, path in scores().items()],
+        changes=json.dumps({name: variant.model_dump(exclude_none=True) for name, variant in STUDY.variants.items()}),
+        version=VERSIONS["figures"],
+    shell:
+        "python {input.module:q} --scores {params.scores:q} --changes {params.changes:q}"
+        " --markdown {output.markdown:q} --csv {output.csv:q} --png {output.png:q} --pdf {output.pdf:q} --log {log:q}"
