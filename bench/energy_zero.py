@@ -101,7 +101,14 @@ def train(study: Study, chosen: Sequence[str], folder: Path, threads: int) -> Mo
                 command += [f"--{role}-{kind}", *(results / kind / f"{name}.h5" for name in names)]
         for element in study.pseudopotentials:
             command += ["--pseudopotential", f"{element}={results / 'pseudo' / element}.upf"]
-        command += ["--settings", study.training.to_json("threads"), "--seed", study.seed, "--threads", threads]
+        command += [
+            "--settings",
+            study.training.to_json("ranks", "threads"),
+            "--seed",
+            study.seed,
+            "--threads",
+            threads,
+        ]
         command += ["--checkpoint", folder / "checkpoint.safetensors", "--weights", folder / "model.safetensors"]
         command += ["--bundle", folder / "model.json", "--history", folder / "history.csv"]
         subprocess.run(list(map(str, command)), check=True)

@@ -40,6 +40,11 @@ ESPRESSO_MPI = {"mpi": STUDY.dft.launcher} if STUDY.dft.ranks > 1 else {}
 TRAINING_GPU = {"gpu": 1} if STUDY.training.device == "cuda" else {}
 
 # One process needs no launcher; Slurm refuses an MPI job of one task.
+TRAINING_MPI, TRAINING_LAUNCHER, TRAINING_SHARES = {}, "", "--threads {threads}"
+if STUDY.training.ranks > 1:
+    TRAINING_MPI = {"mpi": "mpiexec", "tasks": STUDY.training.ranks, "cpus_per_task": STUDY.training.threads}
+    TRAINING_LAUNCHER = "{resources.mpi} -n {resources.tasks} "
+    TRAINING_SHARES = "--ranks {resources.tasks} --threads {resources.cpus_per_task}"
 INFERENCE_MPI = {"mpi": "mpiexec"} if STUDY.inference.ranks > 1 else {}
 INFERENCE_LAUNCHER = "{resources.mpi} -n {resources.tasks} " if STUDY.inference.ranks > 1 else ""
 

@@ -20,23 +20,26 @@ rule train_model:
         f"{RESULTS}/benchmarks/train_model/model.tsv"
     conda:
         "../envs/nearsight.yaml"
-    threads: STUDY.training.threads
+    threads: STUDY.training.ranks * STUDY.training.threads
     resources:
         **TRAINING_GPU,
-        mem_mb=growing(8000),
+        **TRAINING_MPI,
+        mem_mb=growing(8000 * STUDY.training.ranks),
         runtime=growing(480),
     params:
         # no output: Snakemake would delete it before the job that resumes from it
         checkpoint=f"{RESULTS}/model/checkpoint.safetensors",
-        settings=STUDY.training.to_json("threads"),
+        settings=STUDY.training.to_json("ranks", "threads"),
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         seed=STUDY.seed,
         version=VERSIONS["training"],
     shell:
+        f"{TRAINING_LAUNCHER}"
         "python {input.module:q}"
         " --train-reference {input.train_reference:q} --train-descriptors {input.train_descriptors:q}"
         " --validation-reference {input.validation_reference:q}"
         " --validation-descriptors {input.validation_descriptors:q}"
-        " {params.pseudopotentials:q} --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
+        " {params.pseudopotentials:q} --settings {params.settings:q} --seed {params.seed:q} "
+        f"{TRAINING_SHARES}"
         " --checkpoint {params.checkpoint:q} --weights {output.weights:q} --bundle {output.bundle:q}"
         " --history {output.history:q} --memory-MB {resources.mem_mb} --log {log:q}"

@@ -67,7 +67,7 @@ use rule train_model as train_variant with:
         f"{RESULTS}/benchmarks/train_variant/{{variant}}.tsv"
     params:
         checkpoint=lambda wildcards: f"{VARIANTS}/{wildcards.variant}/model/checkpoint.safetensors",
-        settings=lambda wildcards: VARIED[wildcards.variant].training.to_json("threads"),
+        settings=lambda wildcards: VARIED[wildcards.variant].training.to_json("ranks", "threads"),
         pseudopotentials=PSEUDOPOTENTIAL_OPTIONS,
         seed=STUDY.seed,
         version=VERSIONS["training"],

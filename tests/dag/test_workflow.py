@@ -191,10 +191,27 @@ def test_slurm_profile(repository, workflow):
     assert re.search(r"^rule train_model:\n(?: +.*\n)* +threads: 6\n", output, re.MULTILINE)
 
 
+def test_a_training_on_several_ranks_is_an_mpi_job(repository, workflow):
+    changes = {"training.ranks": 3, "training.threads": 2, "variants": {"small": {"training": {"epochs": 2}}}}
+    name = workflow.study(changes)
+    options = ("variants", "--dry-run", "--printshellcmds", "--cores", "64", "--configfile", name)
+    output = workflow.run(*options, "--profile", str(repository / "slurm"))
+    for rule in ("train_model", "train_variant"):
+        block = re.search(rf"^rule {rule}:\n(?: +.*\n)+", output, re.MULTILINE)[0]
+        assert "tasks=3, cpus_per_task=2" in block
+        assert " threads: 6\n" in block
+    assert len(re.findall(r"mpiexec -n 3 python \S*train_model.py .* --ranks 3 --threads 2 ", output)) == 2
+    failed = workflow.run(
+        "--dry-run", "--configfile", workflow.study({**changes, "training.device": "cuda"}), fails=True
+    )
+    assert "training.ranks: expected 1 with training.device = cuda, got 3." in failed
+
+
 def test_every_number_of_the_slurm_profile_has_a_rule_and_grows(repository):
     profile = yaml.safe_load((repository / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     # run_ldos: with the backend espresso alone
-    assert not set(profile["set-resources"]) - set(RULES) - {"run_ldos"}
+    others = {"run_ldos", "compute_variant_descriptors", "train_variant", "score_model"}
+    assert not set(profile["set-resources"]) - set(RULES) - others
     amounts = [profile["default-resources"], *profile["set-resources"].values()]
     for name, value in [item for group in amounts for item in group.items() if item[0] != "mpi"]:
         assert re.fullmatch(r"attempt \* \d+", value), name

@@ -89,7 +89,7 @@ class Rows:
         self.snapshots = [snapshot(points=n) for n in points]
         self._rows = x.astype(np.float32), y.astype(np.float32), np.repeat(np.arange(len(points)), points).astype("i4")
 
-    def in_order(self):
+    def in_order(self, comm=None):
         for start in range(0, len(self._rows[0]), 64):
             yield tuple(part[start : start + 64] for part in self._rows)
 

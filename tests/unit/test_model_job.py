@@ -41,6 +41,7 @@ def arguments(tmp_path):
         pseudopotential=[("Be", tmp_path / "Be.upf")],
         settings=json.dumps(SETTINGS),
         seed=7,
+        ranks=1,
         threads=1,
         checkpoint=model / "checkpoint.safetensors",
         weights=model / "model.safetensors",

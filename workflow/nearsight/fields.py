@@ -28,7 +28,7 @@ FIELDS = {
     "forces": Field(("atom", "direction"), "eV/Å", "forces of the DFT reference"),
     "stress": Field(("voigt",), "eV/Å³", "stress of the DFT reference, xx yy zz yz xz xy, with the sign of ASE"),
     "extrapolation_score": Field(
-        ("atom",), "1", "distance of the surroundings from the training set's, 1: as far as validation's", "float32"
+        ("atom",), "1", "distance of the surroundings from the training set; 1: that of the validation set", "float32"
     ),
     # fields on the grid
     "density": Field(GRID, "1/Å³", "electronic density, summed over spin"),

@@ -7,6 +7,7 @@ import argparse
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -51,10 +52,14 @@ from nearsight.model.network import LdosNetwork, build_network
 from nearsight.model.projections import energy_projections, measure_dos, projection_spread
 from nearsight.model.scaling import Scaling
 from nearsight.model.training import train, write_history
+from nearsight.mpi import check_ranks, on_rank_0, run_parallel_job, world
 from nearsight.provenance import collect_provenance, hash_settings
 from nearsight.reference.espresso.options import add_pseudopotential_option, pseudopotentials_of
 from nearsight.reference.pseudopotential import Pseudopotential, select_pseudopotentials
 from nearsight.study.sections import Training
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
 
 logger = logging.getLogger("nearsight")
 
@@ -70,7 +75,8 @@ def parse_arguments() -> argparse.Namespace:
     add_pseudopotential_option(parser)
     parser.add_argument("--settings", required=True, help="JSON: the section `training`")
     parser.add_argument("--seed", type=int, required=True, help="seed of initial weights and shuffles")
-    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
+    parser.add_argument("--ranks", type=int, default=1, help="number of MPI ranks that the job was promised")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each rank (PyTorch)")
     parser.add_argument("--checkpoint", type=Path, required=True, help="state after each epoch, to resume from")
     parser.add_argument("--weights", type=Path, required=True, help="model bundle, safetensors part")
     parser.add_argument("--bundle", type=Path, required=True, help="model bundle, JSON part")
@@ -84,6 +90,9 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.threads < 1 or arguments.seed < 0:
         raise InputError(f"--threads, --seed: expected at least 1 and 0, got {arguments.threads} and {arguments.seed}.")
     torch.set_num_threads(arguments.threads)
+    comm = world() if arguments.ranks > 1 else None
+    if comm is not None:
+        on_rank_0(comm, lambda: check_ranks(comm, arguments.ranks))
     started = time.perf_counter()
     count = len(arguments.train_reference)
     snapshots, data = describe_snapshots(
@@ -102,7 +111,7 @@ def main(arguments: argparse.Namespace) -> None:
     points.insert(0, sum(count_chosen(snapshot.shape, settings.points_share) for snapshot in parts[0]))
     row_bytes, tensors = 4 * (data.components + data.energy_grid.count + 1), [p.shape for p in network.parameters()]
     needed = training_bytes(points, row_bytes, tensors, settings.batch_size, MEMORY_BYTES)
-    check_memory("train_model", needed, arguments.memory_MB)
+    check_memory("train_model", needed, arguments.memory_MB and arguments.memory_MB / arguments.ranks, arguments.ranks)
     scalings = measure_scalings(parts[0], data.components, data.energy_grid.count)
     rows = [
         ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES, share)
@@ -139,11 +148,14 @@ def main(arguments: argparse.Namespace) -> None:
         identity=hash_settings({key: provenance[key] for key in determining}),
         checkpoint=arguments.checkpoint,
         history=arguments.history,
+        comm=comm,
     )
     network.cpu().load_state_dict(result.weights)
     if settings.points_share < 1:  # means over whole snapshots, which are streamed
         rows[0] = ShuffledRows(parts[0], *scalings, settings.batch_size, arguments.seed, memory_bytes=0)
-    error_bars = finish_network(settings, network, rows, projections)
+    error_bars = finish_network(settings, network, rows, projections, comm)
+    if comm is not None and comm.rank > 0:
+        return
     bundle = ModelBundle(
         network=network,
         network_settings=settings.network,
@@ -169,6 +181,7 @@ def main(arguments: argparse.Namespace) -> None:
             "best_epoch": result.state.best_epoch,
             "validation_loss": result.state.best_loss,
             "seconds": sum(row[-1] for row in result.state.history),
+            "ranks": arguments.ranks,
             "threads": arguments.threads,
         },
         provenance=provenance,
@@ -188,12 +201,16 @@ def in_units_of_spread(
 
 
 def finish_network(
-    settings: Training, network: LdosNetwork, rows: list[ShuffledRows], projections: list[np.ndarray] | None
+    settings: Training,
+    network: LdosNetwork,
+    rows: list[ShuffledRows],
+    projections: list[np.ndarray] | None,
+    comm: "Comm | None",
 ) -> ErrorBars | None:
     """Solve for the last layer where the settings say so, and then measure the network's error bars."""
     if not (settings.refit_last_layer or settings.error_bars):
         return None
-    moments = [measure_features(network, part, torch.device("cpu")) for part in rows]
+    moments = [measure_features(network, part, torch.device("cpu"), comm) for part in rows]
     if settings.refit_last_layer:
         refit_layer(network, *moments, (projections[0][..., 1], projections[1][..., 1]))
     if not settings.error_bars:
@@ -289,4 +306,6 @@ def describe_domain(
 
 
 if __name__ == "__main__":
-    run_job(main, parse_arguments())
+    arguments = parse_arguments()
+    run = run_parallel_job if arguments.ranks > 1 else run_job  # which needs no MPI library
+    run(main, arguments)

@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -21,6 +23,9 @@ from nearsight.grids.energies import EnergyGrid
 from nearsight.model.method import Method, find_key, positive_number, read_method, require_one_method
 from nearsight.model.scaling import Moments, Scaling
 from nearsight.structures.correlation import radial_distribution
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
 
 #: Grid points of one block, the unit of reading (a whole chunk of the files, or more).
 BLOCK_POINTS = 4096
@@ -223,8 +228,11 @@ class ShuffledRows:
         else:
             yield from self._from_files(generator)
 
-    def in_order(self) -> Iterator[Rows]:
-        """All rows once in the order of the files, in blocks: for a validation loss."""
+    def in_order(self, comm: "Comm | None" = None) -> Iterator[Rows]:
+        """All rows once in the order of the files, in blocks, which the ranks take in turn: for a validation loss."""
+        return self._in_order() if comm is None else islice(self._in_order(), comm.rank, None, comm.size)
+
+    def _in_order(self) -> Iterator[Rows]:
         if self.in_memory:
             rows = self._all_rows()
             for start in range(0, self.points, BLOCK_POINTS):

@@ -17,6 +17,7 @@ alone says nothing of τ, and all structures then have nearly the same bars.
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
@@ -26,6 +27,9 @@ from scipy.special import ndtr, stdtrit
 from nearsight.errors import InputError
 from nearsight.model.data import ShuffledRows
 from nearsight.model.network import LdosNetwork
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
 
 logger = logging.getLogger("nearsight")
 
@@ -54,15 +58,17 @@ class FeatureMoments:
     targets: np.ndarray
 
 
-def measure_features(network: LdosNetwork, rows: ShuffledRows, device: torch.device) -> FeatureMoments:
-    """Moments of a network's features over all rows; memory: that of a block."""
+def measure_features(
+    network: LdosNetwork, rows: ShuffledRows, device: torch.device, comm: "Comm | None" = None
+) -> FeatureMoments:
+    """Moments of a network's features over all rows, of which each rank takes a share; memory: that of a block."""
     width, energies = network.head.in_features, network.outputs
     gram = torch.zeros(width + 1, width + 1, dtype=torch.float64, device=device)
     features = torch.zeros(len(rows.snapshots), width + 1, dtype=torch.float64, device=device)
     targets = torch.zeros(len(rows.snapshots), energies, dtype=torch.float64, device=device)
     network.eval()
     with torch.inference_mode():
-        for x, y, which in rows.in_order():
+        for x, y, which in rows.in_order(comm):
             hidden = network.trunk(torch.from_numpy(x).to(device)).double()
             hidden = torch.nn.functional.pad(hidden, (0, 1), value=1.0)
             target, index = torch.from_numpy(y).to(device).double(), torch.from_numpy(which).to(device)
@@ -70,12 +76,10 @@ def measure_features(network: LdosNetwork, rows: ShuffledRows, device: torch.dev
             features.index_add_(0, index, hidden)
             targets.index_add_(0, index, target)
     points = np.array([snapshot.points for snapshot in rows.snapshots], dtype=float)[:, None]
-    n = points.sum()
-    return FeatureMoments(
-        gram.cpu().numpy() / n,
-        features.cpu().numpy() / points,
-        targets.cpu().numpy() / points,
-    )
+    sums = [part.cpu().numpy() for part in (gram, features, targets)]
+    if comm is not None:
+        sums = [comm.allreduce(part) for part in sums]
+    return FeatureMoments(sums[0] / points.sum(), sums[1] / points, sums[2] / points)
 
 
 def correct_layer(moments: FeatureMoments, layer: np.ndarray, shares: np.ndarray, weight: float) -> np.ndarray:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors
@@ -20,6 +21,9 @@ from nearsight.jobs import show_progress
 from nearsight.model.data import ShuffledRows
 from nearsight.model.network import LdosNetwork
 from nearsight.study.sections import Training
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
 
 logger = logging.getLogger("nearsight")
 
@@ -82,6 +86,7 @@ def train(
     checkpoint: Path | None = None,
     history: Path | None = None,
     after_epoch: Callable[[TrainingState], None] | None = None,
+    comm: "Comm | None" = None,
 ) -> TrainingResult:
     """Minimise the mean squared error of the scaled LDOS; return the weights with the lowest validation error.
 
@@ -92,10 +97,11 @@ def train(
     `Loss`. identity: a hash of all that determines the result; a checkpoint of another identity is not resumed from.
     checkpoint: written whole after every epoch; a training that finds one resumes from it, with the same numbers as an
     uninterrupted one (the order of the rows follows from their seed and the epoch's number). history: CSV, one row per
-    epoch. after_epoch: called with the state after each checkpoint. Raises ConvergenceError where the loss is not
-    finite.
+    epoch. after_epoch: called with the state after each checkpoint. comm: MPI ranks that share the points of every
+    batch (None: one process); all of them get the same result, that of one process but for rounding, and rank 0 writes
+    the files. Raises ConvergenceError where the loss is not finite.
     """
-    device = choose_device(settings.device)
+    device, writes = choose_device(settings.device), comm is None or comm.rank == 0
     network = network.to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = Schedule(settings, optimiser, training.batches)
@@ -112,8 +118,10 @@ def train(
         started = time.perf_counter()
         state.epoch += 1
         rate = optimiser.param_groups[0]["lr"]
-        train_loss = _train_epoch(network, losses[0], optimiser, schedule, training, state.epoch, settings, device)
-        validation_loss = measure_loss(network, losses[1], validation, device)
+        train_loss = _train_epoch(
+            network, losses[0], optimiser, schedule, training, state.epoch, settings, device, comm
+        )
+        validation_loss = measure_loss(network, losses[1], validation, device, comm)
         if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
             raise ConvergenceError(
                 f"training: expected a finite loss, got {train_loss} (training) and {validation_loss} (validation) in "
@@ -129,9 +137,9 @@ def train(
             "epoch %d: training loss %.6f, validation loss %.6f, learning rate %.2e, %.1f s",
             *state.history[-1],
         )
-        if checkpoint is not None:
+        if checkpoint is not None and writes:
             _save_checkpoint(checkpoint, identity, network, optimiser, schedule, best, state)
-        if history is not None:
+        if history is not None and writes:
             write_history(history, state)
         if after_epoch is not None:
             after_epoch(state)
@@ -196,15 +204,17 @@ class Loss:
         return loss + self._weight * integrals.square().mean()
 
 
-def measure_loss(network: torch.nn.Module, loss: Loss, rows: ShuffledRows, device: torch.device) -> float:
-    """The loss over all rows."""
+def measure_loss(
+    network: torch.nn.Module, loss: Loss, rows: ShuffledRows, device: torch.device, comm: "Comm | None" = None
+) -> float:
+    """The loss over all rows, of which each rank takes a share."""
     network.eval()
     total = 0.0
     with torch.inference_mode():
-        for x, y, which in rows.in_order():
+        for x, y, which in rows.in_order(comm):
             x, y, which = (torch.from_numpy(part).to(device) for part in (x, y, which))
             total += float(loss(network(x), y, which)) * len(y)
-    return total / rows.points
+    return (total if comm is None else comm.allreduce(total)) / rows.points
 
 
 def write_history(path: Path, state: TrainingState) -> None:
@@ -223,20 +233,39 @@ def _train_epoch(
     epoch: int,
     settings: Training,
     device: torch.device,
+    comm: "Comm | None",
 ) -> float:
     total, count = torch.zeros((), dtype=torch.float64, device=device), 0
+    rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
     description = f"epoch {epoch}/{settings.epochs}"
     network.train()
-    for x, y, which in show_progress(rows.epoch(epoch), description, total=rows.batches, unit="batch"):
-        x, y, which = (torch.from_numpy(part).to(device) for part in (x, y, which))
-        loss = loss_of(network(x), y, which)
+    batches = rows.epoch(epoch)
+    for batch in show_progress(batches, description, total=rows.batches, unit="batch") if rank == 0 else batches:
+        points = len(batch[1])
+        # of a batch with fewer points than ranks, all take the whole
+        parts = size if points >= size else 1
+        x, y, which = (torch.from_numpy(part[rank % parts :: parts]).to(device) for part in batch)
+        loss = loss_of(network(x), y, which) * (len(y) * parts / (points * size))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if size > 1:
+            _sum_gradients(network, comm)
         optimiser.step()
         schedule.after_batch()
-        total += loss.detach().double() * len(y)
-        count += len(y)
-    return float(total) / count
+        total += loss.detach().double() * points
+        count += points
+    return (float(total) if comm is None else comm.allreduce(float(total))) / count
+
+
+def _sum_gradients(network: torch.nn.Module, comm: "Comm") -> None:
+    """The sum of all ranks' gradients in place of each rank's own."""
+    gradients = [parameter.grad for parameter in network.parameters()]
+    own = torch.cat([gradient.ravel() for gradient in gradients]).numpy()
+    everybody = np.empty_like(own)
+    comm.Allreduce(own, everybody)
+    parts = torch.from_numpy(everybody).split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def _copy(network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -28,7 +28,7 @@ def find_contradictions(study: Study) -> list[Contradiction]:
     if count > MOST_SNAPSHOTS:
         return [("trajectories", f"expected at most {MOST_SNAPSHOTS} snapshots in all, got {count}.")]
     checks = (pseudopotentials, structures, cutoffs, kpoints, trajectories, snapshots, energies, descriptors)
-    checks += (variants, supercells, figures)
+    checks += (training, variants, supercells, figures)
     return [found for check in checks for found in check(study)]
 
 
@@ -201,6 +201,15 @@ def descriptors(study: Study) -> Iterator[Contradiction]:
         yield f"descriptors.{key}", text
 
 
+def training(study: Study) -> Iterator[Contradiction]:
+    """Ranks share the points of a batch on processors; a GPU has one process."""
+    if study.training.ranks > 1 and study.training.device != "cpu":
+        yield (
+            "training.ranks",
+            f"expected 1 with training.device = {study.training.device}, got {study.training.ranks}.",
+        )
+
+
 def variants(study: Study) -> Iterator[Contradiction]:
     """The changed sections are valid, and there are as many training snapshots as a variant asks for."""
     known = len(study.snapshot_names("train"))
@@ -217,7 +226,7 @@ def variants(study: Study) -> Iterator[Contradiction]:
                 found, _, text = explain(item, Study).partition(": ")
                 yield f"{key}.{found}", text
         else:
-            yield from ((f"{key}.{found}", text) for found, text in descriptors(varied))
+            yield from ((f"{key}.{found}", text) for check in (descriptors, training) for found, text in check(varied))
 
 
 def supercells(study: Study) -> Iterator[Contradiction]:

@@ -100,13 +100,13 @@ class Pseudopotential(Section):
     """
 
     ld1_input: str | None = _key(
-        "input file of Quantum ESPRESSO's atomic code ld1.x, which makes the pseudopotential",
+        "input file of Quantum ESPRESSO's atomic code ld1.x, which generates the pseudopotential",
         "a file name without braces and control characters that does not begin with a hyphen",
         default=None,
         pattern=FILE_NAME,
     )
     upf: str | None = _key(
-        "a ready pseudopotential in UPF format",
+        "a ready-made pseudopotential in UPF format",
         "a file name without braces and control characters that does not begin with a hyphen",
         default=None,
         pattern=FILE_NAME,
@@ -227,14 +227,14 @@ class Dft(Section):
         max_length=3,
     )
     bands_per_occupied: float = _key(
-        "number of Kohn-Sham bands divided by that of doubly occupied ones; the highest band must lie 4 broadenings "
-        "above the LDOS window",
+        "number of Kohn-Sham bands divided by the number of doubly occupied ones; the highest band must lie 4 "
+        "broadenings above the LDOS window",
         "a ratio",
         ge=1,
         le=1000,
     )
     conv_thr_Ry: float = _key("convergence threshold of the SCF", "an energy", unit="Ry", default=1e-9, gt=0, le=1e-5)
-    electron_maxstep: int = _key("largest number of SCF iterations", "a whole number", default=100, ge=1, le=10000)
+    electron_maxstep: int = _key("maximum number of SCF iterations", "a whole number", default=100, ge=1, le=10000)
     mixing_beta: float = _key("mixing factor of the SCF", "a number", default=0.7, gt=0, le=1)
     mixing_mode: Literal["plain", "TF", "local-TF"] = _key(
         "density mixing: plain, with Thomas-Fermi screening (fewer iterations in metals), or with local Thomas-Fermi "
@@ -275,7 +275,7 @@ class Md(Section):
         le=1e9,
     )
     ecutwfc_Ry: float = _key(
-        "plane-wave cutoff of the wave functions; the dynamics needs less than the LDOS",
+        "plane-wave cutoff of the wave functions; the dynamics can do with a lower one than the LDOS",
         "an energy",
         unit="Ry",
         gt=0,
@@ -304,7 +304,7 @@ class Md(Section):
     )
     conv_thr_Ry: float = _key("convergence threshold of the SCF", "an energy", unit="Ry", default=1e-7, gt=0, le=1e-4)
     electron_maxstep: int = _key(
-        "largest number of iterations of each SCF", "a whole number", default=100, ge=1, le=10000
+        "maximum number of iterations of each SCF", "a whole number", default=100, ge=1, le=10000
     )
     mixing_beta: float = _key("mixing factor of each SCF", "a number", default=0.7, gt=0, le=1)
 
@@ -367,19 +367,19 @@ class LammpsMdTrajectory(Trajectory):
 
 
 class FramesTrajectory(FromFile, Trajectory):
-    """Frames from a file, in its order, of the cell that `structure` names."""
+    """Frames of the cell that `structure` names, read from a file and in its order."""
 
     TAG: ClassVar[str] = "(frames)"
 
     file: str = _key(
-        "file of frames that ASE reads: extended XYZ, XDATCAR, LAMMPS dump, ...; FILE@INDEX chooses some, as in @::10",
+        "file of frames that ASE reads: extended XYZ, XDATCAR, LAMMPS dump, ...; FILE@INDEX selects some, as in @::10",
         "a file name without braces and control characters that does not begin with a hyphen",
         pattern=FILE_NAME,
     )
 
 
 class ImportedSnapshot(Section):
-    """A snapshot whose reference exists already: a dataset made by `nearsight import` or by another study."""
+    """A snapshot whose reference already exists: a dataset made by `nearsight import` or by another study."""
 
     dataset: str = _key(
         "snapshot dataset (HDF5), computed with the settings of `dft` and `ldos` and with the same pseudopotentials",
@@ -455,7 +455,7 @@ class Descriptors(Section):
         default="float64",
     )
     ranks: int = _key(
-        "MPI ranks of one job, also of compute_energies; on Slurm at least 2; results do not depend on it",
+        "MPI ranks of one job, and of compute_energies; at least 2 on Slurm; results do not depend on it",
         "a whole number",
         default=2,
         ge=1,
@@ -491,7 +491,7 @@ class Bispectrum(Descriptors):
         reference=True,
     )
     cutoff_A: float = _key(
-        "distance from the grid point up to which atoms count",
+        "distance from the grid point within which atoms count",
         "a length",
         unit="Å",
         default=4.67637,
@@ -534,11 +534,11 @@ class Training(Section):
         "architecture of the network", "a section", default=Perceptron()
     )
     learning_rate: float = _key(
-        "initial learning rate; with one_cycle the largest", "a number", default=1e-3, gt=0, le=1
+        "initial learning rate; with one_cycle the highest", "a number", default=1e-3, gt=0, le=1
     )
     schedule: Literal["cosine", "plateau", "one_cycle"] = _key(
-        "learning-rate schedule: cosine falls over all epochs, plateau when the validation error stops falling, "
-        "one_cycle rises and then falls over all epochs, and keeps the network of the last one",
+        "learning-rate schedule: cosine falls over all epochs, plateau whenever the validation error stops falling; "
+        "one_cycle rises and then falls over all epochs, and the network of the last one is kept",
         "a schedule",
         default="cosine",
     )
@@ -555,16 +555,16 @@ class Training(Section):
         le=1000000,
     )
     points_share: float = _key(
-        "part of each training snapshot's grid points, chosen at random, that the network learns from; the correction "
-        "of its last layer and the error bars take all points",
+        "fraction of each training snapshot's grid points, chosen at random, that the network learns from; the "
+        "correction of its last layer and the error bars use all points",
         "a number above 0, at most 1",
         default=1.0,
         gt=0,
         le=1,
     )
     projection_loss: float = _key(
-        "weight, beside the LDOS's own loss, of the loss on what the energy depends on: every point's density and "
-        "share of the energy, in units of their spread",
+        "weight, relative to the loss of the LDOS itself, of the loss on what the energy depends on: every point's "
+        "density and share of the energy, in units of their spread",
         "a number",
         default=0.0,
         ge=0,
@@ -582,6 +582,13 @@ class Training(Section):
         default=False,
     )
     device: Literal["cpu", "cuda"] = _key("where the network is trained", "a device", default="cpu")
+    ranks: int = _key(
+        "MPI ranks of the training, which share the points of every batch; results can differ by rounding",
+        "a whole number",
+        default=1,
+        ge=1,
+        le=4096,
+    )
     threads: int = _key(
         "threads of the training; results can differ by rounding", "a whole number", default=2, ge=1, le=1024
     )
@@ -593,12 +600,12 @@ class Variant(Section):
     training: dict[str, Any] = _key("keys of the section `training` that differ", "keys and values", default={})
     descriptors: dict[str, Any] = _key("keys of the section `descriptors` that differ", "keys and values", default={})
     snapshots: int | None = _key(
-        "number of training snapshots that it learns from, evenly from all", "a whole number", default=None, ge=1
+        "number of training snapshots that it learns from, chosen evenly from all", "a whole number", default=None, ge=1
     )
 
 
 class Supercell(Section):
-    """A larger structure that the model predicts: a repeated snapshot, displaced or with a stacking fault if asked."""
+    """A larger structure that the model predicts: a repeated snapshot, optionally displaced or faulted."""
 
     snapshot: str = _key("name of the snapshot, such as b-0", "the name of a snapshot")
     repeat: list[Positive] = _key(
@@ -637,7 +644,7 @@ class Inference(Section):
         default="float32",
     )
     memory_GiB: float = _key(
-        "memory of one process, which sets the size of the tiles; fields that do not fit are on disk",
+        "memory of one process, which sets the size of the tiles; fields that do not fit are kept on disk",
         "a size",
         unit="GiB",
         default=4.0,
@@ -645,7 +652,7 @@ class Inference(Section):
         le=4096,
     )
     largest_stride: Literal[1, 2, 3] = _key(
-        "coarseness of the pre-pass for the first Fermi level (1: every grid point)", "a stride", default=3
+        "coarseness of the pre-pass that gives a first Fermi level (1: every grid point)", "a stride", default=3
     )
     accept_extrapolation: bool = _key(
         "predict structures even if they are far from the training set", "true or false", default=False
@@ -690,7 +697,7 @@ class PaperFigures(Section):
         default={},
     )
     prediction_times: str | None = _key(
-        "table of times from bench/inference.py, drawn beside those of the study",
+        "table of times from bench/inference.py, drawn next to those of the study",
         "a file name without braces and control characters that does not begin with a hyphen",
         default=None,
         pattern=FILE_NAME,
@@ -743,7 +750,7 @@ class Study(Section):
         "sources of snapshots by name: DFT-MD, LAMMPS, or frames of a file", "one entry per trajectory", default={}
     )
     snapshots: dict[Name, ImportedSnapshot] = _key(
-        "snapshots by name that exist already, instead of those of trajectories or beside them",
+        "existing snapshots by name, instead of those of trajectories or in addition to them",
         "one entry per snapshot",
         default={},
     )
