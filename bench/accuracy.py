@@ -1,4 +1,4 @@
-"""Errors of a study's model on its validation and test snapshots, predicted from the atoms: by state of the cells.
+"""Errors of a study's model on its validation and test snapshots, predicted from the atoms: by the state of the cells.
 
 snakemake --cores 2 --configfile config/beryllium.yaml      (the study)
 python bench/accuracy.py --page docs/beryllium.md
@@ -55,7 +55,7 @@ def evaluate(study: Study, model: ModelFiles, snapshot: str, folder: Path, threa
 def states_table(rows: Sequence[dict]) -> list[str]:
     """Errors by state: snapshots of one trajectory, of one size and temperature.
 
-    Scatter: standard deviation of the errors, which is what differences of energies feel, beside that of DFT's
+    Scatter: standard deviation of the errors, which is what matters for energy differences, and that of DFT's
     energies in the same state. R² over all test snapshots that are not refused: 1 - Σ error² / Σ (E - mean E)².
     """
     header = ["state", "role", "cells", "atoms", "MAE (meV/atom)", "error bar", "mean error", "scatter",

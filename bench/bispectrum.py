@@ -1,4 +1,4 @@
-"""The native bispectrum kernel against LAMMPS: same process, same core, turn by turn.
+"""The native bispectrum kernel against LAMMPS: same process, same core, in turns.
 
     python bench/bispectrum.py --page docs/performance.md
 
@@ -7,7 +7,7 @@ repetitions in which the two backends take turns. LAMMPS gets fewer points of th
 point does not depend on their number; its start and the setup of the cell are left out. The bound is what the
 kernel's operations would take at the core's own speed for independent multiply-adds in registers, measured in the
 same run (without fused multiply-adds, that is portable on x86, it says little: there a lone addition costs half).
-Two threads against one is wall time, the shortest of many.
+Two threads against one are wall times, the shortest of many.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def share(row: dict) -> str:
 
 
 def table(rows: Sequence[dict]) -> list[str]:
-    """The rows as a table of Markdown; what holds for all of them, and two threads, in words below it."""
+    """The rows as a Markdown table; what holds for all of them, and two threads, in words below it."""
     cases = [row for row in rows if row["case"] != THREADS]
     lines = [
         "| case | 2J | instructions | precision | LAMMPS µs/point | native µs/point | ratio | share of peak |",

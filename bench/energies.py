@@ -4,12 +4,12 @@
     python bench/energies.py --atoms 256 1024
 
 Quantum ESPRESSO makes the density of 64 displaced atoms of beryllium once (a minute), with 4,410 grid points per atom;
-it is repeated to each size, plane by plane, so that the density itself takes no memory. Each size is a process of its
-own on one core: processor time of `density_energies` and its terms, and the largest resident memory of the process. A
-size is a row of the CSV as soon as it is done, and is not measured again; the largest takes about a quarter of an hour
-and 14 GiB. A size for which memory is short is left out, with a message.
+it is repeated to each size, plane by plane, so that the density itself takes no memory. Each size runs in a process of
+its own on one core: processor time of `density_energies` and its terms, and the largest resident memory of the process.
+A size becomes a row of the CSV as soon as it is done and is not measured again; the largest takes about a quarter of an
+hour and 14 GiB. A size for which there is not enough memory is left out, with a message.
 
-All sizes have the same energy per atom, so that the float64 result of the smallest shows what float32 changes.
+All sizes have the same energy per atom, so the float64 result of the smallest shows what float32 changes.
 """
 
 import argparse
@@ -35,7 +35,7 @@ ATOMS = (256, 1024, 4096, 16384, 32768, 131072)
 #: Sizes that are measured with fields of float64, too.
 ALSO_DOUBLE = 4096
 
-#: Bytes of a grid point at the peak (single precision: six fields) and of Python with its libraries.
+#: Bytes per grid point at the peak (single precision: six fields) and of Python with its libraries.
 POINT_BYTES, PROCESS_BYTES = 25, 0.4 * 2**30
 
 SHAPE = (70, 63, 64)
@@ -86,7 +86,7 @@ class RepeatedDensity:
 
 
 def repeat_of(atoms: Atoms, count: int) -> tuple[int, int, int]:
-    """Repeat to `count` atoms, 64 times a power of two, as compact as can be."""
+    """Repeat to `count` atoms, 64 times a power of two, as compactly as possible."""
     repeat = np.ones(3, dtype=int)
     while len(atoms) * repeat.prod() < count:
         repeat[np.argmin(atoms.cell.lengths() * repeat)] *= 2
@@ -150,7 +150,7 @@ def append(row: dict, path: Path) -> None:
 
 
 def available_bytes() -> float:
-    """Memory that can still be had on this machine."""
+    """Memory that is still available on this machine."""
     for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("MemAvailable"):
             return 1024.0 * int(line.split()[1])
@@ -166,7 +166,7 @@ def change_meV(row: dict, reference: dict) -> float:
 
 
 def table(rows: list[dict]) -> list[str]:
-    """The rows as a table of Markdown."""
+    """The rows as a Markdown table."""
     reference = next((row for row in rows if row["precision"] == "float64"), rows[0])
     lines = [
         "| atoms | points (10⁶) | stored | time (s) | core charge | xc | ions | ms/atom | peak (GiB) | KiB/atom "

@@ -1,10 +1,11 @@
 """Is the energy zero of a cell what a local model gets wrong? A model of one density predicts other densities.
 
-Quantum ESPRESSO counts energies from the mean potential of the cell, which goes with the number of atoms per volume: by
-κ N/Ω with κ = -(2π/3) e² Σ q r² of the atomic density, were the crystal made of superposed neutral atoms. A vacancy or
-a strain elsewhere in the cell so shifts the LDOS of an environment that itself is unchanged, and no local descriptor
-sees it. Here a model that was trained on one density predicts all snapshots of a study with its energies shifted by
-parts of κ (N/Ω - N/Ω of the training): where the error crosses zero is how much of κ the crystal has.
+Quantum ESPRESSO counts energies from the mean potential of the cell, which depends on the number of atoms per volume:
+if the crystal were made of superposed neutral atoms, as κ N/Ω with κ = -(2π/3) e² Σ q r² of the atomic density. A
+vacancy or a strain elsewhere in the cell thus shifts the LDOS of an environment that is itself unchanged, and no local
+descriptor sees it. Here a model that was trained on one density predicts all snapshots of a study with its energies
+shifted by fractions of κ (N/Ω - N/Ω of the training): the one at which the error crosses zero is how much of κ the
+crystal has.
 
 Needs the datasets of a study (snakemake reference); trains in results/<study>/one-density.
 """
@@ -32,7 +33,7 @@ from nearsight.study.sections import Study
 
 SCRIPT = Path(__file__).resolve().parents[1] / "workflow/scripts/train_model.py"
 
-#: Atoms per volume of two cells are the same within this share.
+#: Atoms per volume of two cells are the same within this fraction.
 SAME_DENSITY = 1e-3
 
 
@@ -91,7 +92,7 @@ def measure(study: Study, threads: int) -> Iterator[dict]:
 
 
 def train(study: Study, chosen: Sequence[str], folder: Path, threads: int) -> ModelFiles:
-    """A model that learns from these snapshots, by the study's own job where it is not there yet."""
+    """A model that learns from these snapshots, made by the study's own job if it is not there yet."""
     if not (folder / "model.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         results = Path("results") / study.study

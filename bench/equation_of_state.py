@@ -1,7 +1,7 @@
 """The equation of state of a study's crystal: its model against Quantum ESPRESSO at the study's settings.
 
-The lattice's own cell, without displacements, at several linear strains. What pw.x leaves is kept: run it again to go
-on, with another model too.
+The lattice's own cell, without displacements, at several linear strains. What pw.x leaves is kept: run it again to
+continue, also with another model.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
         folder = arguments.work / f"{study.study}-{name}" / f"{strain:+g}"
         folder.mkdir(parents=True, exist_ok=True)
         grid = fft_shape(np.asarray(atoms.cell), study.dft.ecutrho_Ry)
-        # the k-set is the lattice's own
+        # the k-point grid is the lattice's own
         dft = compute(atoms, grid, study.dft, arguments.temperature_K, folder, results)
         settings = Inference(batches=1, accept_extrapolation=True)
         target = folder / "prediction"
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def strained_cell(study: Study, name: str, strain_percent: float) -> Atoms:
-    """The cell of the lattice itself, strained; off the grid points, where descriptors are not smooth."""
+    """The cell of the lattice itself, strained; its atoms off the grid points, where descriptors are not smooth."""
     section = study.structures[name].model_copy(update={"repeat": [1, 1, 1], "strain_percent": strain_percent})
     atoms = build_structure(section)
     atoms.positions += 0.0137
@@ -76,7 +76,7 @@ def strained_cell(study: Study, name: str, strain_percent: float) -> Atoms:
 
 
 def fits_table(rows: np.ndarray) -> str:
-    """Minimum and bulk modulus of Birch and Murnaghan's equation, and their errors; rows as in the CSV."""
+    """Minimum and bulk modulus of the Birch-Murnaghan equation, and their errors; rows as in the CSV."""
     fits = [EquationOfState(rows[:, 1], rows[:, column], eos="birchmurnaghan").fit() for column in (2, 3)]
     lines = [
         [name, f"{volume:.4f}", f"{modulus / GPa:.1f}"]

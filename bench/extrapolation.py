@@ -1,7 +1,7 @@
 """Does the extrapolation score rank structures as the error against Quantum ESPRESSO does?
 
 Predicts structures ever farther from a study's training set, computes each with pw.x at the study's settings, and
-compares the score with the error of the total free energy per atom. What pw.x leaves is kept: run it again to go on.
+compares the score with the error of the total free energy per atom. What pw.x leaves is kept: run it again to continue.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def compute(atoms: Atoms, grid: tuple, settings: Dft, temperature_K: float, fold
 
 
 def structures(results: Path, temperature_K: float) -> dict[str, Atoms]:
-    """Structures by name: snapshots of the study, and what is ever less like them."""
+    """Structures by name: snapshots of the study, and others less and less like them."""
     snapshots = sorted((results / "structures").glob("?-?.extxyz"))
     if not snapshots:
         raise InputError(f"{results}: expected a study that was run, found no snapshots. Run `make quickstart` first.")

@@ -4,7 +4,7 @@
     python bench/free_energy.py --cells two eight
 
 Cells and settings are those of tests/integration/espresso_cells.py. What Quantum ESPRESSO leaves is kept and used
-again, so that an interrupted run goes on.
+again, so an interrupted run can be continued.
 """
 
 import argparse
@@ -38,7 +38,7 @@ CELLS: dict[str, Cell] = {
     "two": DENSE["two"],
     "eight": DENSE["eight"],
     "triclinic": DENSE["triclinic"],
-    # what a coarse k-set costs
+    # what a coarse k-point grid costs
     "triclinic-coarse": replace(DENSE["triclinic"], kpoints=[6, 4, 4]),
     "sixtyfour": DENSE["sixtyfour"],
     "oxide": COARSE["oxide"],
@@ -54,7 +54,7 @@ NAMES = {
     "oxide": "BeO, 4 atoms, displaced",
 }
 
-#: No LDOS of it: its k-set is too coarse for one.
+#: No LDOS of it: its k-point grid is too coarse for one.
 TERMS_ONLY = ("oxide",)
 
 #: Spacing and width s of an LDOS, and lower and upper end of its window, in eV.

@@ -3,7 +3,7 @@
     python bench/inference.py --largest 131072 --page docs/performance.md
 
 Each size runs stage by stage in processes of their own, and what is finished is kept in the work folder: run the same
-command again to go on. The points that are predicted are those of the model's sampling cutoff, or of --ecut-sample-Ry.
+command again to continue. The predicted points are those of the model's sampling cutoff, or of --ecut-sample-Ry.
 The structures are hcp cells after molecular dynamics (LAMMPS, the SNAP potential for W and Be), repeated, with
 independent displacements added, so that no part repeats; --fault adds a stacking fault.
 """
@@ -29,7 +29,7 @@ CELLS = (4, 4, 4)  # orthorhombic cells of four atoms
 DENSITY_g_cm3, C_OVER_A = 1.896, 1.5797
 TEMPERATURE_K = 298.0
 MD_STEPS = 300
-# added to every atom on its own, Å; the vibrations of the cell that was repeated are five times as large
+# added to every atom independently, Å; the vibrations of the cell that was repeated are five times as large
 INDEPENDENT_A = 0.02
 STAGES = ("structure", "start", "plan", "predict", "gather", "energies")
 SIZES = ("1", "2", "4", "8", "16x16x8", "16")
@@ -66,12 +66,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="Be", help="folder or name of a model of beryllium (Be)")
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="k of 256 k³ atoms, or KxLxM of 256 KLM")
-    parser.add_argument("--largest", type=int, default=16384, help="leave out cells of more atoms (default: 16384)")
+    parser.add_argument("--largest", type=int, default=16384, help="leave out cells with more atoms (default: 16384)")
     parser.add_argument("--ecut-sample-Ry", type=float, help="cutoff of the points that are predicted (the model's)")
     parser.add_argument("--threads", type=int, default=2, help="threads (default: 2)")
-    parser.add_argument("--memory-GiB", type=float, default=4.0, help="memory; what is beyond is on disk (default: 4)")
+    parser.add_argument("--memory-GiB", type=float, default=4.0, help="memory; the rest is on disk (default: 4)")
     parser.add_argument(
-        "--grid", type=int, nargs=3, default=GRID, help="points of 256 atoms (default: those of 160 Ry)"
+        "--grid", type=int, nargs=3, default=GRID, help="points for 256 atoms (default: those of 160 Ry)"
     )
     parser.add_argument("--fault", action="store_true", help="with a stacking fault")
     parser.add_argument("--work", type=Path, default=Path("bench/work"), help="folder for structures and predictions")
@@ -87,7 +87,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def repeats_of(size: str) -> tuple[int, int, int]:
-    """How often the cell of 256 atoms stands along each axis. Stops at a size that is neither K nor KxLxM."""
+    """How often the cell of 256 atoms is repeated along each axis. Stops at a size that is neither K nor KxLxM."""
     counts = size.split("x")
     if len(counts) not in (1, 3) or not all(count.isdecimal() and int(count) > 0 for count in counts):
         raise SystemExit(f"--sizes: expected numbers such as 4, or three such as 16x16x8, got {size}.")
@@ -151,7 +151,7 @@ def cpu_seconds() -> float:
 
 
 def build(size: str, folder: Path, arguments: argparse.Namespace) -> None:
-    """The structure: a cell after molecular dynamics, repeated, each atom displaced on its own."""
+    """The structure: a cell after molecular dynamics, repeated, each atom displaced independently."""
     from nearsight.structures.builders import hcp_orthorhombic
     from nearsight.structures.gridded import GRID_SHAPE
     from nearsight.structures.io import write_structure
@@ -310,7 +310,7 @@ def write_results(arguments: argparse.Namespace) -> None:
 
 
 def table(records: list[dict]) -> list[str]:
-    """Predictions of which all stages are there, as a table of Markdown."""
+    """Predictions whose stages are all done, as a Markdown table."""
     lines = [
         "| atoms | points (10⁶) | predicted (10⁶) | start-up | plan | predict | gather | energies | wall | descriptors "
         "| network | ms per atom | energies | peak (GiB) |",
@@ -342,7 +342,7 @@ def line_of(rows: dict[str, dict]) -> str:
     In ms per atom: the time is that of plan, predict and gather without their start-up; the energies have their own.
     """
     main_pass, atoms = rows["predict"], rows["predict"]["atoms"]
-    # records of before the sampling grid have none: all points were predicted
+    # records from before the sampling grid have none: all points were predicted
     predicted = main_pass.get("predicted_points") or main_pass["points"]
     seconds = [rows[stage]["cpu_s"] for stage in STAGES[1:]]
     startup = seconds[0]

@@ -1,11 +1,11 @@
-"""A grid point's cost: Nearsight's prediction beside MALA's method as published, on one core, in one run.
+"""The cost of a grid point: Nearsight's prediction and MALA's method as published, on one core, in one run.
 
 MALA's: descriptors by LAMMPS (compute sna/grid), standardisation, the network 91-800-800-800-250-250 in float32 on the
 whole grid, the LDOS kept, then the integrals of density and DOS (Fiedler et al. 2023). Ours: the
 native kernel and the streamed network, the same one and 91-256-256-250. CPU time, median of the repetitions.
 
-Beside them the SCF of pw.x, once, with the BLAS kernels that the reference jobs give it: of eight atoms, which is kind
-to it, since its time per point grows with the number of atoms.
+For comparison the SCF of pw.x, once, with the BLAS kernels that the reference jobs choose for it: of eight atoms, which
+favours it, since its time per point grows with the number of atoms.
 """
 
 import argparse
@@ -133,7 +133,7 @@ def cpu_seconds(function, repeat: int) -> float:
 
 
 def make_model(rows: np.ndarray, hidden: tuple[int, ...]) -> ModelBundle:
-    """A model that nobody trained: the cost is in the shapes."""
+    """An untrained model: the cost depends on the shapes alone."""
     grid = EnergyGrid(-5.0, 0.064, ENERGIES)
     network = Perceptron(hidden=list(hidden))
     rdf = np.linspace(0, 1, 8)

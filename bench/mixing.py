@@ -2,9 +2,9 @@
 
     python bench/mixing.py --page docs/performance.md
 
-At the settings of config/beryllium.yaml, with other values of dft.mixing_mode and dft.mixing_beta. Counted are what
-other work beside it does not change: iterations, and applications of the Hamiltonian (h_psi). What is there already is
-kept: run it again to go on.
+At the settings of config/beryllium.yaml, with other values of dft.mixing_mode and dft.mixing_beta. What is
+counted does not depend on the load of the machine: iterations, and applications of the Hamiltonian (h_psi). Finished
+runs are kept: run it again to continue.
 """
 
 import argparse

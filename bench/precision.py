@@ -3,8 +3,8 @@
     python bench/precision.py --page docs/performance.md
 
 Descriptors: largest deviation of float32 from float64 over the largest value of its column, native kernel, crystals of
-at most eight atoms of tests/unit/native_cases.py, which are at least so far apart. Predictions: the network in each of
-its precisions against float64, with the descriptors in the model's own precision.
+at most eight atoms from tests/unit/native_cases.py, at least a given distance apart. Predictions: the network in each
+of its precisions against float64, with the descriptors in the model's own precision.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def measure_descriptors(crystals: int) -> Iterator[dict]:
 
 
 def measure_predictions(files: ModelFiles) -> Iterator[dict]:
-    """A row for each precision of the network but float64, against which it is measured."""
+    """A row for each precision of the network except float64, against which it is measured."""
     atoms = read_structure(STRUCTURE)
     (exact, energies), *others = (predict(files, precision) for precision in PRECISIONS)
     for precision, (density, found) in zip(PRECISIONS[1:], others, strict=True):

@@ -81,7 +81,7 @@ def list_kernels() -> list[str]:
 
 
 def processor_seconds(step: Callable, *arguments: object) -> float:
-    """Processor time in s of a call: this process's, and that of those that it waits for."""
+    """Processor time in s of a call: that of this process and of the processes that it waits for."""
 
     def used() -> float:
         both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

@@ -1,11 +1,11 @@
-"""What a prediction is worth to pw.x, and how far it is off: cells that neither a model nor its study has seen.
+"""What a prediction is worth as a start for pw.x, and how far off it is: cells that neither model nor study has seen.
 
     python bench/restart.py --page docs/beryllium.md
 
 Each cell is predicted and then computed by pw.x at the settings of config/beryllium.yaml, once from superposed atoms
 and once from the predicted density (`nearsight export --format espresso`). The frames are those of the study's test
-trajectories that the study leaves out. Counted are what other work beside it does not change: iterations, and
-applications of the Hamiltonian (h_psi). What is there already is kept: run it again to go on, with more cells too.
+trajectories that the study leaves out. What is counted does not depend on the load of the machine: iterations,
+and applications of the Hamiltonian (h_psi). Finished runs are kept: run it again to continue, also with more cells.
 """
 
 import argparse
@@ -101,7 +101,7 @@ def measure(
 
 
 def predict(files: ModelFiles, atoms: Atoms, temperature_K: float, folder: Path) -> xr.Dataset:
-    """Density and total free energy of a prediction, with the model's error bar; those that are there are taken."""
+    """Density and total free energy of a prediction, with the model's error bar; existing ones are reused."""
     if not (folder / "energies.json").exists():
         predict_structure(files, atoms, folder, Inference(batches=1), alone(), temperature_K=temperature_K)
     energies = read_json(folder / "energies.json")

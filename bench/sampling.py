@@ -4,8 +4,8 @@
     python bench/sampling.py --page docs/prediction.md
 
 On DFT's own densities: each is taken at the points of coarser grids, continued to its own grid as a prediction is, and
-compared, with the energies that follow from the density; beside that, exchange and correlation of the exact density on
-the coarser grid itself. Each structure is also predicted, on the density's own grid and on coarser ones, and once more
+compared, with the energies that follow from the density; also exchange and correlation of the exact density on the
+coarser grid itself. Each structure is also predicted, on the density's own grid and on coarser ones, and once more
 with all atoms moved by half a step of the density's grid.
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("bench/front.yaml"), help="a study that was run")
     parser.add_argument("--cells", nargs="+", default=CELLS, help=f"its snapshots ({' '.join(CELLS)})")
-    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="sampling cutoffs in parts of ecutrho")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="sampling cutoffs over ecutrho")
     parser.add_argument("--model", default="Be", help="name or folder of a model (Be)")
     parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
     parser.add_argument("--page", type=Path, help="page whose table 'sampling' is replaced")
@@ -94,7 +94,7 @@ def of_reference(
 ) -> Iterator[dict]:
     """For each share: part of the points, error of the free energy's density terms, of the density, its estimate.
 
-    Also that of E_xc - ∫ v_xc n if only it were evaluated on the grid of that share.
+    Also that of E_xc - ∫ v_xc n if it alone were evaluated on the grid of that share.
     """
     cell, shape = np.asarray(atoms.cell), density.shape
     grid = FourierGrid(cell, shape, ecutrho_Ry)

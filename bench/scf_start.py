@@ -1,4 +1,4 @@
-"""Does a start from another snapshot's density save iterations of the SCF, against superposed atoms?
+"""Does a start from another snapshot's density save iterations of the SCF, compared with superposed atoms?
 
     python bench/scf_start.py --mixing plain TF      (after `make quickstart`, whose snapshots it takes)
 
@@ -9,8 +9,8 @@ Each snapshot of a study is computed by pw.x at the study's settings from four d
 - difference: the same, less the superposed atoms there, plus those here (what pw.x does between steps of MD);
 - crystal: the converged density of the ideal cell, less the superposed atoms there, plus those here.
 
-Counted are what other work beside it does not change: iterations, and applications of the Hamiltonian (h_psi), which
-take nearly all of the time. What pw.x leaves is kept: run it again to go on.
+What is counted does not depend on the load of the machine: iterations, and applications of the Hamiltonian (h_psi),
+which take nearly all of the time. What pw.x leaves is kept: run it again to continue.
 """
 
 import argparse

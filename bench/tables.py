@@ -1,4 +1,4 @@
-"""Tables of pages that a bench writes itself: what is between two markers.
+"""Tables that a bench itself writes into a page: what is between two markers.
 
 <!-- table: NAME -->
 | ... |
@@ -67,7 +67,7 @@ def fill_page(page: Path, tables: Mapping[str, Sequence[str]]) -> None:
 
 
 def publish(page: Path, name: str, lines: Sequence[str], source: Path, figure: Path | None = None) -> None:
-    """Put a table on a page, and beside it what it is made from, PAGE-NAME.csv, and the figure, PAGE-NAME.png."""
+    """Put a table on a page, and next to it what it is made from, PAGE-NAME.csv, and the figure, PAGE-NAME.png."""
     fill_page(page, {name: lines})
     for file in (source, figure):
         if file:
@@ -77,7 +77,7 @@ def publish(page: Path, name: str, lines: Sequence[str], source: Path, figure: P
 def report(
     rows: Iterable[Mapping], table: Callable[[Sequence[dict]], list[str]], target: Path, page: Path | None, name: str
 ) -> None:
-    """Write rows as CSV, print the table that is made of them there, and put both on a page where one is given."""
+    """Write rows as CSV, print the table that is made of them there, and put both on a page if one is given."""
     write_csv(target, list(rows))
     lines = table(read_csv(target))
     print("\n".join(lines))

@@ -557,7 +557,7 @@ class Training(Section):
     points_share: float = _key(
         "fraction of each training snapshot's grid points, chosen at random, that the network learns from; the "
         "correction of its last layer and the error bars use all points",
-        "a number above 0, at most 1",
+        "a number",
         default=1.0,
         gt=0,
         le=1,
@@ -605,7 +605,7 @@ class Variant(Section):
 
 
 class Supercell(Section):
-    """A larger structure that the model predicts: a repeated snapshot, optionally displaced or faulted."""
+    """A larger structure that the model predicts: a repeated snapshot, also displaced or with a stacking fault."""
 
     snapshot: str = _key("name of the snapshot, such as b-0", "the name of a snapshot")
     repeat: list[Positive] = _key(
