@@ -94,8 +94,9 @@ def test_everything_is_written(predicted):
     }
     energies = read_json(predicted / "energies.json")
     terms = energies["energies_eV"]
-    assert set(terms) == {"band", "hartree", "xc", "xc_potential", "ion", "entropy", "total"}
+    assert set(terms) == {"band", "hartree", "xc", "xc_potential", "ion", "entropy", "broadening", "total"}
     total = terms["band"] - terms["hartree"] + terms["xc"] - terms["xc_potential"] + terms["ion"] + terms["entropy"]
+    assert terms["broadening"] == 0.0
     assert terms["total"] == pytest.approx(total, abs=1e-9)
     assert energies["provenance"]["inputs_sha256"]
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.neighborlist import neighbor_list
 
 from nearsight.errors import InputError
-from nearsight.structures.checks import check_structure
+from nearsight.structures.checks import check_structure, find_pairs
 from nearsight.structures.io import read_frames, read_structure, write_structure
 
 
@@ -115,3 +116,20 @@ def test_files_that_hold_no_crystal(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as caught:
         read_structure(path)
     assert "bad.extxyz" in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_pairs_are_those_of_ases_neighbour_list(seed):
+    """In compact, thin and skewed cells, with a cutoff beyond the cell's own height."""
+    generator = np.random.default_rng(seed)
+    cell = generator.normal(size=(3, 3)) * generator.uniform(0.5, 4.0, size=(3, 1))
+    cell *= np.sign(np.linalg.det(cell))
+    atoms = Atoms(f"Be{1 + seed}", scaled_positions=generator.uniform(-1, 2, (1 + seed, 3)), cell=cell, pbc=True)
+    cutoff_A = generator.uniform(0.3, 2.0)
+    first, second, distances = find_pairs(atoms, cutoff_A)
+    i, j, d = neighbor_list("ijd", atoms, cutoff_A)
+    found, expected = (
+        sorted(set(zip(np.minimum(a, b).tolist(), np.maximum(a, b).tolist(), r.round(8).tolist(), strict=True)))
+        for a, b, r in ((first, second, distances), (i, j, d))
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-7)

@@ -9,8 +9,8 @@ STAGES = {
     "structures": 1,
     "reference": 2,
     "descriptors": 3,
-    "training": 5,
-    "inference": 5,
-    "energies": 2,
+    "training": 6,
+    "inference": 6,
+    "energies": 3,
     "figures": 1,
 }

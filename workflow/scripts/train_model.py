@@ -27,6 +27,7 @@ from nearsight.errors import InputError
 from nearsight.jobs import make_parser, run_job
 from nearsight.ldos import find_fermi_level
 from nearsight.memory import check_memory, training_bytes
+from nearsight.model.broadening import measure_broadening_errors
 from nearsight.model.bundle import ModelBundle, save_bundle
 from nearsight.model.data import (
     MEMORY_BYTES,
@@ -118,6 +119,7 @@ def main(arguments: argparse.Namespace) -> None:
         for part, share in zip(parts, (settings.points_share, 1.0), strict=True)
     ]
     screening_k_A, ecut_sample_Ry = fit_screening(parts[0], data), choose_sampling(parts[0], data)
+    broadening_errors = measure_broadening_errors(parts[0], data.broadening_eV)
     projections = None
     if settings.projection_loss > 0 or settings.refit_last_layer or settings.error_bars:
         # of the scaled LDOS
@@ -174,6 +176,7 @@ def main(arguments: argparse.Namespace) -> None:
         error_bars=error_bars,
         screening_k_A=screening_k_A,
         ecut_sample_Ry=ecut_sample_Ry,
+        broadening_errors=broadening_errors,
         training={
             **mean_energies(snapshots[:count]),
             **density_range([snapshot.atoms / snapshot.volume_A3 for snapshot in snapshots[:count]]),

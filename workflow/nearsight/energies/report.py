@@ -75,9 +75,10 @@ def write_energies(
             further["unscreened_eV_per_atom_of_dft_density"] = terms.pop("unscreened") / len(atoms)
             further["density_energies_eV_of_dft_density"] = terms
         else:
-            energies = total_free_energy(
-                atoms, density, dataset["dos"].values, dataset["energy"].values, **conditions, **options
-            )
+            # predictions of older models have none
+            known = len(atoms) * settings.get("broadening_error_eV_per_atom", 0.0)
+            spectrum = (dataset["dos"].values, dataset["energy"].values)
+            energies = total_free_energy(atoms, density, *spectrum, **conditions, **options, broadening_error_eV=known)
     if comm.rank > 0:
         return energies
     terms = asdict(energies)

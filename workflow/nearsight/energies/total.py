@@ -52,7 +52,8 @@ class DensityEnergies:
 class FreeEnergy:
     """Total free energy with every term in eV; `entropy` is the term -TS, `electrons` a number.
 
-    total = band - hartree + xc - xc_potential + ion + entropy; `unscreened` as in DensityEnergies.
+    total = band - hartree + xc - xc_potential + ion + entropy + broadening; `broadening` takes off what the LDOS's
+    width is known to leave (nearsight.model.broadening); `unscreened` as in DensityEnergies.
     """
 
     band: float
@@ -61,6 +62,7 @@ class FreeEnergy:
     xc_potential: float
     ion: float
     entropy: float
+    broadening: float
     total: float
     fermi_energy: float
     electrons: float
@@ -77,6 +79,7 @@ def total_free_energy(
     *,
     ecutrho_Ry: float,
     broadening_eV: float | None,
+    broadening_error_eV: float = 0.0,
     single: bool = False,
     comm: "Comm | None" = None,
     scratch: Scratch | None = None,
@@ -86,8 +89,9 @@ def total_free_energy(
     density: shape (nx, ny, nz), 1/Å³, or anything with a shape that gives planes by density[i]; dos: shape
     (energies,), 1/eV; energies_eV: ascending, evenly spaced; pseudopotentials: by element, whose valence,
     core charge and functional count; ecutrho_Ry: density cutoff of the DFT; broadening_eV: width s
-    of the DOS's Gaussian exp(-(ε/s)²), which the integrals then correct for (None: no correction); single: store
-    fields in single precision; comm: MPI ranks that share the grid, any number of them, all of which call this and get
+    of the DOS's Gaussian exp(-(ε/s)²), which the integrals then correct for (None: no correction);
+    broadening_error_eV: what that correction is known to leave, to be subtracted; single: store fields in single
+    precision; comm: MPI ranks that share the grid, any number of them, all of which call this and get
     the result (None: this process alone). Each reads its own planes of the density; scratch: where all fields lie on
     disk, some planes of them in memory (None: all in memory). The result is the same to the last bit.
 
@@ -106,6 +110,7 @@ def total_free_energy(
         entropy=spectrum.entropy_energy_eV,
         fermi_energy=spectrum.fermi_energy_eV,
         electrons=spectrum.electrons,
+        broadening=-broadening_error_eV,
     )
 
 
@@ -146,10 +151,16 @@ def density_energies(
 
 
 def assemble(
-    fields: DensityEnergies, *, band: float, entropy: float, fermi_energy: float, electrons: float
+    fields: DensityEnergies,
+    *,
+    band: float,
+    entropy: float,
+    fermi_energy: float,
+    electrons: float,
+    broadening: float = 0.0,
 ) -> FreeEnergy:
     """The total from its terms, all in eV."""
-    total = band - fields.hartree + fields.xc - fields.xc_potential + fields.ion + entropy
+    total = band - fields.hartree + fields.xc - fields.xc_potential + fields.ion + entropy + broadening
     return FreeEnergy(
         band=band,
         hartree=fields.hartree,
@@ -157,6 +168,7 @@ def assemble(
         xc_potential=fields.xc_potential,
         ion=fields.ion,
         entropy=entropy,
+        broadening=broadening,
         total=total,
         fermi_energy=fermi_energy,
         electrons=electrons,

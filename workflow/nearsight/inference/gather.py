@@ -194,7 +194,9 @@ def gather_batches(
                 planes = (
                     n + more for n, more in zip(planes, waves.planes(change, shape=plan.density_shape), strict=True)
                 )
+        left = model.broadening_error_eV_per_atom(settings["temperature_K"])
         record = {"screening": None if done is None else asdict(done), "sampling": sampling}
+        record["broadening_error_eV_per_atom"] = left
         settings |= deviations | record
         provenance = collect_provenance("inference", settings, {"plan": plan_file})
         sums = []

@@ -49,6 +49,7 @@ AS_THEY_ARE = (
     "ecutrho_Ry",
     "screening_k_A",
     "ecut_sample_Ry",
+    "broadening_errors",
     "training",
     "provenance",
 )
@@ -103,6 +104,7 @@ class _Content(Section):
     #: older bundles have none
     screening_k_A: Annotated[float, Field(gt=0, le=100)] | None = None
     ecut_sample_Ry: Number | None = None
+    broadening_errors: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
     domain: _Domain
     error_bars: _ErrorBars | None
     training: dict
@@ -126,8 +128,9 @@ class ModelBundle:
     of the UPF file, and ecutrho_Ry: density cutoff, of the DFT; domain: what the training set looks like; error_bars:
     how sure the network is, where the training measured it; screening_k_A: k in 1/Å by which the training cells'
     electrons follow long waves of their ions, where some cell has them; ecut_sample_Ry: cutoff of a grid that is fine
-    enough for the training cells' densities; energy_grid: relative to a cell's energy zero, which energy_zero_eV_A3
-    gives.
+    enough for the training cells' densities; broadening_errors: what the broadening leaves in the energies of the
+    training cells' LDOS, pairs of temperature in K, ascending, and eV/atom; energy_grid: relative to a cell's energy
+    zero, which energy_zero_eV_A3 gives.
     """
 
     network: LdosNetwork
@@ -148,6 +151,7 @@ class ModelBundle:
     error_bars: ErrorBars | None = None
     screening_k_A: float | None = None
     ecut_sample_Ry: float | None = None
+    broadening_errors: list[list[float]] = field(default_factory=list)
     energy_zero_eV_A3: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -161,6 +165,12 @@ class ModelBundle:
         for what, (one, other) in sizes.items():
             if one != other:
                 raise InputError(f"model: {what}: expected equal numbers, got {one} and {other}.")
+
+    def broadening_error_eV_per_atom(self, temperature_K: float) -> float:
+        """What the broadening leaves in an energy: linear between the training's temperatures, constant beyond."""
+        if not self.broadening_errors:
+            return 0.0
+        return float(np.interp(temperature_K, *zip(*self.broadening_errors, strict=True)))
 
     def descriptor(self, backend: str | None = None) -> Descriptor:
         """What the network takes; backend: other than the training's. Raises InputError where they do not fit."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
+from scipy.spatial import cKDTree
 
 from nearsight.errors import InputError
 
@@ -19,8 +19,7 @@ OVERLAP_FRACTION = 0.5
 #: Å; a longer lattice vector or position is a damaged number.
 LONGEST_A = 1e5
 
-#: Images of the cell that the search for overlaps may look at: 27 for any cell but a small, flat or very skewed one.
-#: ASE looks at least this far (Å).
+#: Images of the cell within REACH_A (Å), or as far as atoms overlap: 27 for any but a small, flat or very skewed one.
 MOST_IMAGES = 2000
 REACH_A = 3.0
 
@@ -69,15 +68,37 @@ def check_structure(atoms: Atoms, source: str | Path = "structure") -> None:
             f"{', '.join(f'{height:.3g}' for height in heights)} Å. Reduce the cell, or check its unit (Å)."
         )
     _expect_one_per_cube(atoms, 2 * radii.min(), source)
-    first, second, distances = neighbor_list("ijd", atoms, cutoff=radii)
-    if len(distances):
-        worst = int(np.argmin(distances))
-        i, j = int(first[worst]), int(second[worst])
+    first, second, distances = find_pairs(atoms, 2 * radii.max())
+    overlap = distances < radii[first] + radii[second]
+    if overlap.any():
+        worst = int(np.argmin(np.where(overlap, distances, np.inf)))
+        i, j = sorted((int(first[worst]), int(second[worst])))
         limit = radii[i] + radii[j]
         raise InputError(
             f"{source}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) overlap: expected at least "
             f"{limit:.2f} Å between them, got {distances[worst]:.3f} Å. Check positions, cell and their unit (Å)."
         )
+
+
+def find_pairs(atoms: Atoms, cutoff_A: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers i, j and distance d in Å of all pairs of atoms nearer than a short cutoff, with images, once or twice.
+
+    ASE's neighbour list would take 16 kB an atom, 16 GB for a million atoms.
+    """
+    places, numbers = atoms.get_scaled_positions(wrap=True), np.arange(len(atoms))
+    margins = cutoff_A * np.linalg.norm(np.linalg.inv(atoms.cell), axis=0)
+    for axis, margin in enumerate(margins):
+        images, reach = [(places, numbers)], int(np.ceil(margin))
+        for shift in (*range(-reach, 0), *range(1, reach + 1)):
+            moved = places[:, axis] + shift
+            near = (moved > -margin) & (moved < 1 + margin)
+            images.append((places[near] + shift * np.eye(3)[axis], numbers[near]))
+        places, numbers = (np.concatenate(parts) for parts in zip(*images, strict=True))
+    positions = places @ atoms.cell.array
+    pairs = cKDTree(positions).query_pairs(cutoff_A, output_type="ndarray")
+    first, second = pairs[pairs.min(axis=1) < len(atoms)].T  # the atoms of the cell come first
+    distances = np.linalg.norm(positions[first] - positions[second], axis=1)
+    return numbers[first], numbers[second], distances
 
 
 def turn_right_handed(atoms: Atoms, source: str | Path = "structure") -> Atoms:

@@ -10,13 +10,14 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 from ase.io.espresso import read_fortran_namelist
 from ase.io.formats import filetype
 
@@ -29,6 +30,9 @@ logger = logging.getLogger("nearsight")
 #: Formats that are read: plain text, by readers of ASE that parse numbers and no more. Others of its eighty start
 #: programs, open further files that the first one names, or hold objects.
 FORMATS = ("extxyz", "cif", "vasp", "vasp-xdatcar", "espresso-in", "xsf", "lammps-dump-text")
+
+#: What extended XYZ says of its columns where there are elements and positions alone.
+PLAIN_COLUMNS = "Properties=species:S:1:pos:R:3"
 
 #: Bytes of the largest file: a trajectory of a hundred thousand atoms over some hundred steps. A packed one is unpacked
 #: in memory.
@@ -68,7 +72,10 @@ def read_structure(source: str | Path) -> Atoms:
             logger.warning("%s: %d structures; the last one is taken. %s@0 is the first.", path, count, path)
         if blocks is not None:
             text, chosen = io.StringIO(blocks[chosen]), -1
-        atoms = ase.io.read(text, index=chosen, format=file_format, parallel=False)
+        atoms = _read_plain_xyz(text) if file_format == "extxyz" and count == 1 else None
+        if atoms is None:
+            text.seek(0)
+            atoms = ase.io.read(text, index=chosen, format=file_format, parallel=False)
         text.seek(0)
         atoms = _usable(atoms, path, text.read() if file_format in ("cif", "espresso-in") else "")
     check_structure(atoms, source)
@@ -213,6 +220,24 @@ def count_xyz_frames(text: TextIO) -> int:
         while header.lstrip().startswith("VEC"):
             header = text.readline()
     return frames
+
+
+def _read_plain_xyz(text: TextIO) -> Atoms | None:
+    """The only frame of an extended XYZ file with elements and positions alone; None where it says more of its atoms.
+
+    ASE makes objects of all words, 16 kB an atom; here it reads the header with the first atom, and NumPy the others.
+    """
+    count, comment, first = (text.readline() for _ in range(3))
+    if PLAIN_COLUMNS not in comment.split():
+        return None
+    atoms = ase.io.read(io.StringIO(f"1\n{comment}{first}"), format="extxyz", parallel=False)
+    if atoms.calc is not None:
+        return None
+    columns = np.dtype([("symbol", "U3"), ("position", float, 3)])
+    rows = np.loadtxt(chain([first], text), columns, comments=None, max_rows=int(count), ndmin=1)
+    symbols, which = np.unique(rows["symbol"], return_inverse=True)
+    numbers = np.array([atomic_numbers[symbol.capitalize()] for symbol in symbols])[which]
+    return Atoms(numbers, rows["position"], cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
 
 
 def check_vasp_elements(text: TextIO) -> None:

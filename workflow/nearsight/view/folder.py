@@ -14,7 +14,7 @@ from nearsight.errors import InputError
 from nearsight.files import read_json, sha256_of
 
 #: Terms of the total free energy in the order in which they are summed, with their signs.
-TERMS = {"band": 1, "hartree": -1, "xc": 1, "xc_potential": -1, "ion": 1, "entropy": 1}
+TERMS = {"band": 1, "hartree": -1, "xc": 1, "xc_potential": -1, "ion": 1, "entropy": 1, "broadening": 1}
 
 #: What cells of two densities may differ by, in Å.
 CELL_TOLERANCE_A = 1e-6
@@ -179,6 +179,8 @@ def read_energies(path: Path, source: Path) -> Energies:
     content = read_json(path)
     check_origin(path, content.get("provenance"), "fields", source)
     terms = content.get("energies_eV")
+    if isinstance(terms, dict):
+        terms = {"broadening": 0.0} | terms  # older predictions have none
     found = {name: number_of(terms, name, path) for name in (*TERMS, "total")} if isinstance(terms, dict) else {}
     if not found or None in found.values():
         raise InputError(

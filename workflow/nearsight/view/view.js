@@ -67,7 +67,7 @@ function writeHead() {
 
 const NAMES = {
   band: "band energy", hartree: "Hartree energy", xc: "exchange-correlation", xc_potential: "its potential's energy",
-  ion: "ions", entropy: "entropy, −TS", total: "free energy",
+  ion: "ions", entropy: "entropy, −TS", broadening: "left by the broadening", total: "free energy",
 };
 
 function writeEnergies() {
