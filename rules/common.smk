@@ -48,6 +48,10 @@ if STUDY.training.ranks > 1:
 INFERENCE_MPI = {"mpi": "mpiexec"} if STUDY.inference.ranks > 1 else {}
 INFERENCE_LAUNCHER = "{resources.mpi} -n {resources.tasks} " if STUDY.inference.ranks > 1 else ""
 
+# The study as each variant has it; its own is one of them.
+VARIED = {OWN_MODEL: STUDY} | {name: STUDY.varied(name) for name in STUDY.variants}
+VARIANTS = f"{RESULTS}/variants"
+
 # Tiles and fields are chosen to fit into memory_GiB; a fifth more for what the libraries take besides.
 INFERENCE_MB = int(1.2 * 1024 * STUDY.inference.memory_GiB)
 
@@ -196,3 +200,22 @@ def temperature_options(wildcards, input):
     if input.conditions:
         return ["--reference", *input.conditions]
     return ["--temperature-K", STUDY.electron_temperature_K(wildcards.structure)]
+
+
+def variant_descriptors(variant, names):
+    """Descriptors that a variant learns from: the study's own unless it changes them."""
+    own = VARIED[variant].descriptors == STUDY.descriptors
+    folder = RESULTS if own else f"{VARIANTS}/{variant}"
+    return [f"{folder}/descriptors/{name}.h5" for name in names]
+
+
+def variant_file(name):
+    """A file of a variant's model, or of the study's own."""
+    return lambda wildcards: (
+        f"{RESULTS}/model/{name}" if wildcards.variant == OWN_MODEL else f"{VARIANTS}/{wildcards.variant}/model/{name}"
+    )
+
+
+def scores():
+    """Cost and errors of every variant by name, the study's own first."""
+    return {variant: f"{VARIANTS}/{variant}/score.json" for variant in VARIED}

@@ -1,28 +1,5 @@
 """Variants of the training, compared on the validation snapshots: `snakemake variants`."""
 
-# The study as each variant has it; its own is one of them.
-VARIED = {OWN_MODEL: STUDY} | {name: STUDY.varied(name) for name in STUDY.variants}
-VARIANTS = f"{RESULTS}/variants"
-
-
-def variant_descriptors(variant, names):
-    """Descriptors that a variant learns from: the study's own unless it changes them."""
-    own = VARIED[variant].descriptors == STUDY.descriptors
-    folder = RESULTS if own else f"{VARIANTS}/{variant}"
-    return [f"{folder}/descriptors/{name}.h5" for name in names]
-
-
-def variant_file(name):
-    """A file of a variant's model, or of the study's own."""
-    return lambda wildcards: (
-        f"{RESULTS}/model/{name}" if wildcards.variant == OWN_MODEL else f"{VARIANTS}/{wildcards.variant}/model/{name}"
-    )
-
-
-def scores():
-    """Cost and errors of every variant by name, the study's own first."""
-    return {variant: f"{VARIANTS}/{variant}/score.json" for variant in VARIED}
-
 
 rule variants:
     """The variants of the training compared on the validation snapshots."""
