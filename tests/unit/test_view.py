@@ -137,6 +137,15 @@ def read_page(path):
     return content, arrays
 
 
+def test_what_the_broadening_leaves_is_a_term_where_it_is_known(tmp_path):
+    folder = write_prediction(tmp_path / "p", density=blob((8, 9, 10)))
+    terms = {**TERMS_eV, "broadening": -0.25, "total": TERMS_eV["total"] - 0.25}
+    write_energies(folder, energies_eV=terms)
+    assert main(["view", str(folder)]) == 0
+    content, _ = read_page(folder / "view.html")
+    assert {term["name"]: term["eV"] for term in content["terms"]} == terms
+
+
 def test_numbers_of_the_page_are_the_predictions(tmp_path):
     density = blob((8, 9, 10))
     folder = write_prediction(tmp_path / "p", density=density)
@@ -148,8 +157,7 @@ def test_numbers_of_the_page_are_the_predictions(tmp_path):
     np.testing.assert_allclose(arrays["positions"].reshape(-1, 3), atoms.positions, atol=1e-6)
     assert [content["elements"][index]["symbol"] for index in arrays["elements"]] == list(atoms.symbols)
     assert (content["formula"], content["atoms"], content["temperature_K"]) == ("Be3Si2", 5, 300.0)
-    # predictions of before the term was known have none
-    assert {term["name"]: term["eV"] for term in content["terms"]} == {**TERMS_eV, "broadening": 0.0}
+    assert {term["name"]: term["eV"] for term in content["terms"]} == TERMS_eV
     signed = [term["sign"] * term["eV"] for term in content["terms"]]
     assert sum(signed[:-1]) == pytest.approx(signed[-1])
     assert content["energyDeviation_eV_per_atom"] == 0.0015

@@ -223,6 +223,8 @@ def describe_terms(prediction: Prediction, other: Prediction | None) -> list[dic
     return [
         {"name": name, "sign": sign, "eV": prediction.energies.terms_eV[name], "other_eV": others.get(name)}
         for name, sign in (*TERMS.items(), ("total", 1))
+        # models that know nothing of it have none
+        if name != "broadening" or prediction.energies.terms_eV[name] != 0
     ]
 
 
