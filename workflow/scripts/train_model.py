@@ -108,15 +108,15 @@ def main(arguments: argparse.Namespace) -> None:
     texts = texts_of(pseudopotentials_of(arguments), data)
     network = build_network(settings.network, data.components, data.energy_grid.count, arguments.seed)
     parts = snapshots[:count], snapshots[count:]
-    points = [sum(snapshot.points for snapshot in parts[1])]
-    points.insert(0, sum(count_chosen(snapshot.shape, settings.points_share) for snapshot in parts[0]))
+    shares = settings.points_share, 1.0
+    points = [sum(count_chosen(one.shape, share) for one in part) for part, share in zip(parts, shares, strict=True)]
     row_bytes, tensors = 4 * (data.components + data.energy_grid.count + 1), [p.shape for p in network.parameters()]
     needed = training_bytes(points, row_bytes, tensors, settings.batch_size, MEMORY_BYTES)
     check_memory("train_model", needed, arguments.memory_MB and arguments.memory_MB / arguments.ranks, arguments.ranks)
     scalings = measure_scalings(parts[0], data.components, data.energy_grid.count)
     rows = [
         ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES, share)
-        for part, share in zip(parts, (settings.points_share, 1.0), strict=True)
+        for part, share in zip(parts, shares, strict=True)
     ]
     screening_k_A, ecut_sample_Ry = fit_screening(parts[0], data), choose_sampling(parts[0], data)
     broadening_errors = measure_broadening_errors(parts[0], data.broadening_eV)
