@@ -3,8 +3,8 @@
 # make test-all     the slow tests too
 # make stress       the long ones: every fault on the cluster, the whole chain through it, hostile files for an hour
 # make bench        the kernel against LAMMPS, time and memory of the energies, predictions against the published method
-#                   and pw.x, predictions of 256 to 16,384 atoms, references and their mixing, energies against Quantum
-#                   ESPRESSO, precision: tables, figures and CSV in bench/results (an hour; up to 14 GiB of memory)
+#                   and pw.x, predictions of 256 to 16,384 atoms, energies against Quantum ESPRESSO, precision: tables,
+#                   figures and CSV in bench/results (half an hour; up to 14 GiB of memory)
 # make sanitize     the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make setup        set up alone: .venv, and Quantum ESPRESSO where it is missing
 # make lint         lint alone
@@ -69,8 +69,6 @@ bench: setup
 	$(BIN)/python bench/energies.py $(PAGE:%=--page %)
 	$(BIN)/python bench/mala.py $(PAGE:%=--page %)
 	$(BIN)/python bench/inference.py --largest $(LARGEST) $(PAGE:%=--page %)
-	$(BIN)/python bench/references.py $(PAGE:%=--page %)
-	$(BIN)/python bench/mixing.py $(PAGE:%=--page %)
 	$(BIN)/python bench/free_energy.py $(PAGE:%=--page %)
 	$(BIN)/python bench/precision.py $(PAGE:%=--page %)
 
