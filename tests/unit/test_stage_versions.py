@@ -29,7 +29,7 @@ import nearsight.model.networks.perceptron
 import nearsight.model.training
 from nearsight import units
 from nearsight.descriptors.bispectrum.compute import bispectrum
-from nearsight.energies import FourierGrid
+from nearsight.energies import DensityEnergies, FourierGrid, assemble
 from nearsight.energies.continuation import continue_density, sampling_losses
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
@@ -145,13 +145,15 @@ def inference():
 
 
 def energies():
-    """Hartree, xc, ∫ v_xc n and ion energy of a made-up density."""
+    """Hartree, xc, ∫ v_xc n and ion energy of a made-up density; the sum of all terms."""
     atoms = bulk("Be")
     grid = FourierGrid(np.asarray(atoms.cell), (12, 12, 18), 60.0)
     valence = grid.coefficients(np.full(grid.shape, 0.2))
     core = structure_factor(atoms.get_scaled_positions(), grid) * 0.1 / grid.volume
     xc = xc_terms(valence, valence + core, grid)
-    return [hartree_energy(core, grid), xc.energy, xc.potential, ion_energy(atoms, {"Be": 2.0})]
+    fields = DensityEnergies(hartree=1.0, xc=2.0, xc_potential=3.0, ion=4.0, unscreened=0.0)
+    total = assemble(fields, band=5.0, entropy=-0.5, fermi_energy=1.0, electrons=8.0, broadening=-0.25).total
+    return [hartree_energy(core, grid), xc.energy, xc.potential, ion_energy(atoms, {"Be": 2.0}), total]
 
 
 def figures():
@@ -199,7 +201,7 @@ GOLDEN = {
     ),
     "training": (
         training,
-        5,
+        6,
         [
             *(0.29280380747, 0.784554947517),
             *(0.914104223251, 0.794570796496, 0.01),
@@ -212,10 +214,10 @@ GOLDEN = {
             *(7.70318126678, 1.38362586498, 12.2282075882, 1.22529494762),
         ],
     ),
-    "energies": (energies, 2, [1.13020422434, -33.8256232821, -31.6136114096, -82.6485743643]),
+    "energies": (energies, 3, [1.13020422434, -33.8256232821, -31.6136114096, -82.6485743643, 6.25]),
     "inference": (
         inference,
-        5,
+        6,
         [
             *(0.383204817028, 0.0102903531642, -0.00370795743914),
             *(2.17031545793, 0.0298795369936, 0.229145138875, 0.00035726241738),
