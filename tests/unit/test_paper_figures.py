@@ -187,7 +187,7 @@ def test_times_and_exponents(prepared):
     assert found["fits"][f"{ESPRESSO}, per k-point"]["exponent"] == pytest.approx(3.0, abs=0.01)
     assert 0.9 < found["fits"][STUDY]["exponent"] < 1.0
     assert found["fits"][STUDY]["points"] == 3
-    assert found["fits"][MEASURED]["last"] == 131072
+    assert found["fits"][MEASURED]["last"] == 524288
     (row,) = rows_of(times, name="p256")
     assert row["cpu_s"] == pytest.approx(5 * 2.0 + 0.02 * 256)
     speed_up = {item["atoms"]: item["factor"] for item in found["speed_up"]}
