@@ -80,9 +80,10 @@ def test_commands_hold_such_names_as_single_words(nasty):
         "snapshots": {"mine": {"dataset": f"{NASTY}.h5", "role": "train"}},
         "dft.launcher": launcher,
         "ldos.backend": "espresso",  # all scripts
+        "variants": {"coarse": {"descriptors": {"twojmax": 6}}},
     }
     study = nasty.study(changes, name=f"{NASTY}.yaml")
-    targets = ["all", "deposit_figures"]
+    targets = ["all", "deposit_figures", "variants"]
     output = nasty.run(*targets, "--dry-run", "--printshellcmds", "--configfile", study)
     commands = [shlex.split(line.removeprefix(COMMAND)) for line in output.splitlines() if line.startswith(COMMAND)]
     modules = {word.rpartition("/")[2].removesuffix(".py") for words in commands for word in words if ".py" in word}

@@ -289,6 +289,8 @@ def test_report_holds_every_figure_with_its_caption(finished):
     for name in ("dos.png", "training.png", "band-energy.png", "density-b-0.png", "summary.md"):
         assert name in report
     for caption in (finished.folder / "report").glob("*.rst"):
+        if caption.name == "variants.rst":  # of a target of its own
+            continue
         assert " ".join(caption.read_text(encoding="utf-8").split()[:4]) in report, caption.name
 
 

@@ -51,7 +51,7 @@ for precision in ("float64", "float32"):
     density = Density()
     found = total_free_energy(
         atoms, density, np.where(energies > -8, 1.25, 0.0), energies, 300.0, pseudopotentials,
-        ecutrho_Ry=60.0, broadening_eV=None, single=precision == "float32", comm=comm,
+        ecutrho_Ry=60.0, broadening_eV=None, broadening_error_eV=0.5, single=precision == "float32", comm=comm,
     )
     assert comm.allgather(found) == [found] * comm.size
     terms[precision] = asdict(found)
