@@ -52,6 +52,9 @@ INFERENCE_LAUNCHER = "{resources.mpi} -n {resources.tasks} " if STUDY.inference.
 VARIED = {OWN_MODEL: STUDY} | {name: STUDY.varied(name) for name in STUDY.variants}
 VARIANTS = f"{RESULTS}/variants"
 
+# Cost and errors of every variant by name, the study's own first.
+SCORES = {variant: f"{VARIANTS}/{variant}/score.json" for variant in VARIED}
+
 # Tiles and fields are chosen to fit into memory_GiB; a fifth more for what the libraries take besides.
 INFERENCE_MB = int(1.2 * 1024 * STUDY.inference.memory_GiB)
 
@@ -214,8 +217,3 @@ def variant_file(name):
     return lambda wildcards: (
         f"{RESULTS}/model/{name}" if wildcards.variant == OWN_MODEL else f"{VARIANTS}/{wildcards.variant}/model/{name}"
     )
-
-
-def scores():
-    """Cost and errors of every variant by name, the study's own first."""
-    return {variant: f"{VARIANTS}/{variant}/score.json" for variant in VARIED}

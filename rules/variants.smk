@@ -85,7 +85,7 @@ rule compare_variants:
     """Table and figure of all variants: errors against cost."""
     input:
         module=script("compare_variants"),
-        scores=list(scores().values()),
+        scores=list(SCORES.values()),
     output:
         markdown=f"{VARIANTS}/variants.md",
         csv=f"{VARIANTS}/variants.csv",
@@ -107,7 +107,7 @@ rule compare_variants:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        scores=[f"{variant}={path}" for variant, path in scores().items()],
+        scores=[f"{variant}={path}" for variant, path in SCORES.items()],
         changes=json.dumps({name: variant.model_dump(exclude_none=True) for name, variant in STUDY.variants.items()}),
         version=VERSIONS["figures"],
     shell:

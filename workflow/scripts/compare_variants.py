@@ -29,9 +29,10 @@ def main(arguments: argparse.Namespace) -> None:
     scores = {name: read_json(path) for name, path in arguments.scores}
     rows = [summarise(name, arguments.changes.get(name, {}), score) for name, score in scores.items()]
     write_table(table_of(COLUMNS, rows), arguments.csv)
-    write_text(arguments.markdown, "\n".join([*tabulate(rows), "", choose(rows)]) + "\n")
+    chosen = choose(rows)
+    write_text(arguments.markdown, "\n".join([*tabulate(rows), "", chosen]) + "\n")
     write_figure(draw_variants(rows), arguments.png, arguments.pdf)
-    logger.info("%s", choose(rows))
+    logger.info("%s", chosen)
 
 
 if __name__ == "__main__":

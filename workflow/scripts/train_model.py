@@ -113,17 +113,23 @@ def main(arguments: argparse.Namespace) -> None:
     row_bytes, tensors = 4 * (data.components + data.energy_grid.count + 1), [p.shape for p in network.parameters()]
     needed = training_bytes(points, row_bytes, tensors, settings.batch_size, MEMORY_BYTES)
     check_memory("train_model", needed, arguments.memory_MB and arguments.memory_MB / arguments.ranks, arguments.ranks)
-    scalings = measure_scalings(parts[0], data.components, data.energy_grid.count)
+    # what reads whole files or all points is done once, not by every rank
+    scalings = on_rank_0(comm, lambda: measure_scalings(parts[0], data.components, data.energy_grid.count))
     rows = [
         ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES, share)
         for part, share in zip(parts, shares, strict=True)
     ]
-    screening_k_A, ecut_sample_Ry = fit_screening(parts[0], data), choose_sampling(parts[0], data)
-    broadening_errors = measure_broadening_errors(parts[0], data.broadening_eV)
+    screening_k_A = on_rank_0(comm, lambda: fit_screening(parts[0], data))
+    ecut_sample_Ry = on_rank_0(comm, lambda: choose_sampling(parts[0], data))
+    broadening_errors = on_rank_0(comm, lambda: measure_broadening_errors(parts[0], data.broadening_eV))
     projections = None
     if settings.projection_loss > 0 or settings.refit_last_layer or settings.error_bars:
+        spectra = on_rank_0(comm, lambda: [measure_dos(part) for part in parts])
         # of the scaled LDOS
-        projections = [energy_projections(part, data, measure_dos(part)) * scalings[1].scale[:, None] for part in parts]
+        projections = [
+            energy_projections(part, data, dos) * scalings[1].scale[:, None]
+            for part, dos in zip(parts, spectra, strict=True)
+        ]
     logger.info(
         "%d training points (%s), %d validation points, %d components, %d energies; prepared in %.1f s",
         rows[0].points,
@@ -133,14 +139,15 @@ def main(arguments: argparse.Namespace) -> None:
         data.energy_grid.count,
         time.perf_counter() - started,
     )
-    domain = describe_domain(*parts, data, arguments.seed)
+    domain = on_rank_0(comm, lambda: describe_domain(*parts, data, arguments.seed))
     roles = ["train"] * count + ["validation"] * (len(snapshots) - count)
     inputs = {
         f"{role} {path}": path
         for role, snapshot in zip(roles, snapshots, strict=True)
         for path in (snapshot.reference, snapshot.descriptors)
     }
-    provenance = collect_provenance("training", {**settings.model_dump(), "seed": arguments.seed}, inputs)
+    described = {**settings.model_dump(), "seed": arguments.seed}
+    provenance = on_rank_0(comm, lambda: collect_provenance("training", described, inputs))
     determining = ("stage_version", "settings", "inputs_sha256", "libraries")
     result = train(
         settings,
