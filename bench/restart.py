@@ -1,11 +1,12 @@
-"""What a prediction is worth as a start for pw.x, and how far off it is: cells that neither model nor study has seen.
+"""What a prediction is worth as a start for pw.x, in cells that neither model nor study has seen, and their energies.
 
     python bench/restart.py --page docs/beryllium.md
 
 Each cell is predicted and then computed by pw.x at the settings of config/beryllium.yaml, once from superposed atoms
 and once from the predicted density (`nearsight export --format espresso`). The frames are those of the study's test
-trajectories that the study leaves out. What is counted does not depend on the load of the machine: iterations,
-and applications of the Hamiltonian (h_psi). Finished runs are kept: run it again to continue, also with more cells.
+trajectories that the study leaves out. What is counted does not depend on the load of the machine: iterations, and
+applications of the Hamiltonian (h_psi). The energies are for bench/held_out.py. Finished runs are kept: run it again
+to continue, also with more cells.
 """
 
 import argparse
@@ -13,16 +14,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 from ase import Atoms
 from scf_start import Scf
-from tables import read_csv, report
+from tables import report
 from tqdm import tqdm
 
 from nearsight.datasets import open_dataset
 from nearsight.evaluation.errors import mean_absolute_percentage_error
 from nearsight.evaluation.summary import render_table
-from nearsight.files import read_json
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.inference.run import ModelFiles, predict_structure, write_pseudopotentials
 from nearsight.mpi import alone
@@ -77,8 +76,7 @@ def measure(
         atoms = read_structure(ROOT / "config/beryllium" / source)
         folder = work / source
         folder.mkdir(parents=True, exist_ok=True)
-        found = predict(files, atoms, temperature_K, folder / "prediction")
-        density, ours = found["density"].values, 1e3 * float(found["total_free_energy"]) / len(atoms)
+        density = predict(files, atoms, temperature_K, folder / "prediction")
         settings = study.dft.model_copy(update={"kpoints": fold(study.dft.kpoints, repeat)})
         pools = launch.in_pools(settings.kpoints, settings.kpoints_shift)
         grid = fft_shape(atoms.cell.array, settings.ecutrho_Ry)
@@ -87,28 +85,23 @@ def measure(
         for start, first in starts.items():
             scf.run(f"from-{start}", atoms, first)
         counts = {start: scf.count(f"from-{start}") for start in starts}
-        converged, energy = scf.density("from-prediction"), counts["prediction"]["free_energy_meV_per_atom"]
+        converged = scf.density("from-prediction")
         yield {
             "cell": name,
             "atoms": len(atoms),
-            "qe_meV_per_atom": energy,
-            "error_meV_per_atom": round(ours - energy, 3),
-            "error_bar_meV_per_atom": round(1e3 * found.attrs["deviation_eV_per_atom"], 3),
+            "qe_meV_per_atom": counts["prediction"]["free_energy_meV_per_atom"],
             "density_mape_percent": round(mean_absolute_percentage_error(density, converged), 3),
             "atoms_density_mape_percent": round(mean_absolute_percentage_error(scf.superpose(atoms), converged), 3),
             **{f"{key}_from_{start}": counts[start][key] for start in starts for key in COUNTED},
         }
 
 
-def predict(files: ModelFiles, atoms: Atoms, temperature_K: float, folder: Path) -> xr.Dataset:
-    """Density and total free energy of a prediction, with the model's error bar; existing ones are reused."""
+def predict(files: ModelFiles, atoms: Atoms, temperature_K: float, folder: Path) -> np.ndarray:
+    """The density of a prediction, 1/Å³; an existing one is reused."""
     if not (folder / "energies.json").exists():
         predict_structure(files, atoms, folder, Inference(batches=1), alone(), temperature_K=temperature_K)
-    energies = read_json(folder / "energies.json")
     with open_dataset(folder / "prediction.h5") as dataset:
-        found = dataset[["density"]].load()
-    found["total_free_energy"] = energies["energies_eV"]["total"]
-    return found.assign_attrs(deviation_eV_per_atom=energies["energy_deviation_eV_per_atom"])
+        return dataset["density"].values
 
 
 def table(rows: Sequence[dict]) -> list[str]:
@@ -116,45 +109,15 @@ def table(rows: Sequence[dict]) -> list[str]:
     lines = [
         [
             row["cell"],
-            f"{row['error_meV_per_atom']:+.2f}",
-            f"{row['error_bar_meV_per_atom']:.1f}",
             f"{row['density_mape_percent']:.2f}",
             f"{row['atoms_density_mape_percent']:.1f}",
             *(f"{row[f'{key}_from_atoms'] or '-'}, {row[f'{key}_from_prediction']}" for key in COUNTED),
         ]
         for row in rows
     ]
-    header = ["cell", "error (meV/atom)", "error bar", "density (%)", "superposed atoms (%)"]
+    header = ["cell", "density (%)", "superposed atoms (%)"]
     header += ["iterations: atoms, prediction", "h_psi", "first accuracy (Ry)"]
-    text = render_table(header, lines).splitlines()
-    return [*text, "", say_coverage(rows), *say_sizes(rows)]
-
-
-def say_coverage(rows: Sequence[dict]) -> str:
-    """Mean absolute error, and how often the model's own error bar covers it."""
-    errors = np.abs([row["error_meV_per_atom"] for row in rows])
-    parts = errors / [row["error_bar_meV_per_atom"] for row in rows]
-    return (
-        f"Mean absolute error of these {len(rows)} cells: {errors.mean():.2f} meV/atom. Within one error bar (standard "
-        f"deviation): {(parts <= 1).sum()} of {len(rows)}, within two: {(parts <= 2).sum()}."
-    )
-
-
-def say_sizes(rows: Sequence[dict]) -> list[str]:
-    """Mean absolute errors at 298 K by size, with the study's own test cells (docs/beryllium-states.csv)."""
-    errors: dict[int, list[float]] = {}
-    for row in rows:
-        if "298 K" in row["cell"]:
-            errors.setdefault(row["atoms"], []).append(row["error_meV_per_atom"])
-    for row in read_csv(ROOT / "docs/beryllium-states.csv"):
-        if row["snapshot"].startswith(("test64-", "test128-")):
-            errors[row["atoms"]].append(row["free_energy_error_meV_per_atom"])
-    sizes = [
-        f"{np.abs(found).mean():.2f} for {atoms} atoms ({len(found)} cell{'s' if len(found) > 1 else ''}, mean "
-        f"{np.mean(found):+.2f})"
-        for atoms, found in sorted(errors.items())
-    ]
-    return [f"With the study's own test cells, at 298 K, in meV/atom: {', '.join(sizes)}."]
+    return render_table(header, lines).splitlines()
 
 
 if __name__ == "__main__":

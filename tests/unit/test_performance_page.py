@@ -31,6 +31,7 @@ BENCHES = {
     ("beryllium", "zero"): "energy_zero.table",
     ("beryllium", "front"): "front.table",
     ("beryllium", "restart"): "restart.table",
+    ("beryllium", "held-out"): "held_out.table",
     ("aluminium", "states"): "accuracy.states_table",
     ("beryllium-oxide", "states"): "accuracy.states_table",
 }

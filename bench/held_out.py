@@ -1,0 +1,139 @@
+"""Errors of a model of beryllium on all held-out cells whose free energy is on record: no Quantum ESPRESSO, a minute.
+
+    python bench/held_out.py --page docs/beryllium.md
+
+DFT's energies are those of the accuracy study's test snapshots (docs/beryllium-states.csv, bench/accuracy.py) and of
+the cells that the study leaves out (docs/beryllium-restart.csv, bench/restart.py). So another model's errors are known
+as soon as it is trained. Every cell is predicted as `nearsight predict` does it.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from restart import CELLS
+from tables import read_csv, report
+from tqdm import tqdm
+
+from nearsight.errors import UnknownStructureError
+from nearsight.evaluation.summary import render_table
+from nearsight.inference.plan import PredictionPlan
+from nearsight.inference.run import ModelFiles, predict_structure
+from nearsight.mpi import alone
+from nearsight.structures.io import read_frames, read_structure
+from nearsight.study.reading import load_study
+from nearsight.study.sections import Inference, Study
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Cell(NamedTuple):
+    """A cell with its free energy by DFT; state: cells of a kind."""
+
+    name: str
+    state: str
+    atoms: Atoms
+    temperature_K: float
+    dft_eV_per_atom: float
+
+
+def main() -> None:
+    """Predict, print the table, write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="Be", help="name or folder of a model of beryllium (Be)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the predictions (1)")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
+    parser.add_argument("--page", type=Path, help="page whose table 'held-out' is replaced")
+    arguments = parser.parse_args()
+    cells = [*study_cells(load_study(ROOT / "config/beryllium.yaml")), *further_cells()]
+    rows = measure(ModelFiles.find(arguments.model), cells, arguments.threads)
+    report(rows, table, arguments.output / "held-out.csv", arguments.page, "held-out")
+
+
+def study_cells(study: Study) -> Iterator[Cell]:
+    """The test snapshots of the accuracy study with an energy on record."""
+    known = {row["snapshot"]: row["dft_eV_per_atom"] for row in read_csv(ROOT / "docs/beryllium-states.csv")}
+    for name, trajectory in study.trajectories.items():
+        for number in range(trajectory.snapshots.test):
+            snapshot = f"{name}-{number}"
+            if snapshot in known:
+                atoms = read_frames(ROOT / trajectory.file)[number]
+                yield Cell(snapshot, name, atoms, trajectory.temperature_K, known[snapshot])
+
+
+def further_cells() -> Iterator[Cell]:
+    """The cells that the study leaves out."""
+    for row in read_csv(ROOT / "docs/beryllium-restart.csv"):
+        source, _, temperature_K = CELLS[row["cell"]]
+        atoms = read_structure(ROOT / "config/beryllium" / source)
+        state = f"test{len(atoms)}" if temperature_K < 300 else f"test{temperature_K:.0f}"
+        yield Cell(source, state, atoms, temperature_K, row["qe_meV_per_atom"] / 1e3)
+
+
+def measure(files: ModelFiles, cells: Sequence[Cell], threads: int) -> Iterator[dict]:
+    """A row for each cell, those of a state together; refused: a prediction takes it only if told to."""
+    for cell in tqdm(sorted(cells, key=lambda cell: cell.state), desc="cells", disable=None):
+        total, bar, refused = predict(files, cell, threads)
+        yield {
+            "state": cell.state,
+            "cell": cell.name,
+            "atoms": len(cell.atoms),
+            "temperature_K": cell.temperature_K,
+            "dft_meV_per_atom": round(1e3 * cell.dft_eV_per_atom, 3),
+            "error_meV_per_atom": round(1e3 * (total / len(cell.atoms) - cell.dft_eV_per_atom), 3),
+            "error_bar_meV_per_atom": round(1e3 * bar, 3),
+            "refused": refused,
+        }
+
+
+def predict(files: ModelFiles, cell: Cell, threads: int) -> tuple[float, float, bool]:
+    """Total free energy in eV, its error bar in eV/atom, and whether the model refuses the cell as unknown."""
+    settings, how = Inference(batches=1, threads=threads), {"temperature_K": cell.temperature_K}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "prediction"
+        try:
+            energies, refused = predict_structure(files, cell.atoms, folder, settings, alone(), **how), False
+        except UnknownStructureError:
+            accepting = settings.model_copy(update={"accept_extrapolation": True})
+            energies, refused = predict_structure(files, cell.atoms, folder, accepting, alone(), **how), True
+        return energies.total, PredictionPlan.from_file(folder / "plan.json").energy_deviation_eV_per_atom, refused
+
+
+def table(rows: Sequence[Mapping]) -> list[str]:
+    """A line for each state, from the rows of the CSV, and in words what all cells say together."""
+    header = ["state", "cells", "atoms", "errors (meV/atom)", "MAE", "mean error bar"]
+    states: dict[str, list[Mapping]] = {}
+    for row in rows:
+        states.setdefault(row["state"] + (" (refused)" if row["refused"] else ""), []).append(row)
+    lines = []
+    for state, those in states.items():
+        errors, bars = errors_and_bars(those)
+        atoms = " and ".join(str(n) for n in sorted({row["atoms"] for row in those}))
+        numbers = ", ".join(f"{error:+.2f}" for error in errors)
+        lines.append([state, str(len(those)), atoms, numbers, f"{np.abs(errors).mean():.2f}", f"{bars.mean():.1f}"])
+    return [*render_table(header, lines).splitlines(), "", describe([row for row in rows if not row["refused"]])]
+
+
+def describe(rows: Sequence[Mapping]) -> str:
+    """Errors of all cells that a prediction takes, and how often their error bars cover them."""
+    errors, bars = errors_and_bars(rows)
+    energies = np.array([row["dft_meV_per_atom"] for row in rows])
+    r_squared = 1 - (errors**2).sum() / ((energies - energies.mean()) ** 2).sum()
+    within = [int((np.abs(errors) <= n * bars).sum()) for n in (1, 2)]
+    return (
+        f"All {len(rows)} cells that a prediction takes: MAE {np.abs(errors).mean():.2f} meV/atom, R² {r_squared:.4f}. "
+        f"Within one error bar (standard deviation): {within[0]}, within two: {within[1]}."
+    )
+
+
+def errors_and_bars(rows: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the free energy and their error bars, meV/atom."""
+    return tuple(np.array([row[f"{key}_meV_per_atom"] for row in rows]) for key in ("error", "error_bar"))
+
+
+if __name__ == "__main__":
+    main()
