@@ -49,34 +49,34 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
     parser.add_argument("--page", type=Path, help="page whose table 'held-out' is replaced")
     arguments = parser.parse_args()
-    cells = [*study_cells(load_study(ROOT / "config/beryllium.yaml")), *further_cells()]
+    cells = all_cells(load_study(ROOT / "config/beryllium.yaml"))
     rows = measure(ModelFiles.find(arguments.model), cells, arguments.threads)
     report(rows, table, arguments.output / "held-out.csv", arguments.page, "held-out")
 
 
-def study_cells(study: Study) -> Iterator[Cell]:
-    """The test snapshots of the accuracy study with an energy on record."""
+def all_cells(study: Study) -> list[Cell]:
+    """The study's test snapshots with an energy on record, and the cells that it leaves out; each frame once."""
     known = {row["snapshot"]: row["dft_eV_per_atom"] for row in read_csv(ROOT / "docs/beryllium-states.csv")}
+    cells: dict[tuple[str, int], Cell] = {}
     for name, trajectory in study.trajectories.items():
         for number in range(trajectory.snapshots.test):
-            snapshot = f"{name}-{number}"
-            if snapshot in known:
+            if (snapshot := f"{name}-{number}") in known:
                 atoms = read_frames(ROOT / trajectory.file)[number]
-                yield Cell(snapshot, name, atoms, trajectory.temperature_K, known[snapshot])
-
-
-def further_cells() -> Iterator[Cell]:
-    """The cells that the study leaves out."""
+                key = Path(trajectory.file).name, number
+                cells[key] = Cell(snapshot, name, atoms, trajectory.temperature_K, known[snapshot])
     for row in read_csv(ROOT / "docs/beryllium-restart.csv"):
         source, _, temperature_K = CELLS[row["cell"]]
+        file, _, number = source.partition("@")
         atoms = read_structure(ROOT / "config/beryllium" / source)
         state = f"test{len(atoms)}" if temperature_K < 300 else f"test{temperature_K:.0f}"
-        yield Cell(source, state, atoms, temperature_K, row["qe_meV_per_atom"] / 1e3)
+        cell = Cell(source, state, atoms, temperature_K, row["qe_meV_per_atom"] / 1e3)
+        cells.setdefault((file, int(number)), cell)
+    return sorted(cells.values(), key=lambda cell: cell.state)
 
 
 def measure(files: ModelFiles, cells: Sequence[Cell], threads: int) -> Iterator[dict]:
     """A row for each cell, those of a state together; refused: a prediction takes it only if told to."""
-    for cell in tqdm(sorted(cells, key=lambda cell: cell.state), desc="cells", disable=None):
+    for cell in tqdm(cells, desc="cells", disable=None):
         total, bar, refused = predict(files, cell, threads)
         yield {
             "state": cell.state,
@@ -100,7 +100,10 @@ def predict(files: ModelFiles, cell: Cell, threads: int) -> tuple[float, float, 
         except UnknownStructureError:
             accepting = settings.model_copy(update={"accept_extrapolation": True})
             energies, refused = predict_structure(files, cell.atoms, folder, accepting, alone(), **how), True
-        return energies.total, PredictionPlan.from_file(folder / "plan.json").energy_deviation_eV_per_atom, refused
+        bar = PredictionPlan.from_file(folder / "plan.json").energy_deviation_eV_per_atom
+        if bar is None:
+            raise SystemExit("--model: expected a model with error bars (training.error_bars: true), got one without.")
+        return energies.total, bar, refused
 
 
 def table(rows: Sequence[Mapping]) -> list[str]:

@@ -20,6 +20,7 @@ from ase import Atoms
 from tables import report
 
 from nearsight.descriptors.bispectrum.compute import bispectrum
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 from nearsight.inference.network import fold_network
 from nearsight.inference.predict import prepare_predictor
@@ -76,7 +77,9 @@ def main() -> None:
     results += [(MALA, name, cost) for name, cost in spent.items()]
     results.append((MALA, TOGETHER, published))
     for hidden, label in ((PUBLISHED, "91-800-800-800-250-250"), (SMALL, "91-256-256-250")):
-        ready = prepare_predictor(models[hidden], atoms, shape, backend="native", precision="float32", threads=1)
+        ready = prepare_predictor(
+            models[hidden], atoms, RealGrid(atoms.cell, shape), backend="native", precision="float32", threads=1
+        )
         cost = cpu_seconds(lambda ready=ready: ready.predict(whole, projection), arguments.repeat) / points * 1e6
         alone = cpu_seconds(
             lambda hidden=hidden: fold_network(models[hidden], "float32").reduce(rows.astype(np.float32), projection),

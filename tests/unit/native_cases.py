@@ -5,6 +5,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from nearsight.descriptors.interface import make_descriptor
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 
 #: Largest deviation over a column's largest value, for atoms at least 1.2 Å apart.
@@ -47,7 +48,7 @@ def compute(atoms, shape, precision="float64", **settings):
     """The whole grid by a backend, without the checks of the structure."""
     descriptor = make_descriptor(settings, set(atoms.symbols), kind="bispectrum")
     out = np.empty((*shape, descriptor.components), dtype=precision)
-    return descriptor.compute(atoms, shape, Region.whole(shape), out)
+    return descriptor.compute(atoms, RealGrid(atoms.cell, shape), Region.whole(shape), out)
 
 
 def lammps_reference(atoms, shape, **settings):

@@ -10,6 +10,7 @@ from native_cases import largest_deviation, random_atoms
 
 from nearsight.descriptors.interface import describe, make_descriptor
 from nearsight.errors import InputError
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 
 SHAPE = (5, 4, 6)
@@ -65,7 +66,7 @@ def test_reflection(case):
     mirrored = atoms.copy()
     mirrored.set_cell(np.asarray(atoms.cell) * [1, 1, -1], scale_atoms=True)
     # a left-handed cell is refused at the door
-    again = descriptor.compute(mirrored, SHAPE, Region.whole(SHAPE), np.empty_like(values))
+    again = descriptor.compute(mirrored, RealGrid(mirrored.cell, SHAPE), Region.whole(SHAPE), np.empty_like(values))
     assert largest_deviation(again, values) < tolerance
 
 
@@ -107,10 +108,10 @@ def test_out_is_filled_and_returned(case):
 
 def test_share_of_one_rank_is_the_grid(case):
     descriptor, atoms, precision, _, values = case
-    region, share = descriptor.compute_share(atoms, SHAPE, np.dtype(precision), MPI.COMM_SELF)
+    region, share = descriptor.compute_share(atoms, RealGrid(atoms.cell, SHAPE), np.dtype(precision), MPI.COMM_SELF)
     assert region == Region.whole(SHAPE)
     np.testing.assert_array_equal(share, values)
-    descriptor.verify(atoms, SHAPE, region, share, 3)
+    descriptor.verify(atoms, RealGrid(atoms.cell, SHAPE), region, share, 3)
 
 
 def test_no_atom_beyond_the_cutoff_counts(case):

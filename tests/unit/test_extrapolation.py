@@ -8,6 +8,7 @@ from model_files import make_random_model
 
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
+from nearsight.grids.real import RealGrid
 from nearsight.inference.extrapolation import check_density, check_extrapolation, measure_extrapolation, score_atoms
 from nearsight.inference.predict import prepare_predictor
 from nearsight.model.domain import (
@@ -52,7 +53,7 @@ def model():
 
 @pytest.mark.parametrize("seed", [0, 3, 7, 8])
 def test_training_snapshots_and_others_like_them_pass(model, seed):
-    extrapolation = measure_extrapolation(model, snapshot(seed), SHAPE, "native")
+    extrapolation = measure_extrapolation(model, snapshot(seed), RealGrid(snapshot(seed).cell, SHAPE), "native")
     assert extrapolation.score < WARNING_SCORE
     check_extrapolation(extrapolation, accept=False)
 
@@ -61,12 +62,12 @@ def test_atoms_beside_a_vacancy_are_the_ones_that_are_unknown(model):
     """The scores point at what is wrong: the neighbours of the missing atom first, none of the far ones."""
     atoms = snapshot(0).repeat((3, 3, 4))
     shape = tuple(n * m for n, m in zip(SHAPE, (3, 3, 4), strict=True))
-    whole = score_atoms(model, atoms, shape, "native")
+    whole = score_atoms(model, atoms, RealGrid(atoms.cell, shape), "native")
     assert whole.shape == (len(atoms),)
     assert 0.3 < whole.min() < whole.max() < WARNING_SCORE
     distances = np.delete(atoms.get_distances(70, range(len(atoms)), mic=True), 70)
     del atoms[70]
-    damaged = score_atoms(model, atoms, shape, "native")
+    damaged = score_atoms(model, atoms, RealGrid(atoms.cell, shape), "native")
     order = np.argsort(damaged)[::-1]
     assert distances[order[:6]].max() < 2.8  # nearest neighbours are at 2.2 to 2.3 Å
     assert damaged.max() > 2 * whole.max()
@@ -77,20 +78,24 @@ def test_atoms_beside_a_vacancy_are_the_ones_that_are_unknown(model):
 
 def test_scores_of_atoms_go_with_the_atoms(model):
     atoms = snapshot(8)
-    scores = score_atoms(model, atoms, SHAPE, "native")
+    scores = score_atoms(model, atoms, RealGrid(atoms.cell, SHAPE), "native")
     order = np.random.default_rng(0).permutation(len(atoms))
-    np.testing.assert_allclose(score_atoms(model, atoms[order], SHAPE, "native"), scores[order], rtol=1e-10)
+    np.testing.assert_allclose(
+        score_atoms(model, atoms[order], RealGrid(atoms[order].cell, SHAPE), "native"), scores[order], rtol=1e-10
+    )
     moved = atoms.copy()
     moved.positions += np.array([1, -2, 3]) / SHAPE @ atoms.cell.array
-    np.testing.assert_allclose(score_atoms(model, moved, SHAPE, "native"), scores, rtol=1e-6)
+    np.testing.assert_allclose(score_atoms(model, moved, RealGrid(moved.cell, SHAPE), "native"), scores, rtol=1e-6)
     # the mean over the atoms is that of the whole cell, which counts the space between them too
     assert scores.mean() == pytest.approx(
-        measure_extrapolation(model, atoms, SHAPE, "native").descriptor_score, rel=0.3
+        measure_extrapolation(model, atoms, RealGrid(atoms.cell, SHAPE), "native").descriptor_score, rel=0.3
     )
 
 
 def test_half_the_density_is_refused(model):
-    extrapolation = measure_extrapolation(model, snapshot(0, 1.896 / 2), SHAPE, "native")
+    extrapolation = measure_extrapolation(
+        model, snapshot(0, 1.896 / 2), RealGrid(snapshot(0, 1.896 / 2).cell, SHAPE), "native"
+    )
     assert extrapolation.score > REFUSAL_SCORE
     with pytest.raises(InputError, match="expected one like the model's training set"):
         check_extrapolation(extrapolation, accept=False)
@@ -102,27 +107,27 @@ def test_atoms_too_close_are_flagged(model, distance_A):
     atoms = snapshot(0)
     atoms.positions[1] = atoms.positions[0] + [distance_A, 0, 0]
     try:
-        prepare_predictor(model, atoms, SHAPE, backend="native", precision="float32", threads=1)
+        prepare_predictor(model, atoms, RealGrid(atoms.cell, SHAPE), backend="native", precision="float32", threads=1)
     except InputError as error:
         assert "overlap" in str(error)
     else:
-        assert measure_extrapolation(model, atoms, SHAPE, "native").score > WARNING_SCORE
+        assert measure_extrapolation(model, atoms, RealGrid(atoms.cell, SHAPE), "native").score > WARNING_SCORE
 
 
 def test_another_element_is_refused(model):
     atoms = snapshot(0)
     atoms.symbols[3] = "Mg"
     with pytest.raises(InputError, match=r"expected the elements Be, got Mg"):
-        prepare_predictor(model, atoms, SHAPE, backend="native", precision="float32", threads=1)
+        prepare_predictor(model, atoms, RealGrid(atoms.cell, SHAPE), backend="native", precision="float32", threads=1)
 
 
 def test_the_backend_is_the_one_that_was_asked_for(model):
     """rmin0 is LAMMPS's alone."""
     odd = {**SETTINGS, "rmin0": 0.1, "backend": "lammps"}
     other = make_random_model(bispectrum(snapshot(0), SHAPE, **odd), odd)
-    assert measure_extrapolation(other, snapshot(0), SHAPE, None).descriptor_score >= 0
+    assert measure_extrapolation(other, snapshot(0), RealGrid(snapshot(0).cell, SHAPE), None).descriptor_score >= 0
     with pytest.raises(InputError, match=r"descriptors\.rmin0"):
-        measure_extrapolation(other, snapshot(0), SHAPE, "native")
+        measure_extrapolation(other, snapshot(0), RealGrid(snapshot(0).cell, SHAPE), "native")
 
 
 def test_one_structure_for_all_snapshots_is_refused():
@@ -165,11 +170,11 @@ def test_a_vacancy_among_many_atoms_is_seen(model, caplog):
     """The means hide it: a few per cent of the points are like none of the validation snapshots'."""
     whole = snapshot(1).repeat((3, 3, 2))
     shape = (36, 36, 36)
-    found = measure_extrapolation(model, whole, shape, None)
+    found = measure_extrapolation(model, whole, RealGrid(whole.cell, shape), None)
     assert found.unknown_share < WARNING_SHARE
     hollow = whole.copy()
     del hollow[4]
-    found = measure_extrapolation(model, hollow, shape, None)
+    found = measure_extrapolation(model, hollow, RealGrid(hollow.cell, shape), None)
     assert found.score < WARNING_SCORE
     assert found.unknown_share > WARNING_SHARE
     for share, outcome in ((0.0, "silent"), (0.5 * REFUSAL_SHARE, "warned"), (2 * REFUSAL_SHARE, "refused")):

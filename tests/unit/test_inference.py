@@ -14,6 +14,7 @@ from model_files import make_random_model
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.descriptors.interface import make_descriptor
 from nearsight.errors import ConvergenceError, InputError, NearsightError
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region, split_compactly
 from nearsight.grids.tiles import choose_tile_points, plan_batches
 from nearsight.inference.gather import check_electrons, expand, solve_level
@@ -91,7 +92,9 @@ def model(descriptors):
 
 
 def predictor(model, atoms, precision="float64", threads=1, backend="native"):
-    return prepare_predictor(model, atoms, SHAPE, backend=backend, precision=precision, threads=threads)
+    return prepare_predictor(
+        model, atoms, RealGrid(atoms.cell, SHAPE), backend=backend, precision=precision, threads=threads
+    )
 
 
 WHOLE = Region.whole(SHAPE)
@@ -143,14 +146,18 @@ def test_atoms_near_a_region_suffice(data):
     cutoff = data.draw(st.sampled_from([1.0, 3.0]))
     chosen = make_descriptor({"kind": "bispectrum", "twojmax": 2, "cutoff_A": cutoff}, ["Be"])
     out = np.empty((2, *region.shape, 5), dtype=np.float32)
-    for result, given_atoms in zip(out, (atoms, atoms_near(atoms, shape, region, chosen.cutoff_A)), strict=True):
-        chosen.compute(given_atoms, shape, region, result)
+    for result, given_atoms in zip(
+        out, (atoms, atoms_near(atoms, RealGrid(atoms.cell, shape), region, chosen.cutoff_A)), strict=True
+    ):
+        chosen.compute(given_atoms, RealGrid(given_atoms.cell, shape), region, result)
     np.testing.assert_array_equal(*out)
 
 
 def test_far_atoms_are_left_out(atoms):
     large = atoms.repeat((6, 6, 4))
-    near = atoms_near(large, (120, 108, 96), Region((0, 10), (0, 10), (0, 10)), SETTINGS["cutoff_A"])
+    near = atoms_near(
+        large, RealGrid(large.cell, (120, 108, 96)), Region((0, 10), (0, 10), (0, 10)), SETTINGS["cutoff_A"]
+    )
     assert len(near) < len(large) / 4
 
 

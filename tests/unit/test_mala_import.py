@@ -13,6 +13,7 @@ from nearsight.datasets import open_dataset, settings_of
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.errors import InputError
 from nearsight.grids.energies import EnergyGrid
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 from nearsight.imports.kernels import Broadening, fermi_dirac
 from nearsight.imports.mala.model import import_model, read_model
@@ -136,18 +137,18 @@ def test_a_model_predicts_by_our_path(tmp_path, upf):
     assert main(["import", "mala", str(path), "--out", str(out), "--pseudopotentials", str(upf)]) == 0
     model = load_bundle(out / "model.json", out / "model.safetensors")
     assert (model.elements, model.temperature_K, model.broadening_eV) == (["Be"], mala_files.TEMPERATURE_K, None)
-    predictor = prepare_predictor(model, atoms, shape, precision="float32", threads=1)
+    predictor = prepare_predictor(model, atoms, RealGrid(atoms.cell, shape), precision="float32", threads=1)
     tile = predictor.predict(Region.whole(shape), np.zeros((9, 0)), keep_ldos=True)
     expected = as_mala(network, rows, ldos, ("feature-wise-standard", "minmax")).reshape(*shape, 9)
     np.testing.assert_allclose(tile.ldos, expected, atol=1e-4 * expected.max())
     np.testing.assert_allclose(tile.dos, expected.mean((0, 1, 2), dtype=float) * atoms.get_volume(), rtol=1e-4)
     # of the domain mean and deviation alone are known: the training structure is inside, a hot one is not
-    inside = measure_extrapolation(model, atoms, shape, None)
+    inside = measure_extrapolation(model, atoms, RealGrid(atoms.cell, shape), None)
     assert 0.3 < inside.descriptor_score < 1.1
     assert inside.rdf_score < 1e-3
     denser = atoms.copy()
     denser.set_cell(atoms.cell * 0.8, scale_atoms=True)
-    assert measure_extrapolation(model, denser, shape, None).descriptor_score > 10
+    assert measure_extrapolation(model, denser, RealGrid(denser.cell, shape), None).descriptor_score > 10
 
 
 def test_data_tell_domain_and_broadening(tmp_path, upf, caplog):
@@ -163,7 +164,9 @@ def test_data_tell_domain_and_broadening(tmp_path, upf, caplog):
     assert model.provenance["settings"]["broadening"]["kernel_width_eV"] == WIDTH_eV
     # the variance of -df/dε is π²/3 of its width squared, that of exp(-(ε/s)²) is s²/2
     assert model.broadening_eV**2 / 2 == pytest.approx(np.pi**2 / 3 * WIDTH_eV**2, rel=1e-5)
-    assert measure_extrapolation(model, second, shape, None).descriptor_score == pytest.approx(1, abs=0.1)
+    assert measure_extrapolation(model, second, RealGrid(second.cell, shape), None).descriptor_score == pytest.approx(
+        1, abs=0.1
+    )
     check_density(model, first, accept=False)
     off = import_model(path, tmp_path / "off", pseudopotentials=upf, data=data, correction=False)
     assert off.broadening_eV is None

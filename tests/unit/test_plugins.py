@@ -13,6 +13,7 @@ from model_files import UPF
 from nearsight.datasets import open_dataset, variables_of_atoms, write_dataset
 from nearsight.errors import ConfigError, InputError
 from nearsight.grids.energies import EnergyGrid
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 from nearsight.inference.plan import make_plan
 from nearsight.inference.predict import prepare_predictor
@@ -118,7 +119,7 @@ def test_the_whole_chain(run_script, tmp_path):
     weights = fermi_weights(model.energy_grid, -0.5, 1000.0, 0.5)
     projection = weights.count[:, None]
     for precision, tolerance in (("float64", 1e-9), ("float32", 1e-4), ("bfloat16", 0.1)):
-        predictor = prepare_predictor(model, atoms, SHAPE, precision=precision, threads=2)
+        predictor = prepare_predictor(model, atoms, RealGrid(atoms.cell, SHAPE), precision=precision, threads=2)
         tile = predictor.predict(Region.whole(SHAPE), projection, keep_ldos=True)
         direct = model.predict_ldos(features.reshape(-1, 6)).reshape(*SHAPE, -1).astype(float)
         voxel = atoms.get_volume() / np.prod(SHAPE)

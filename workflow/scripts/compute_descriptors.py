@@ -19,6 +19,7 @@ from nearsight.datasets import reserve_field, variables_of_atoms
 from nearsight.descriptors.interface import Descriptor, check_elements, check_threads, make_descriptor
 from nearsight.descriptors.partial import PartialField, finish, open_partial
 from nearsight.files import sha256_of
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region, split_in_runs
 from nearsight.jobs import make_parser, parse_settings, show_progress
 from nearsight.memory import check_memory, descriptors_bytes
@@ -54,11 +55,11 @@ def main(arguments: argparse.Namespace) -> None:
     comm = world()
     on_rank_0(comm, lambda: check_ranks(comm, arguments.ranks))
     check_threads(arguments.threads)
-    descriptor, atoms, shape = on_rank_0(comm, lambda: read_input(arguments))
-    points, components, precision = int(np.prod(shape)), descriptor.components, descriptor.settings.precision
+    descriptor, atoms, grid = on_rank_0(comm, lambda: read_input(arguments))
+    points, components, precision = grid.points, descriptor.components, descriptor.settings.precision
     logger.info(
         "%d atoms, grid %s: %d points, %d components in %s, %.1f MB; %d ranks x %d threads",
-        len(atoms), "x".join(map(str, shape)), points, components, precision,
+        len(atoms), "x".join(map(str, grid.shape)), points, components, precision,
         points * components * np.dtype(precision).itemsize * 1e-6, comm.size, arguments.threads,
     )  # fmt: skip
     needed = descriptors_bytes(
@@ -68,14 +69,14 @@ def main(arguments: argparse.Namespace) -> None:
     on_rank_0(comm, lambda: check_memory("compute_descriptors", needed, given_MB, comm.size))
     started = time.perf_counter()
     if descriptor.whole_grid:
-        region, values = descriptor.compute_share(atoms, shape, np.dtype(precision), comm, threads=arguments.threads)
-        descriptor.verify(atoms, shape, region, values, CHECKED_POINTS)
+        region, values = descriptor.compute_share(atoms, grid, np.dtype(precision), comm, threads=arguments.threads)
+        descriptor.verify(atoms, grid, region, values, CHECKED_POINTS)
         comm.Barrier()
-        partial = start_output(arguments, atoms, shape, descriptor)
+        partial = start_output(arguments, atoms, grid, descriptor)
         partial.write(region, values)
     else:
-        partial = start_output(arguments, atoms, shape, descriptor)
-        compute_blocks(partial, atoms, descriptor, arguments.threads)
+        partial = start_output(arguments, atoms, grid, descriptor)
+        compute_blocks(partial, atoms, grid, descriptor, arguments.threads)
     comm.Barrier()
     seconds = time.perf_counter() - started
     cores = comm.size * arguments.threads
@@ -85,22 +86,23 @@ def main(arguments: argparse.Namespace) -> None:
     logger.info("written: %s", arguments.output)
 
 
-def read_input(arguments: argparse.Namespace) -> tuple[Descriptor, Atoms, tuple[int, int, int]]:
+def read_input(arguments: argparse.Namespace) -> tuple[Descriptor, Atoms, RealGrid]:
     """The descriptor, the structure and its grid."""
     atoms, shape = read_gridded_structure(arguments.structure)
+    grid = RealGrid(atoms.cell, shape)
     descriptor = make_descriptor(arguments.settings, arguments.elements or set(atoms.symbols))
     check_elements(descriptor, atoms, str(arguments.structure))
-    for warning in descriptor.warnings(atoms, shape):
+    for warning in descriptor.warnings(atoms, grid):
         logger.warning("%s: %s", arguments.structure, warning)
-    return descriptor, atoms, shape
+    return descriptor, atoms, grid
 
 
-def compute_blocks(partial: PartialField, atoms: Atoms, descriptor: Descriptor, threads: int) -> None:
+def compute_blocks(partial: PartialField, atoms: Atoms, grid: RealGrid, descriptor: Descriptor, threads: int) -> None:
     """Compute and write this rank's share of the blocks that are not yet there."""
     comm = world()
-    *shape, components = partial.shape
-    largest = max(min(BLOCK_BYTES // (8 * components), int(np.prod(shape)) // LEAST_BLOCKS), 1)
-    blocks = split_in_runs(Region.whole(shape), largest)
+    components = partial.shape[-1]
+    largest = max(min(BLOCK_BYTES // (8 * components), grid.points // LEAST_BLOCKS), 1)
+    blocks = split_in_runs(grid.whole, largest)
     known = on_rank_0(comm, partial.finished)
     missing = [block for block in blocks if block not in known]
     if len(missing) < len(blocks):
@@ -109,20 +111,18 @@ def compute_blocks(partial: PartialField, atoms: Atoms, descriptor: Descriptor, 
     to_check = CHECKED_POINTS
     for block in show_progress(mine, "descriptors", unit="block") if comm.rank == 0 else mine:
         values = np.empty((*block.shape, components), dtype=partial.dtype)
-        descriptor.compute(atoms, tuple(shape), block, values, threads=threads)
-        descriptor.verify(atoms, tuple(shape), block, values, to_check)
+        descriptor.compute(atoms, grid, block, values, threads=threads)
+        descriptor.verify(atoms, grid, block, values, to_check)
         to_check = 1  # a look at all atoms: where the first block is right, so are the others
         partial.write(block, values)
         partial.mark(block, comm.rank)
 
 
-def start_output(
-    arguments: argparse.Namespace, atoms: Atoms, shape: tuple[int, int, int], descriptor: Descriptor
-) -> PartialField:
+def start_output(arguments: argparse.Namespace, atoms: Atoms, grid: RealGrid, descriptor: Descriptor) -> PartialField:
     """The unfinished file of this job, an earlier run's where there is one; the same on all ranks."""
     section = descriptor.settings
     described = {**section.model_dump(exclude={"ranks", "threads"}), "elements": list(descriptor.elements)}
-    whole = (*shape, descriptor.components)
+    whole = (*grid.shape, descriptor.components)
     inputs = {"settings": described, "shape": whole, "version": STAGES["descriptors"]}
 
     def start() -> PartialField:

@@ -37,17 +37,15 @@ class Neighbours(Descriptor):
     def cutoff_A(self):
         return max(self.settings.radii_A)
 
-    def compute(self, atoms, shape, region, out, *, threads=1):
-        axes = [np.arange(start, stop) / n for (start, stop), n in zip(region, shape, strict=True)]
-        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        cell = np.asarray(atoms.cell)
-        reach = np.ceil(self.cutoff_A * np.linalg.norm(np.linalg.inv(cell), axis=0)).astype(int) + 1
+    def compute(self, atoms, grid, region, out, *, threads=1):
+        points = grid.fractions(region)
+        reach = np.ceil(self.cutoff_A * np.linalg.norm(np.linalg.inv(grid.cell), axis=0)).astype(int) + 1
         images = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
         out[...] = 0
         for symbol, scaled in zip(atoms.symbols, atoms.get_scaled_positions(), strict=True):
             away = scaled - points
             away -= np.floor(away)
-            distance = np.linalg.norm((away[..., None, :] + images) @ cell, axis=-1)
+            distance = np.linalg.norm((away[..., None, :] + images) @ grid.cell, axis=-1)
             for number, radius in enumerate(self.settings.radii_A):
                 column = self.elements.index(symbol) * len(self.settings.radii_A) + number
                 # smooth, so that rounding moves no neighbour across

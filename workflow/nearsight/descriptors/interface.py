@@ -20,6 +20,7 @@ from ase.data import atomic_numbers
 from pydantic import BaseModel, ValidationError
 
 from nearsight.errors import InputError, NearsightError
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region, check_region, check_shape, split_evenly
 from nearsight.plugins import DESCRIPTORS, find_kind
 from nearsight.structures.checks import check_structure
@@ -52,30 +53,26 @@ class Descriptor(ABC):
         """Distance in Å beyond which no atom counts."""
 
     @abstractmethod
-    def compute(
-        self, atoms: Atoms, shape: tuple[int, int, int], region: Region, out: np.ndarray, *, threads: int = 1
-    ) -> np.ndarray:
+    def compute(self, atoms: Atoms, grid: RealGrid, region: Region, out: np.ndarray, *, threads: int = 1) -> np.ndarray:
         """Fill `out`, shape (*lengths of region, components), C order, float32 or float64, and return it.
 
-        atoms: periodic; those within the cutoff of the region suffice; shape: of the grid, r_ijk = i a/nx + j
-        b/ny + k c/nz. The numbers do not depend on how a grid is cut into regions, nor on the threads.
+        atoms: periodic, in the grid's cell; those within the cutoff of the region suffice. The numbers do not depend
+        on how a grid is cut into regions, nor on the threads.
         """
 
     def compute_share(
-        self, atoms: Atoms, shape: tuple[int, int, int], dtype: np.dtype, comm: "Comm", *, threads: int = 1
+        self, atoms: Atoms, grid: RealGrid, dtype: np.dtype, comm: "Comm", *, threads: int = 1
     ) -> tuple[Region, np.ndarray]:
         """The region of a grid that falls to this rank, with its numbers; all ranks of `comm` call it."""
-        region = split_evenly(Region.whole(shape), comm.size)[comm.rank]
+        region = split_evenly(grid.whole, comm.size)[comm.rank]
         out = np.empty((*region.shape, self.components), dtype=dtype)
-        return region, self.compute(atoms, shape, region, out, threads=threads)
+        return region, self.compute(atoms, grid, region, out, threads=threads)
 
-    def warnings(self, atoms: Atoms, shape: tuple[int, int, int]) -> list[str]:
+    def warnings(self, atoms: Atoms, grid: RealGrid) -> list[str]:
         """What is awkward about a structure on this grid."""
         return []
 
-    def verify(
-        self, atoms: Atoms, shape: tuple[int, int, int], region: Region, values: np.ndarray, points: int
-    ) -> None:
+    def verify(self, atoms: Atoms, grid: RealGrid, region: Region, values: np.ndarray, points: int) -> None:
         """Raise NearsightError where a check at some `points` of the region finds wrong numbers."""
         if not all(np.isfinite(slab).all() for slab in values):
             raise NearsightError("descriptors: expected finite numbers, got NaN or infinity.")
@@ -108,33 +105,22 @@ def describe(
     region: Region | None = None,
     threads: int = 1,
     out: np.ndarray | None = None,
-    comm: "Comm | None" = None,
 ) -> np.ndarray:
     """Descriptors of a grid, shape (*shape, components), or of a region of it, with all arguments checked.
 
-    out: the array to fill, C order, of the right shape and precision. comm: an mpi4py communicator over whose ranks the
-    grid is split; every rank gets the whole array. Raises InputError for a bad structure, grid, region or array.
+    out: the array to fill, C order, of the right shape and precision. Raises InputError for a bad structure, grid,
+    region or array.
     """
     shape = check_shape(shape)
     region = check_region(region, shape)
     check_structure(atoms)
+    grid = RealGrid(atoms.cell, shape)
     check_elements(descriptor, atoms)
     check_threads(threads)
     if precision not in ("float32", "float64"):
         raise InputError(f"descriptors.precision: expected one of float32, float64, got {precision!r}.")
     result = _check_out(out, (*region.shape, descriptor.components), np.dtype(precision))
-    if comm is None or comm.size == 1:
-        return descriptor.compute(atoms, shape, region, result, threads=threads)
-    whole = np.empty((*shape, descriptor.components), dtype=precision)
-    part, values = descriptor.compute_share(atoms, shape, np.dtype(precision), comm, threads=threads)
-    for rank in range(comm.size):
-        theirs = comm.bcast(part, root=rank)
-        buffer = np.empty((*theirs.shape, descriptor.components), dtype=precision)
-        buffer[...] = values if rank == comm.rank else 0
-        comm.Bcast(buffer, root=rank)
-        whole[theirs.slices()] = buffer
-    result[...] = whole[region.slices()]
-    return result
+    return descriptor.compute(atoms, grid, region, result, threads=threads)
 
 
 def check_elements(descriptor: Descriptor, atoms: Atoms, name: str = "structure") -> None:

@@ -10,7 +10,8 @@ from nearsight.datasets import atoms_of, open_dataset, settings_of
 from nearsight.errors import NearsightError, UnknownStructureError
 from nearsight.evaluation.errors import mean_absolute_percentage_error
 from nearsight.evaluation.summary import render_table
-from nearsight.grids.regions import Region, split_compactly
+from nearsight.grids.real import RealGrid
+from nearsight.grids.regions import split_compactly
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import prepare_predictor
 from nearsight.inference.run import ModelFiles, predict_structure
@@ -66,9 +67,10 @@ def measure_cost(files: ModelFiles, reference: Path) -> dict[str, float]:
     """Processor time of a grid point in µs on one thread, descriptors and network, and the training's seconds."""
     with open_dataset(reference) as dataset:
         atoms, shape = atoms_of(dataset), dataset["density"].shape
+    grid = RealGrid(atoms.cell, shape)
     model = files.load(None)
-    ready = prepare_predictor(model, atoms, shape, backend="native", precision="float32", threads=1)
-    region = split_compactly(Region.whole(shape), TIMED_POINTS)[0]
+    ready = prepare_predictor(model, atoms, grid, backend="native", precision="float32", threads=1)
+    region = split_compactly(grid.whole, TIMED_POINTS)[0]
     projection = np.ones((model.energy_grid.count, 3))
     spent = [ready.predict(region, projection).seconds for _ in range(REPETITIONS)]
     points = np.prod(region.shape)

@@ -24,7 +24,7 @@ class RealGrid:
         if cell.shape != (3, 3) or not abs(np.linalg.det(cell)) > 1e-9:
             raise InputError(f"cell: expected three independent lattice vectors in Å, got {cell.tolist()}.")
         if len(self.shape) != 3 or min(self.shape) < 1:
-            raise InputError(f"density: expected a grid of three dimensions, got the shape {tuple(self.shape)}.")
+            raise InputError(f"grid: expected one of three dimensions, got the shape {tuple(self.shape)}.")
         object.__setattr__(self, "cell", cell)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
@@ -48,7 +48,16 @@ class RealGrid:
         """All grid points."""
         return Region.whole(self.shape)
 
+    def coarser(self, points: int) -> "RealGrid":
+        """A grid of the cell with about `points` points and the same proportions, not finer than this one."""
+        factor = min((points / self.points) ** (1 / 3), 1.0)
+        return RealGrid(self.cell, tuple(max(round(n * factor), 1) for n in self.shape))
+
+    def fractions(self, region: Region) -> np.ndarray:
+        """Fractional coordinates of a region's points, shape (*region.shape, 3)."""
+        axes = [np.arange(start, stop) / n for (start, stop), n in zip(region, self.shape, strict=True)]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
     def positions(self, region: Region) -> np.ndarray:
         """Cartesian positions of a region's points, shape (*region.shape, 3), Å."""
-        axes = [np.arange(start, stop) / n for (start, stop), n in zip(region, self.shape, strict=True)]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ self.cell
+        return self.fractions(region) @ self.cell

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from nearsight.datasets import create_field_file, variables_of_atoms
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region, split_compactly
 from nearsight.inference.plan import PredictionPlan
 from nearsight.inference.predict import StageSeconds, prepare_predictor
@@ -55,9 +56,8 @@ def predict_batch(
         logger.info("%d of %d tiles are there from an earlier run", len(tiles) - len(missing), len(tiles))
     weights = fermi_weights(model.energies_of(atoms), plan.fermi_level_eV, plan.temperature_K, model.broadening_eV)
     projection = np.stack([weights.count, weights.count_slope, weights.count_curvature], axis=1)
-    predictor = prepare_predictor(
-        model, atoms, plan.shape, backend=plan.backend, precision=plan.precision, threads=threads
-    )
+    grid = RealGrid(atoms.cell, plan.shape)
+    predictor = prepare_predictor(model, atoms, grid, backend=plan.backend, precision=plan.precision, threads=threads)
     started = time.perf_counter()
     mine = missing[comm.rank :: comm.size]
     for tile in progress(mine) if comm.rank == 0 else mine:

@@ -1,7 +1,6 @@
 """How far a structure is from the training set: its descriptors and radial distribution beside those of the set."""
 
 import logging
-from math import prod
 
 import numpy as np
 from ase import Atoms
@@ -9,7 +8,8 @@ from ase import Atoms
 from nearsight.errors import UnknownStructureError
 from nearsight.grids.energies import SAME_DENSITY
 from nearsight.grids.nuclei import around_nuclei
-from nearsight.grids.regions import Region, split_compactly
+from nearsight.grids.real import RealGrid
+from nearsight.grids.regions import split_compactly
 from nearsight.model.bundle import ModelBundle
 from nearsight.model.domain import (
     DENSITY_KEYS,
@@ -34,38 +34,30 @@ POINTS_PER_ATOM = 4
 LARGEST_DENSITY_CHANGE = 0.01
 
 
-def measure_extrapolation(
-    model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], backend: str | None
-) -> Extrapolation:
+def measure_extrapolation(model: ModelBundle, atoms: Atoms, grid: RealGrid, backend: str | None) -> Extrapolation:
     """Scores of a structure: descriptors at about SAMPLES points of its cell, radial distribution of all its atoms."""
-    coarse = sample_shape(shape, SAMPLES)
-    descriptors = np.empty((*coarse, model.network.inputs))
-    model.descriptor(backend).compute(atoms, coarse, Region.whole(coarse), descriptors)
+    coarse = grid.coarser(SAMPLES)
+    descriptors = np.empty((*coarse.shape, model.network.inputs))
+    model.descriptor(backend).compute(atoms, coarse, coarse.whole, descriptors)
     _, rdf = radial_distribution(atoms, model.domain.rdf_cutoff_A, len(model.domain.rdf))
     rows = descriptors.reshape(-1, descriptors.shape[-1])
     score, share = model.domain.compare(rows)
     return Extrapolation(descriptor_score=score, rdf_score=model.domain.rdf_score(rdf), unknown_share=share)
 
 
-def score_atoms(model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], backend: str | None) -> np.ndarray:
+def score_atoms(model: ModelBundle, atoms: Atoms, grid: RealGrid, backend: str | None) -> np.ndarray:
     """How far the surroundings of each atom are from the training set, shape (atoms,); 1 is validation's mean.
 
     The descriptors' distance at points of a coarse grid, averaged with a Gaussian around each nucleus: where in a
     structure the mean score of `measure_extrapolation` comes from.
     """
-    coarse = sample_shape(shape, max(SAMPLES, POINTS_PER_ATOM * len(atoms)))
-    descriptor, field = model.descriptor(backend), np.empty(coarse)
-    for part in split_compactly(Region.whole(coarse), SAMPLES):
+    coarse = grid.coarser(max(SAMPLES, POINTS_PER_ATOM * len(atoms)))
+    descriptor, field = model.descriptor(backend), np.empty(coarse.shape)
+    for part in split_compactly(coarse.whole, SAMPLES):
         rows = np.empty((*part.shape, model.network.inputs))
         descriptor.compute(atoms, coarse, part, rows)
         field[part.slices()] = model.domain.distances(rows.reshape(-1, rows.shape[-1])).reshape(part.shape)
-    return np.maximum(around_nuclei(field, np.asarray(atoms.cell), atoms.positions), 0.0)
-
-
-def sample_shape(shape: tuple[int, int, int], points: int) -> tuple[int, int, int]:
-    """A grid of about `points` points with the proportions of `shape`, not finer than it."""
-    factor = min((points / prod(shape)) ** (1 / 3), 1.0)
-    return tuple(max(round(n * factor), 1) for n in shape)
+    return np.maximum(around_nuclei(field, coarse.cell, atoms.positions), 0.0)
 
 
 def check_density(model: ModelBundle, atoms: Atoms, *, accept: bool) -> None:

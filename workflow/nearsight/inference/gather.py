@@ -20,6 +20,7 @@ from nearsight.energies.screening import LONG_WAVE_A, NO_LONG_WAVE, Screening, s
 from nearsight.energies.screening import memory_bytes as memory_of_screening
 from nearsight.errors import ConvergenceError, InputError
 from nearsight.files import sha256_of, write_json, write_whole
+from nearsight.grids.real import RealGrid
 from nearsight.inference.batch import TAYLOR_FIELDS
 from nearsight.inference.extrapolation import score_atoms
 from nearsight.inference.plan import DEVIATIONS, PredictionPlan
@@ -169,7 +170,7 @@ def gather_batches(
             "electrons": plan.electrons,
             "band_energy": found.band_energy_eV,
             "entropy_energy": found.entropy_energy_eV,
-            "extrapolation_score": score_atoms(model, atoms, plan.shape, plan.backend),
+            "extrapolation_score": score_atoms(model, atoms, RealGrid(atoms.cell, plan.shape), plan.backend),
             **variables_of_atoms(atoms),
         }
         deviations = {name: getattr(plan, name) for name in DEVIATIONS if getattr(plan, name) is not None}

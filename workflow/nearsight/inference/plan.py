@@ -18,6 +18,7 @@ from ase import Atoms
 from nearsight.energies.continuation import sampling_cutoff, sampling_shape
 from nearsight.errors import InputError
 from nearsight.files import read_json, sha256_of
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.grids.tiles import LARGEST_TILE, THREAD_POINTS, choose_tile_points, plan_batches
 from nearsight.inference.extrapolation import check_density, check_extrapolation, measure_extrapolation
@@ -153,41 +154,45 @@ def make_plan(
     memory_MB: what the job was given; the tiles follow from the settings' memory_GiB. Raises InputError where the
     structure is too far from the training set and `settings` do not accept that.
     """
-    density_shape = shape
-    shape, ecut_sample_Ry = choose_sampling(model, atoms, density_shape, settings, keep_ldos=keep_ldos)
-    stride = choose_stride(density_shape, settings.largest_stride)
-    coarse = tuple(min(-(-n // stride), sampled) for n, sampled in zip(density_shape, shape, strict=True))
+    grid, ecut_sample_Ry = choose_sampling(model, RealGrid(atoms.cell, shape), settings, keep_ldos=keep_ldos)
+    stride = choose_stride(shape, settings.largest_stride)
+    coarse = tuple(min(-(-n // stride), sampled) for n, sampled in zip(shape, grid.shape, strict=True))
     predictor = prepare_predictor(
-        model, atoms, coarse, backend=backend, precision=settings.precision, threads=settings.threads
+        model,
+        atoms,
+        RealGrid(grid.cell, coarse),
+        backend=backend,
+        precision=settings.precision,
+        threads=settings.threads,
     )
     electrons = count_valence_electrons(atoms, model)
     sizes = (model.network.inputs, model.energy_grid.count, len(atoms))
     tile_points = choose_tile_points(settings.memory_GiB, settings.threads, *sizes, keep_ldos=keep_ldos)
-    prepass_tile = min(tile_points, prod(coarse))
+    prepass_tile = min(tile_points, predictor.grid.points)
     needed = inference_bytes(prepass_tile, *sizes, THREAD_POINTS, threads=settings.threads, keep_ldos=False)
     check_memory("plan_tiles", needed, memory_MB)
-    batches = plan_batches(shape, settings.batches)
-    extrapolation = measure_extrapolation(model, atoms, shape, backend)
+    batches = plan_batches(grid.shape, settings.batches)
+    extrapolation = measure_extrapolation(model, atoms, grid, backend)
     check_extrapolation(extrapolation, accept=settings.accept_extrapolation)
     check_density(model, atoms, accept=settings.accept_extrapolation)
     if not model.descriptor(backend).whole_grid:  # else it has already computed all of it
-        log_time(predictor, shape)
+        log_time(predictor, grid)
     dos, features = predictor.predict_spectrum(tile_points, progress)
     conditions = {"temperature_K": model.temperature_K, "broadening_eV": model.broadening_eV}
-    grid = model.energies_of(atoms)
-    level = find_fermi_level(dos, grid, electrons, **conditions)
-    check_window(dos, grid, electrons, level, **conditions)
+    energies = model.energies_of(atoms)
+    level = find_fermi_level(dos, energies, electrons, **conditions)
+    check_window(dos, energies, electrons, level, **conditions)
     deviations = {}
     if model.error_bars is not None:
-        slope = fermi_weights(grid, level, **conditions).count_slope
-        energy, fermi_level = model.error_bars.deviations(features, atoms.get_volume(), float(dos @ slope))
+        slope = fermi_weights(energies, level, **conditions).count_slope
+        energy, fermi_level = model.error_bars.deviations(features, grid.volume, float(dos @ slope))
         deviations = {
             "energy_deviation_eV_per_atom": energy / len(atoms),
             "fermi_level_deviation_eV": fermi_level,
         }
     return PredictionPlan(
-        shape=shape,
-        density_shape=density_shape,
+        shape=grid.shape,
+        density_shape=shape,
         ecut_sample_Ry=ecut_sample_Ry,
         batches=batches,
         tile_points=tile_points,
@@ -207,28 +212,28 @@ def make_plan(
 
 
 def choose_sampling(
-    model: ModelBundle, atoms: Atoms, shape: tuple[int, int, int], settings: Inference, *, keep_ldos: bool = False
-) -> tuple[tuple[int, int, int], float | None]:
-    """The grid that is predicted for a density's grid `shape`, and its cutoff in Ry; None where both grids are one.
+    model: ModelBundle, grid: RealGrid, settings: Inference, *, keep_ldos: bool = False
+) -> tuple[RealGrid, float | None]:
+    """The grid that is predicted for a density's grid, and its cutoff in Ry; None where both grids are one.
 
     Where the LDOS is kept it is that of the density's grid. Raises InputError for a cutoff above the model's.
     """
     cutoff = sampling_cutoff(settings.ecut_sample_Ry, model.ecut_sample_Ry, model.ecutrho_Ry)
-    sampled = sampling_shape(np.asarray(atoms.cell), shape, cutoff)
-    if cutoff == model.ecutrho_Ry or sampled == shape:
-        return shape, None
+    sampled = sampling_shape(grid.cell, grid.shape, cutoff)
+    if cutoff == model.ecutrho_Ry or sampled == grid.shape:
+        return grid, None
     if keep_ldos:
         logger.info("grid: with the LDOS kept, all points of the density's grid are predicted")
-        return shape, None
-    return sampled, cutoff
+        return grid, None
+    return RealGrid(grid.cell, sampled), cutoff
 
 
-def log_time(predictor: StructurePredictor, shape: tuple[int, int, int]) -> None:
+def log_time(predictor: StructurePredictor, grid: RealGrid) -> None:
     """Log how long a prediction will take, estimated from a small part of its pre-pass on one thread."""
-    part = split_compactly(Region.whole(predictor.shape), THREAD_POINTS)[0]
+    part = split_compactly(predictor.grid.whole, THREAD_POINTS)[0]
     started = time.perf_counter()
     predictor.predict(part, np.zeros((predictor.network.energies, 0)))
-    seconds = (time.perf_counter() - started) / part.points * (prod(shape) + prod(predictor.shape))
+    seconds = (time.perf_counter() - started) / part.points * (grid.points + predictor.grid.points)
     logger.info("time: about %.3g s of one core, shared by all threads and ranks", seconds)
 
 

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from nearsight.descriptors.interface import Descriptor, check_elements
 from nearsight.errors import NearsightError
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region, split_compactly
 from nearsight.grids.tiles import THREAD_POINTS
 from nearsight.inference.network import FoldedNetwork, fold_network
@@ -54,7 +55,7 @@ class TilePrediction:
 
 @dataclass(frozen=True)
 class StructurePredictor:
-    """A model and a structure on a grid of `shape`, ready to predict any region of it on `threads` threads.
+    """A model and a structure on a grid, ready to predict any region of it on `threads` threads.
 
     reach_A: the cutoff of the descriptors.
     """
@@ -62,7 +63,7 @@ class StructurePredictor:
     network: FoldedNetwork
     source: DescriptorSource
     atoms: Atoms
-    shape: tuple[int, int, int]
+    grid: RealGrid
     reach_A: float
     threads: int
 
@@ -72,7 +73,7 @@ class StructurePredictor:
         Bitwise the same fields whatever regions the grid is cut into. Raises NearsightError where a number is not
         finite.
         """
-        near = atoms_near(self.atoms, self.shape, region, self.reach_A)
+        near = atoms_near(self.atoms, self.grid, region, self.reach_A)
         lengths, origin = region.shape, region.origin
         fields = np.empty((*lengths, projection.shape[1]))
         ldos = np.empty((*lengths, self.network.energies), dtype=np.float32) if keep_ldos else None
@@ -99,17 +100,17 @@ class StructurePredictor:
             for chunk_total, chunk_seconds in pool.map(predict_chunk, split_compactly(region, THREAD_POINTS)):
                 total += chunk_total
                 seconds.add(chunk_seconds)
-        voxel = self.atoms.get_volume() / np.prod(self.shape)
-        return TilePrediction(region, self.network.dos(total, region.points, voxel), fields, ldos, seconds, total)
+        dos = self.network.dos(total, region.points, self.grid.voxel)
+        return TilePrediction(region, dos, fields, ldos, seconds, total)
 
     def predict_spectrum(
         self, tile_points: int, progress: Callable[[Iterable], Iterable] = iter
     ) -> tuple[np.ndarray, np.ndarray]:
         """DOS of the whole grid in 1/eV, shape (energies,), and mean of the network's features, shape (width,)."""
         no_fields = np.zeros((self.network.energies, 0))
-        tiles = split_compactly(Region.whole(self.shape), tile_points)
+        tiles = split_compactly(self.grid.whole, tile_points)
         parts = [self.predict(tile, no_fields) for tile in progress(tiles)]
-        features = np.sum([part.features for part in parts], axis=0) / np.prod(self.shape)
+        features = np.sum([part.features for part in parts], axis=0) / self.grid.points
         return np.sum([part.dos for part in parts], axis=0), features
 
 
@@ -127,7 +128,7 @@ def one_torch_thread() -> Iterator[None]:
 def prepare_predictor(
     model: ModelBundle,
     atoms: Atoms,
-    shape: tuple[int, int, int],
+    grid: RealGrid,
     *,
     backend: str | None = None,
     precision: str,
@@ -145,38 +146,37 @@ def prepare_predictor(
     network = fold_network(model, precision)
     return StructurePredictor(
         network=network,
-        source=make_source(descriptor, atoms, shape, network.input_dtype),
+        source=make_source(descriptor, atoms, grid, network.input_dtype),
         atoms=atoms,
-        shape=shape,
+        grid=grid,
         reach_A=descriptor.cutoff_A,
         threads=threads,
     )
 
 
-def make_source(descriptor: Descriptor, atoms: Atoms, shape: tuple[int, int, int], dtype: np.dtype) -> DescriptorSource:
+def make_source(descriptor: Descriptor, atoms: Atoms, grid: RealGrid, dtype: np.dtype) -> DescriptorSource:
     """How chunks get their descriptors. Where only whole grids can be computed, one array is held in memory."""
     if descriptor.whole_grid:
-        whole = np.empty((*shape, descriptor.components), dtype=dtype)
-        descriptor.compute(atoms, shape, Region.whole(shape), whole)
+        whole = np.empty((*grid.shape, descriptor.components), dtype=dtype)
+        descriptor.compute(atoms, grid, grid.whole, whole)
         return lambda _, region: np.ascontiguousarray(whole[region.slices()])
 
     def compute(near: Atoms, region: Region) -> np.ndarray:
-        return descriptor.compute(near, shape, region, np.empty((*region.shape, descriptor.components), dtype))
+        return descriptor.compute(near, grid, region, np.empty((*region.shape, descriptor.components), dtype))
 
     return compute
 
 
-def atoms_near(atoms: Atoms, shape: tuple[int, int, int], region: Region, reach_A: float) -> Atoms:
+def atoms_near(atoms: Atoms, grid: RealGrid, region: Region, reach_A: float) -> Atoms:
     """The atoms of which some periodic image may be within `reach_A` of a grid point of the region, in their order.
 
     Compares distances between lattice planes along each axis: a few more atoms than needed, never too few.
     """
-    cell = np.asarray(atoms.cell)
     # distances between opposite faces of the cell
-    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    heights = 1 / np.linalg.norm(np.linalg.inv(grid.cell), axis=0)
     near = np.ones(len(atoms), dtype=bool)
     scaled = atoms.get_scaled_positions(wrap=False)
-    for axis, ((start, stop), n) in enumerate(zip(region, shape, strict=True)):
+    for axis, ((start, stop), n) in enumerate(zip(region, grid.shape, strict=True)):
         margin = reach_A / heights[axis] + 1e-9
         length = (stop - 1 - start) / n
         # the way from the lower end of the interval, less the margin, upwards around the cell

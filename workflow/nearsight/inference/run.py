@@ -23,6 +23,7 @@ from nearsight.energies.total import FreeEnergy
 from nearsight.errors import ConvergenceError
 from nearsight.files import sha256_of, write_json, write_text
 from nearsight.grids.plane_waves import fft_shape
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region, check_region, split_compactly
 from nearsight.inference.batch import predict_batch
 from nearsight.inference.folder import Request, check_disk, check_folder, claim_folder, sha256_of_structure
@@ -122,14 +123,14 @@ def predict_structure(
 
     def start() -> PredictionPlan:
         check_structure(atoms)
-        FourierGrid(np.asarray(atoms.cell), shape, model.ecutrho_Ry)
+        grid = FourierGrid(np.asarray(atoms.cell), shape, model.ecutrho_Ry)
         request = Request(sha256_of_structure(atoms), sha256_of(files.weights))
         check_folder(folder, request, [files.bundle, files.weights, *inputs], overwrite=overwrite)
-        for warning in model.descriptor(backend).warnings(atoms, shape):
+        for warning in model.descriptor(backend).warnings(atoms, grid):
             logger.warning("structure: %s", warning)
-        sampled, _ = choose_sampling(model, atoms, shape, settings)
+        sampled, _ = choose_sampling(model, grid, settings)
         ldos_bytes = 0 if region is None else 4 * region.points * model.energy_grid.count
-        check_costs(atoms, shape, sampled, folder, ldos_bytes, settings, comm)
+        check_costs(atoms, shape, sampled.shape, folder, ldos_bytes, settings, comm)
         placed = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
         placed.info = {GRID_SHAPE: list(shape)}
         text = structure_text(placed)
@@ -254,8 +255,9 @@ def write_ldos(
     progress: Callable[[Iterable, str], Iterable],
 ) -> None:
     """Write the LDOS of a region of the density's grid, one tile in memory at a time."""
+    grid = RealGrid(atoms.cell, plan.density_shape)
     predictor = prepare_predictor(
-        model, atoms, plan.density_shape, backend=plan.backend, precision=plan.precision, threads=settings.threads
+        model, atoms, grid, backend=plan.backend, precision=plan.precision, threads=settings.threads
     )
     record = {"region": region, "grid_shape": plan.density_shape, "backend": plan.backend, "precision": plan.precision}
     variables = {"energy": model.energies_of(atoms).energies_eV, **variables_of_atoms(atoms)}

@@ -14,6 +14,7 @@ from ase import Atoms
 
 from nearsight.descriptors.bispectrum import Settings
 from nearsight.descriptors.bispectrum.components import component_order
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 
 if TYPE_CHECKING:
@@ -24,15 +25,14 @@ CHUNK = 256
 
 
 def bispectrum_region(
-    atoms: Atoms, shape: tuple[int, int, int], settings: Settings, region: Region, out: np.ndarray, *, threads: int = 1
+    atoms: Atoms, grid: RealGrid, settings: Settings, region: Region, out: np.ndarray, *, threads: int = 1
 ) -> np.ndarray:
     """Fill `out`, shape (*lengths of region, components), on the CPU, in its own precision; the threads are torch's."""
     import torch
 
     kind = {"float32": torch.float32, "float64": torch.float64}[out.dtype.name]
-    axes = [np.arange(start, stop) / n for (start, stop), n in zip(region, shape, strict=True)]
-    fractions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    positions, cell = (torch.as_tensor(np.asarray(x), dtype=torch.float64) for x in (atoms.positions, atoms.cell))
+    fractions = grid.fractions(region).reshape(-1, 3)
+    positions, cell = (torch.as_tensor(x, dtype=torch.float64) for x in (atoms.positions, grid.cell))
     values = np.empty((len(fractions), out.shape[-1]), dtype=out.dtype)
     with torch.no_grad():
         for low in range(0, len(fractions), CHUNK):

@@ -11,6 +11,7 @@ from nearsight.descriptors.bispectrum import Settings
 from nearsight.descriptors.bispectrum.components import identity_component, number_of_components
 from nearsight.descriptors.interface import Descriptor, describe, make_descriptor
 from nearsight.errors import NearsightError
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 
 if TYPE_CHECKING:
@@ -45,30 +46,28 @@ class BispectrumDescriptor(Descriptor):
         """LAMMPS computes the whole grid."""
         return self.settings.backend == "lammps"
 
-    def compute(
-        self, atoms: Atoms, shape: tuple[int, int, int], region: Region, out: np.ndarray, *, threads: int = 1
-    ) -> np.ndarray:
+    def compute(self, atoms: Atoms, grid: RealGrid, region: Region, out: np.ndarray, *, threads: int = 1) -> np.ndarray:
         """Fill `out`; the order of the components is that of `component_order`, once per triple if chemical."""
         if self.whole_grid:
-            _, values = self._by_lammps(atoms, shape)
+            _, values = self._by_lammps(atoms, grid)
             out[...] = values[region.slices()]
             return out
         backend = importlib.import_module(f"{__package__}.{BACKENDS[self.settings.backend]}")
-        return backend.bispectrum_region(atoms, shape, self.settings, region, out, threads=threads)
+        return backend.bispectrum_region(atoms, grid, self.settings, region, out, threads=threads)
 
     def compute_share(
-        self, atoms: Atoms, shape: tuple[int, int, int], dtype: np.dtype, comm: "Comm", *, threads: int = 1
+        self, atoms: Atoms, grid: RealGrid, dtype: np.dtype, comm: "Comm", *, threads: int = 1
     ) -> tuple[Region, np.ndarray]:
         """This rank's region; LAMMPS cuts the grid itself."""
         if not self.whole_grid:
-            return super().compute_share(atoms, shape, dtype, comm, threads=threads)
-        region, values = self._by_lammps(atoms, shape, comm)
+            return super().compute_share(atoms, grid, dtype, comm, threads=threads)
+        region, values = self._by_lammps(atoms, grid, comm)
         return region, values.astype(dtype, copy=False)
 
-    def warnings(self, atoms: Atoms, shape: tuple[int, int, int]) -> list[str]:
+    def warnings(self, atoms: Atoms, grid: RealGrid) -> list[str]:
         """Atoms on grid points: the bispectrum jumps there."""
-        scaled = atoms.get_scaled_positions() * shape
-        away = np.abs(scaled - np.round(scaled)) / shape @ np.abs(np.asarray(atoms.cell))
+        scaled = atoms.get_scaled_positions() * grid.shape
+        away = np.abs(scaled - np.round(scaled)) / grid.shape @ np.abs(grid.cell)
         touching = int((np.linalg.norm(away, axis=1) < 1e-10).sum())
         if touching == 0:
             return []
@@ -77,17 +76,14 @@ class BispectrumDescriptor(Descriptor):
             "LAMMPS defines it, and jumps. Shift the structure against the grid by a fraction of a step."
         ]
 
-    def verify(
-        self, atoms: Atoms, shape: tuple[int, int, int], region: Region, values: np.ndarray, points: int
-    ) -> None:
+    def verify(self, atoms: Atoms, grid: RealGrid, region: Region, values: np.ndarray, points: int) -> None:
         """Component 0 has a closed form, (1 + Σ w fc)³."""
-        super().verify(atoms, shape, region, values, points)
+        super().verify(atoms, grid, region, values, points)
         if values.size == 0 or self.settings.chemical or min(self.settings.weights.values(), default=1.0) < 0:
             return  # no closed form, or none that is far from 0
         lengths = values.shape[:3]
         chosen = np.unravel_index(np.unique(np.linspace(0, np.prod(lengths) - 1, points).astype(int)), lengths)
-        starts = [start for start, _ in region]
-        places = (np.stack(chosen, axis=1) + starts) / shape @ np.asarray(atoms.cell)
+        places = (np.stack(chosen, axis=1) + region.origin) / grid.shape @ grid.cell
         expected = identity_component(atoms, places, self.cutoff_A, self.settings.rmin0, self.settings.weights)
         deviation = (np.abs(values[(*chosen, 0)] - expected) / np.maximum(np.abs(expected), 1.0)).max()
         if not deviation < TOLERANCES[values.dtype.name]:
@@ -96,10 +92,10 @@ class BispectrumDescriptor(Descriptor):
                 "Are two atoms in one place, is one within 1e-10 Å of a grid point, or is the backend's build faulty?"
             )
 
-    def _by_lammps(self, atoms: Atoms, shape: tuple[int, int, int], comm: "Comm | None" = None):
+    def _by_lammps(self, atoms: Atoms, grid: RealGrid, comm: "Comm | None" = None):
         from nearsight.descriptors.bispectrum import lammps
 
-        return lammps.bispectrum_share(atoms, shape, self.settings, self.elements, comm)
+        return lammps.bispectrum_share(atoms, grid.shape, self.settings, self.elements, comm)
 
 
 def bispectrum(
@@ -110,7 +106,6 @@ def bispectrum(
     region: Region | None = None,
     threads: int = 1,
     out: np.ndarray | None = None,
-    comm: "Comm | None" = None,
     **settings,
 ) -> np.ndarray:
     """Bispectrum of the atoms around every point of a grid, shape (*shape, components), or of a region of it.
@@ -119,4 +114,4 @@ def bispectrum(
     arguments and the errors are those of `descriptors.interface.describe`.
     """
     descriptor = make_descriptor(settings, set(atoms.symbols), kind="bispectrum")
-    return describe(descriptor, atoms, shape, precision=precision, region=region, threads=threads, out=out, comm=comm)
+    return describe(descriptor, atoms, shape, precision=precision, region=region, threads=threads, out=out)

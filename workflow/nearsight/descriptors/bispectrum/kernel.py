@@ -8,6 +8,7 @@ from ase import Atoms
 
 from nearsight.descriptors.bispectrum import Settings
 from nearsight.errors import InputError, MissingProgramError
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 
 #: Environment variable that forces an instruction set: avx512, avx2 or portable.
@@ -39,7 +40,7 @@ def instruction_set() -> str:
 
 def bispectrum_region(
     atoms: Atoms,
-    shape: tuple[int, int, int],
+    grid: RealGrid,
     settings: Settings,
     region: Region,
     out: np.ndarray,
@@ -62,11 +63,11 @@ def bispectrum_region(
     try:
         compute(
             out=out,
-            cell=np.ascontiguousarray(atoms.cell, dtype=float),
+            cell=np.ascontiguousarray(grid.cell),
             positions=np.ascontiguousarray(atoms.positions, dtype=float),
             weights=np.array([settings.weights.get(symbol, 1.0) for symbol in symbols]),
             cutoffs=np.full(len(symbols), settings.cutoff_A),
-            shape=shape,
+            shape=grid.shape,
             start=start,
             stop=stop,
             twojmax=settings.twojmax,

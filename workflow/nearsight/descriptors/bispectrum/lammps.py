@@ -88,7 +88,7 @@ def _local_region(instance, shape: tuple[int, int, int], components: int) -> tup
     table = instance.extract_compute("bispectrum", LMP_STYLE_LOCAL, LMP_TYPE_ARRAY)
     rows = instance.extract_compute("bispectrum", LMP_STYLE_LOCAL, LMP_SIZE_ROWS)
     if rows <= 0 or not table:
-        return ((0, 0), (0, 0), (0, 0)), np.empty((0, 0, 0, components))
+        return Region((0, 0), (0, 0), (0, 0)), np.empty((0, 0, 0, components))
     table = instance.numpy.darray(table, rows, LEADING_COLUMNS + components)
     first, last = (table[row, :3].astype(int) for row in (0, -1))
     lengths = last - first + 1
@@ -103,4 +103,4 @@ def _local_region(instance, shape: tuple[int, int, int], components: int) -> tup
     if (first < 0).any() or (last >= np.array(shape)).any():
         raise NearsightError(f"LAMMPS: expected grid points within {shape}, got {first.tolist()}..{last.tolist()}.")
     values = np.ascontiguousarray(block[..., LEADING_COLUMNS:].transpose(2, 1, 0, 3))
-    return tuple(zip(first.tolist(), (last + 1).tolist(), strict=True)), values
+    return Region(*zip(first.tolist(), (last + 1).tolist(), strict=True)), values

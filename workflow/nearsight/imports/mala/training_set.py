@@ -14,6 +14,7 @@ from ase import Atoms
 from nearsight.descriptors.interface import Descriptor, check_elements
 from nearsight.errors import InputError
 from nearsight.files import read_json
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 from nearsight.imports.kernels import Broadening
 from nearsight.imports.mala.arrays import read_field, without_xyz
@@ -109,9 +110,9 @@ def atoms_of_facts(facts: dict, path: Path | str) -> Atoms:
 
 def compare_descriptors(descriptor: Descriptor, atoms: Atoms, values: np.ndarray, path: Path) -> None:
     """Raise InputError where MALA's descriptors of a structure, on a plane of the grid, are not ours."""
-    shape = tuple(values.shape[:3])
-    plane = Region((0, 1), *((0, n) for n in shape[1:]))
-    ours = descriptor.compute(atoms, shape, plane, np.empty((*plane.shape, descriptor.components)))
+    grid = RealGrid(atoms.cell, values.shape[:3])
+    plane = Region((0, 1), *((0, n) for n in grid.shape[1:]))
+    ours = descriptor.compute(atoms, grid, plane, np.empty((*plane.shape, descriptor.components)))
     spread = np.maximum(np.std(values[plane.slices()], axis=(0, 1, 2), dtype=float), 1e-12)
     error = float((np.abs(values[plane.slices()] - ours).max(axis=(0, 1, 2)) / spread).max())
     logger.info("%s: descriptors differ from ours by %.1e of their spread", path.name, error)
