@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from nearsight.descriptors.bispectrum import Settings, kernel, lammps
 from nearsight.descriptors.bispectrum.components import number_of_components
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region
 from nearsight.structures.lammps import start_lammps
 
@@ -74,7 +75,7 @@ def time_native(atoms, shape, region, settings, out, name, threads=1, clock=time
     """Seconds per point of the native kernel."""
     os.environ[kernel.INSTRUCTION_SET] = name
     start = clock()
-    kernel.bispectrum_region(atoms, shape, settings, region, out, threads=threads)
+    kernel.bispectrum_region(atoms, RealGrid(atoms.cell, shape), settings, region, out, threads=threads)
     seconds = clock() - start
     del os.environ[kernel.INSTRUCTION_SET]
     return seconds / (out.size // out.shape[-1])

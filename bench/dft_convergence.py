@@ -8,6 +8,7 @@ predictions do it, and compared with pw.x's band energy and -TS. What pw.x leave
 """
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def measure(study: Study, pseudopotentials: dict[str, Pseudopotential], work: Pa
                 continue
             dft = dft.model_copy(update={"kpoints": fold(dft.kpoints, repeat)})
             label = say(change)
-            folder = work / name.replace(" ", "_") / (label or "study").replace(" ", "_")
+            folder = work / re.sub(r"\W+", "-", f"{name} {label or 'study'}")
             results[label] = compute(atoms, dft, temperature_K, pseudopotentials, folder)
             if label:
                 energies = [found.energies["total_free_energy"] for found in (results[label], results[""])]

@@ -10,6 +10,7 @@ from nearsight.descriptors.bispectrum import Settings
 from nearsight.descriptors.bispectrum.compute import bispectrum
 from nearsight.descriptors.bispectrum.kernel import bispectrum_region
 from nearsight.descriptors.interface import make_descriptor
+from nearsight.grids.real import RealGrid
 from nearsight.grids.regions import Region, split_evenly, split_in_runs
 
 SHAPE = (9, 6, 11)
@@ -40,7 +41,7 @@ def test_many_atoms_need_the_memory_of_the_region_alone():
     big = atoms.repeat((count, count, count))
     shape = (count * 10,) * 3
     out = np.empty((1, 2, 4, 14))
-    make_descriptor({"kind": "bispectrum", "twojmax": 4}, ["Be"]).compute(big, shape, region, out)
+    make_descriptor({"kind": "bispectrum", "twojmax": 4}, ["Be"]).compute(big, RealGrid(big.cell, shape), region, out)
     small = bispectrum(atoms, (10, 10, 10), twojmax=4)
     np.testing.assert_allclose(out, small[0:1, 0:2, 0:4], rtol=1e-9)
 
@@ -48,8 +49,9 @@ def test_many_atoms_need_the_memory_of_the_region_alone():
 def test_progress_and_interrupt():
     atoms = random_atoms(np.random.default_rng(2))
     seen = []
-    options = Settings(twojmax=4), Region.whole((40, 40, 40)), np.empty((40, 40, 40, 14))
-    bispectrum_region(atoms, (40, 40, 40), *options, progress=seen.append)
+    grid = RealGrid(atoms.cell, (40, 40, 40))
+    options = Settings(twojmax=4), grid.whole, np.empty((40, 40, 40, 14))
+    bispectrum_region(atoms, grid, *options, progress=seen.append)
     assert seen == sorted(seen)
     assert len(seen) > 3
     assert 0 <= seen[0] <= seen[-1] <= 1
@@ -58,7 +60,7 @@ def test_progress_and_interrupt():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bispectrum_region(atoms, (40, 40, 40), *options, threads=2, progress=stop)
+        bispectrum_region(atoms, grid, *options, threads=2, progress=stop)
 
 
 @settings(max_examples=50, deadline=None)

@@ -24,7 +24,7 @@ class RealGrid:
         if cell.shape != (3, 3) or not abs(np.linalg.det(cell)) > 1e-9:
             raise InputError(f"cell: expected three independent lattice vectors in Å, got {cell.tolist()}.")
         if len(self.shape) != 3 or min(self.shape) < 1:
-            raise InputError(f"grid: expected one of three dimensions, got the shape {tuple(self.shape)}.")
+            raise InputError(f"grid: expected a grid of three dimensions, got the shape {tuple(self.shape)}.")
         object.__setattr__(self, "cell", cell)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
