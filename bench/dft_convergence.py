@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: What is made finer: keys of the section `dft`, for the lattice's own cell of four atoms.
 FINER = (
     {"kpoints": [12, 6, 9]},
+    {"kpoints": [16, 8, 12]},
     {"kpoints": [20, 12, 12]},
     {"ecutwfc_Ry": 40.0, "ecutrho_Ry": 160.0},
     {"ecutwfc_Ry": 60.0, "ecutrho_Ry": 240.0},
@@ -71,11 +72,15 @@ def main() -> None:
 
 def cells_of(study: Study) -> dict[str, tuple[Atoms, list[int], float]]:
     """Cells, how often they repeat the lattice's own, and the temperature of their electrons in K."""
-    thermal = read_structure(ROOT / "config/beryllium/train-16-600.extxyz@0")
+    frames = {"16 atoms, -0.5 %": ("train-16-m05", 298.0), "16 atoms, +1 %": ("train-16-p10", 298.0)}
+    frames["16 atoms, 600 K"] = ("train-16-600", 600.0)
+    crystals = {"crystal": 0.0, "crystal, -2 %": -2.0}
     return {
-        "crystal, 298 K": (strained_cell(study, "be64", 0.0), [1, 1, 1], 298.0),
-        "crystal, -2 %": (strained_cell(study, "be64", -2.0), [1, 1, 1], 298.0),
-        "16 atoms, 600 K": (thermal, [2, 2, 1], 600.0),
+        **{name: (strained_cell(study, "be64", strain), [1, 1, 1], 298.0) for name, strain in crystals.items()},
+        **{
+            name: (read_structure(ROOT / f"config/beryllium/{frame}.extxyz@0"), [2, 2, 1], temperature_K)
+            for name, (frame, temperature_K) in frames.items()
+        },
     }
 
 
