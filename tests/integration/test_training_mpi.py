@@ -30,9 +30,12 @@ from nearsight.study.sections import Perceptron
 snapshots, _ = describe_snapshots([Path(p) for p in sys.argv[1::2]], [Path(p) for p in sys.argv[2::2]])
 rows = ShuffledRows(snapshots, *measure_scalings(snapshots, 5, 9), 40, 7, memory_bytes=0)
 network = build_network(Perceptron(hidden=[16]), 5, 9, 7)
-shared, alone = (measure_features(network, rows, torch.device("cpu"), comm) for comm in (MPI.COMM_WORLD, None))
-for one, other in zip((shared.gram, shared.features, shared.targets), (alone.gram, alone.features, alone.targets)):
-    np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+fields = [np.random.default_rng(1).normal(size=snapshot.shape) for snapshot in snapshots]
+shared, alone = (
+    measure_features(network, rows, fields, torch.device("cpu"), comm) for comm in (MPI.COMM_WORLD, None)
+)
+for name, expected in vars(alone).items():
+    np.testing.assert_allclose(getattr(shared, name), expected, rtol=1e-12, atol=1e-14)
 """
 
 

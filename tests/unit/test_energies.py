@@ -14,6 +14,7 @@ from nearsight import units
 from nearsight.energies import FourierGrid, density_energies, ion, total_free_energy
 from nearsight.energies.core_charge import core_coefficients, form_factor
 from nearsight.energies.disk import DiskArray, Scratch
+from nearsight.energies.double_counting import double_counting_potential
 from nearsight.energies.hartree import hartree_energy
 from nearsight.energies.ion import ion_energy
 from nearsight.energies.method import functional_of
@@ -28,7 +29,7 @@ from nearsight.energies.screening import (
     unscreened_energy,
 )
 from nearsight.energies.structure_factor import structure_factor
-from nearsight.energies.xc import FUNCTIONALS, xc_terms
+from nearsight.energies.xc import FUNCTIONALS, xc_potential, xc_terms
 from nearsight.errors import InputError, StorageError
 from nearsight.ldos import EnergyGrid, density_from_ldos, dos_from_ldos, fermi_weights, find_fermi_level
 from nearsight.reference.pseudopotential import CoreCharge, read_pseudopotential, read_pseudopotentials
@@ -411,6 +412,40 @@ def test_potential_is_the_derivative_of_the_energy(cell, grid, functional):
 
 
 # core charge
+
+
+@pytest.mark.parametrize("functional", ["PBE", "PZ"])
+def test_xc_potential_on_the_grid(cell, grid, functional):
+    """∫ v_xc n as `xc_terms` has it without any divergence."""
+    atoms, density, files = cell
+    valence = grid.coefficients(density)
+    total = valence + core_coefficients(atoms, {"Be": files["Be"].core}, grid)
+    potential = xc_potential(total, grid, functional)
+    found = np.sum(potential * grid.field(valence)) * grid.voxel
+    assert found == pytest.approx(xc_terms(valence, total, grid, functional).potential, rel=1e-9)
+
+
+@pytest.mark.parametrize("functional", ["PBE", "PZ"])
+def test_an_error_of_the_density_in_the_double_counting(tmp_path, cell, grid, functional):
+    """-∫ φ δn against the difference of two whole calculations."""
+    atoms, density, _ = cell
+    density = 0.8 * density + 0.2 * density.mean()  # nowhere so small that v_xc bends within the change
+    files = read_pseudopotentials({"Be": upf(tmp_path / "Be.upf", functional=functional)})
+    potential = double_counting_potential(density, atoms, files, ECUTRHO_Ry, screened=False)
+    change = smooth_density(grid, [[0.2, 0.4, 0.7]], 1.0, width=0.9)
+    change -= change.mean()
+
+    def terms(amount):
+        found = density_energies(atoms, density + amount * change, files, ecutrho_Ry=ECUTRHO_Ry)
+        return -found.hartree + found.xc - found.xc_potential
+
+    amount = 1e-5
+    expected = (terms(amount) - terms(-amount)) / (2 * amount)
+    assert -np.sum(potential * change) * grid.voxel == pytest.approx(expected, rel=1e-5)
+    # no wave of this cell is longer than 10 Å
+    np.testing.assert_array_equal(
+        double_counting_potential(density, atoms, files, ECUTRHO_Ry, screened=True), potential
+    )
 
 
 def test_form_factor_of_a_gaussian():

@@ -238,7 +238,7 @@ def test_a_share_of_the_points_is_the_same_in_every_epoch(pairs, memory):
     rows = make_rows(pairs, memory, share=0.3)
     first, second = (np.sort(np.concatenate([x for x, _, _ in rows.epoch(epoch)])[:, 2]) for epoch in (1, 2))
     np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(first, np.sort(np.concatenate([x for x, _, _ in rows.in_order()])[:, 2]))
+    np.testing.assert_array_equal(first, np.sort(np.concatenate([x for _, (x, _, _) in rows.in_order()])[:, 2]))
     assert len(first) == rows.points == sum(len(x) for x, _, _ in rows.epoch(3))
     assert rows.batches == len(list(rows.epoch(1)))
     which = np.concatenate([which for _, _, which in rows.epoch(1)])
@@ -276,7 +276,7 @@ def test_the_shuffle_mixes_snapshots(pairs, monkeypatch):
 @pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
 def test_in_order(pairs, memory):
     rows = make_rows(pairs, memory)
-    x = np.concatenate([part for part, _, _ in rows.in_order()])
+    x = np.concatenate([part for _, (part, _, _) in rows.in_order()])
     snapshots, _ = describe(pairs)
     np.testing.assert_array_equal(x, measure_scalings(snapshots, 5, 9)[0].apply(all_rows(pairs)[0]))
 

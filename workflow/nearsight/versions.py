@@ -9,7 +9,7 @@ STAGES = {
     "structures": 1,
     "reference": 2,
     "descriptors": 3,
-    "training": 6,
+    "training": 7,
     "inference": 6,
     "energies": 3,
     "figures": 1,

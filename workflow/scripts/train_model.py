@@ -15,6 +15,8 @@ import torch
 from nearsight.datasets import atoms_of, open_dataset
 from nearsight.descriptors.interface import make_descriptor
 from nearsight.energies.continuation import SHARES, sampling_losses, smallest_cutoff
+from nearsight.energies.double_counting import double_counting_potential
+from nearsight.energies.method import functional_of
 from nearsight.energies.screening import (
     LONG_WAVE_A,
     Response,
@@ -44,13 +46,14 @@ from nearsight.model.domain import SAMPLES, TrainingDomain, density_range, measu
 from nearsight.model.last_layer import (
     ErrorBars,
     calibrate_bars,
+    count_errors,
+    energy_rows,
     head_of,
-    mean_errors,
     measure_features,
     refit_layer,
 )
 from nearsight.model.network import LdosNetwork, build_network
-from nearsight.model.projections import energy_projections, measure_dos, projection_spread
+from nearsight.model.projections import EnergyWeights, energy_weights, measure_dos, projection_spread
 from nearsight.model.scaling import Scaling
 from nearsight.model.training import train, write_history
 from nearsight.mpi import check_ranks, on_rank_0, run_parallel_job, world
@@ -105,7 +108,8 @@ def main(arguments: argparse.Namespace) -> None:
             f"--train-descriptors: expected {count} files, one per --train-reference, got "
             f"{len(arguments.train_descriptors)}."
         )
-    texts = texts_of(pseudopotentials_of(arguments), data)
+    pseudopotentials = pseudopotentials_of(arguments)
+    texts = texts_of(pseudopotentials, data)
     network = build_network(settings.network, data.components, data.energy_grid.count, arguments.seed)
     parts = snapshots[:count], snapshots[count:]
     shares = settings.points_share, 1.0
@@ -122,13 +126,12 @@ def main(arguments: argparse.Namespace) -> None:
     screening_k_A = on_rank_0(comm, lambda: fit_screening(parts[0], data))
     ecut_sample_Ry = on_rank_0(comm, lambda: choose_sampling(parts[0], data))
     broadening_errors = on_rank_0(comm, lambda: measure_broadening_errors(parts[0], data.broadening_eV))
-    projections = None
+    weights = None
     if settings.projection_loss > 0 or settings.refit_last_layer or settings.error_bars:
         spectra = on_rank_0(comm, lambda: [measure_dos(part) for part in parts])
         # of the scaled LDOS
-        projections = [
-            energy_projections(part, data, dos) * scalings[1].scale[:, None]
-            for part, dos in zip(parts, spectra, strict=True)
+        weights = [
+            energy_weights(part, data, dos).scaled(scalings[1].scale) for part, dos in zip(parts, spectra, strict=True)
         ]
     logger.info(
         "%d training points (%s), %d validation points, %d components, %d energies; prepared in %.1f s",
@@ -153,7 +156,7 @@ def main(arguments: argparse.Namespace) -> None:
         settings,
         network,
         *rows,
-        projections=projections and in_units_of_spread(projections, parts[0], scalings[1], arguments.seed),
+        projections=weights and in_units_of_spread(weights, parts[0], scalings[1], arguments.seed),
         identity=hash_settings({key: provenance[key] for key in determining}),
         checkpoint=arguments.checkpoint,
         history=arguments.history,
@@ -162,7 +165,7 @@ def main(arguments: argparse.Namespace) -> None:
     network.cpu().load_state_dict(result.weights)
     if settings.points_share < 1:  # means over whole snapshots, which are streamed
         rows[0] = ShuffledRows(parts[0], *scalings, settings.batch_size, arguments.seed, memory_bytes=0)
-    error_bars = finish_network(settings, network, rows, projections, comm)
+    error_bars = finish_network(settings, network, rows, weights, data, pseudopotentials, comm)
     if comm is not None and comm.rank > 0:
         return
     bundle = ModelBundle(
@@ -203,9 +206,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def in_units_of_spread(
-    projections: list[np.ndarray], training: list[Snapshot], scaling: Scaling, seed: int
+    weights: list[EnergyWeights], training: list[Snapshot], scaling: Scaling, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Projections of the scaled LDOS for the loss, of the training and the validation snapshots."""
+    projections = [part.projections for part in weights]
     spread = projection_spread(training, projections[0] / scaling.scale[:, None], seed)
     return projections[0] / spread, projections[1] / spread
 
@@ -214,18 +218,49 @@ def finish_network(
     settings: Training,
     network: LdosNetwork,
     rows: list[ShuffledRows],
-    projections: list[np.ndarray] | None,
+    weights: list[EnergyWeights] | None,
+    data: DataDescription,
+    pseudopotentials: dict[str, Pseudopotential],
     comm: "Comm | None",
 ) -> ErrorBars | None:
     """Solve for the last layer where the settings say so, and then measure the network's error bars."""
     if not (settings.refit_last_layer or settings.error_bars):
         return None
-    moments = [measure_features(network, part, torch.device("cpu"), comm) for part in rows]
+    moments = []
+    for part in rows:
+        potentials = on_rank_0(comm, lambda part=part: potentials_of(part.snapshots, data, pseudopotentials))
+        moments.append(measure_features(network, part, potentials, torch.device("cpu"), comm))
+    energies = [energy_rows(*pair) for pair in zip(moments, weights, strict=True)]
     if settings.refit_last_layer:
-        refit_layer(network, *moments, (projections[0][..., 1], projections[1][..., 1]))
+        refit_layer(network, moments[0].gram, *energies)
     if not settings.error_bars:
         return None
-    return calibrate_bars(*moments, mean_errors(moments[1], head_of(network), projections[1]))
+    layer = head_of(network)
+    errors = [count_errors(moments[1], layer, weights[1].count), energies[1].errors(layer)]
+    return calibrate_bars(*moments, np.stack(errors, axis=1))
+
+
+def potentials_of(
+    snapshots: list[Snapshot], data: DataDescription, pseudopotentials: dict[str, Pseudopotential]
+) -> list[np.ndarray | None]:
+    """How each snapshot's energy feels errors of its density, on its grid in eV; None where that is not known."""
+    try:
+        functional_of(select_pseudopotentials(data.elements, pseudopotentials))
+    except InputError as error:  # as of PAW, for which predictions have no total free energy either
+        logger.warning("last layer: it is fitted to band energies and entropies alone. %s", error)
+        return [None] * len(snapshots)
+    found = []
+    for snapshot in snapshots:
+        with open_dataset(snapshot.reference) as reference:
+            if "density" not in reference:
+                logger.warning("last layer: %s has no density; its energy is fitted without", snapshot.reference)
+                found.append(None)
+                continue
+            atoms, density = atoms_of(reference), reference["density"].values
+        screened = response_of(snapshot, data) is not None
+        potential = double_counting_potential(density, atoms, pseudopotentials, data.ecutrho_Ry, screened=screened)
+        found.append(potential.astype(np.float32))
+    return found
 
 
 def texts_of(pseudopotentials: dict[str, Pseudopotential], data: DataDescription) -> dict[str, str]:

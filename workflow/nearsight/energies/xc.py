@@ -119,6 +119,23 @@ def xc_terms(valence: Array, total: Array, grid: FourierGrid, functional: str = 
     return XcTerms(energy=grid.sum(fsum(energies)) * unit, potential=grid.sum(fsum(potentials)) * unit)
 
 
+def xc_potential(total: Array, grid: FourierGrid, functional: str = "PBE") -> np.ndarray:
+    """v_xc = ∂e/∂n - 2 ∇·[(∂e/∂σ) ∇n] of a total density in eV, shape of the grid; its waves are cut at the sphere.
+
+    total: coefficients of valence and core in 1/Å³. All fields are in memory: for small cells.
+    """
+    evaluate = FUNCTIONALS[functional]
+    planes = list(planes_with_slopes(total, grid, evaluate))
+    n, slope = np.stack([plane for plane, _ in planes]), np.stack([slope for _, slope in planes], axis=1)
+    squared = np.square(slope).sum(axis=0)
+    _, by_density, by_gradient = evaluate(np.abs(n) * units.BOHR_A**3, squared * units.BOHR_A**8)
+    result = grid.coefficients(by_density)
+    flow = [grid.coefficients(2 * by_gradient * np.sign(n) * one * units.BOHR_A**5) for one in slope]
+    for i in range(grid.shape[0]):
+        result[i] -= 1j * sum(G * one[i] for G, one in zip(grid.plane_of_G(i), flow, strict=True))
+    return units.HARTREE_eV * grid.field(result)
+
+
 def planes_with_slopes(
     field: Array, grid: FourierGrid, functional: Functional
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:

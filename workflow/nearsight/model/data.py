@@ -228,20 +228,26 @@ class ShuffledRows:
         else:
             yield from self._from_files(generator)
 
-    def in_order(self, comm: "Comm | None" = None) -> Iterator[Rows]:
-        """All rows once in the order of the files, in blocks, which the ranks take in turn: for a validation loss."""
+    def in_order(self, comm: "Comm | None" = None) -> Iterator[tuple[int, Rows]]:
+        """All rows once in the order of the files, in blocks, which the ranks take in turn: for sums over all rows.
+
+        Each block comes with the number of its first row.
+        """
         return self._in_order() if comm is None else islice(self._in_order(), comm.rank, None, comm.size)
 
-    def _in_order(self) -> Iterator[Rows]:
+    def _in_order(self) -> Iterator[tuple[int, Rows]]:
         if self.in_memory:
             rows = self._all_rows()
             for start in range(0, self.points, BLOCK_POINTS):
-                yield tuple(part[start : start + BLOCK_POINTS] for part in rows)
+                yield start, tuple(part[start : start + BLOCK_POINTS] for part in rows)
             return
+        start = 0
         for number, snapshot in enumerate(self.snapshots):
             with SnapshotReader(snapshot) as reader:
                 for block in blocks_of(snapshot.shape):
-                    yield self._read(reader, block, number)
+                    rows = self._read(reader, block, number)
+                    yield start, rows
+                    start += len(rows[0])
 
     def _read(self, reader: "SnapshotReader", block: Block, number: int) -> Rows:
         rows = reader.read(block)

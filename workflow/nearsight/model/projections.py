@@ -5,6 +5,7 @@ energy and the entropy by ∫ (ε - μ) f δD dε and their entropy's share, bec
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,20 +27,39 @@ def measure_dos(snapshots: Sequence[Snapshot]) -> np.ndarray:
     return np.stack(spectra)
 
 
-def energy_projections(snapshots: Sequence[Snapshot], data: DataDescription, dos: np.ndarray) -> np.ndarray:
-    """Weights of the density and of the energy's share, shape (snapshots, energies, 2).
+@dataclass(frozen=True)
+class EnergyWeights:
+    """Weights of integrals over energy for each snapshot, shape (S, E): they turn errors of an LDOS into these.
 
-    With an LDOS in 1/(eV Å³): electrons/Å³ and eV/Å³. dos: of the snapshots, shape (snapshots, energies), 1/eV; it
-    gives each its Fermi level.
+    count: of the density; share: of band energy and entropy at a fixed number of electrons, eV; slope: of the states at
+    the Fermi level, ∂n/∂μ in 1/eV; states: mean of these, from the DOS, 1/(eV Å³), shape (S,).
     """
-    projections = []
+
+    count: np.ndarray
+    share: np.ndarray
+    slope: np.ndarray
+    states: np.ndarray
+
+    def scaled(self, scale: np.ndarray) -> "EnergyWeights":
+        """The same for an LDOS that is divided by `scale`, shape (E,)."""
+        return EnergyWeights(self.count * scale, self.share * scale, self.slope * scale, self.states)
+
+    @property
+    def projections(self) -> np.ndarray:
+        """Density and the energy's share, shape (S, E, 2)."""
+        return np.stack([self.count, self.share], axis=-1)
+
+
+def energy_weights(snapshots: Sequence[Snapshot], data: DataDescription, dos: np.ndarray) -> EnergyWeights:
+    """Weights for an LDOS in 1/(eV Å³); dos: of the snapshots, shape (S, E), 1/eV; gives each its Fermi level."""
+    rows = []
     for snapshot, spectrum in zip(snapshots, dos, strict=True):
         conditions = (snapshot.temperature_K, data.broadening_eV)
         level = find_fermi_level(spectrum, data.energy_grid, snapshot.electrons, *conditions)
-        weights = fermi_weights(data.energy_grid, level, *conditions)
-        share = weights.band_energy - level * weights.count + weights.entropy_energy
-        projections.append(np.stack([weights.count, share], axis=1))
-    return np.stack(projections)
+        found = fermi_weights(data.energy_grid, level, *conditions)
+        share = found.band_energy - level * found.count + found.entropy_energy
+        rows.append((found.count, share, found.count_slope, spectrum @ found.count_slope / snapshot.volume_A3))
+    return EnergyWeights(*(np.stack(part) for part in zip(*rows, strict=True)))
 
 
 def projection_spread(snapshots: Sequence[Snapshot], projections: np.ndarray, seed: int) -> np.ndarray:

@@ -211,7 +211,7 @@ def measure_loss(
     network.eval()
     total = 0.0
     with torch.inference_mode():
-        for x, y, which in rows.in_order(comm):
+        for _, (x, y, which) in rows.in_order(comm):
             x, y, which = (torch.from_numpy(part).to(device) for part in (x, y, which))
             total += float(loss(network(x), y, which)) * len(y)
     return (total if comm is None else comm.allreduce(total)) / rows.points
