@@ -72,8 +72,7 @@ def main() -> None:
 
 def cells_of(study: Study) -> dict[str, tuple[Atoms, list[int], float]]:
     """Cells, how often they repeat the lattice's own, and the temperature of their electrons in K."""
-    frames = {"16 atoms, -0.5 %": ("train-16-m05", 298.0), "16 atoms, +1 %": ("train-16-p10", 298.0)}
-    frames["16 atoms, 600 K"] = ("train-16-600", 600.0)
+    frames = {"16 atoms, -0.5 %": ("train-16-m05", 298.0), "16 atoms, 600 K": ("train-16-600", 600.0)}
     crystals = {"crystal": 0.0, "crystal, -2 %": -2.0}
     return {
         **{name: (strained_cell(study, "be64", strain), [1, 1, 1], 298.0) for name, strain in crystals.items()},

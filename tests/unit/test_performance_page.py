@@ -32,6 +32,7 @@ BENCHES = {
     ("beryllium", "front"): "front.table",
     ("beryllium", "restart"): "restart.table",
     ("beryllium", "held-out"): "held_out.table",
+    ("beryllium", "convergence"): "dft_convergence.table",
     ("aluminium", "states"): "accuracy.states_table",
     ("beryllium-oxide", "states"): "accuracy.states_table",
 }
