@@ -23,18 +23,19 @@ def main() -> None:
     """Predict, print the table, write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("config/beryllium.yaml"), help="a study that was run")
+    parser.add_argument("--model", help="name or folder of another model than the study's")
     parser.add_argument("--threads", type=int, default=2, help="threads of the predictions (2)")
     parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
     parser.add_argument("--page", type=Path, help="page whose table 'states' is replaced")
     arguments = parser.parse_args()
-    rows = measure(load_study(arguments.study), arguments.threads)
+    rows = measure(load_study(arguments.study), arguments.model, arguments.threads)
     report(rows, states_table, arguments.output / "accuracy.csv", arguments.page, "states")
 
 
-def measure(study: Study, threads: int) -> Iterator[dict]:
-    """A row for each validation and test snapshot."""
+def measure(study: Study, model: str | None, threads: int) -> Iterator[dict]:
+    """A row for each validation and test snapshot; model: None for the study's own."""
     results = Path("results") / study.study
-    model = ModelFiles.find(results / "model")
+    model = ModelFiles.find(model or results / "model")
     for snapshot in tqdm(study.snapshot_names("validation", "test"), desc="cells", disable=None):
         yield evaluate(study, model, snapshot, results / "accuracy" / snapshot, threads)
 
