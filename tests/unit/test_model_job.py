@@ -129,7 +129,7 @@ def test_screening_is_fitted_to_the_training_cells(script, tmp_path, caplog):
     caplog.set_level("INFO", logger="nearsight")
     data = SimpleNamespace(energy_grid=EnergyGrid(-12.0, 0.5, 48), broadening_eV=0.5, electrons_per_element={"Be": 2.0})
     metals = [long_snapshot(tmp_path / f"{seed}.h5", 2.4, seed) for seed in range(6)]
-    assert script.fit_screening(metals, data) == pytest.approx(2.4, rel=0.01)
+    assert script.fit_screening([script.response_of(metal, data) for metal in metals]) == pytest.approx(2.4, rel=0.01)
     assert "from 6 snapshots with waves longer than 10 Å (prior: Thomas-Fermi, 2.170" in caplog.text
 
 

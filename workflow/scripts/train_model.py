@@ -123,7 +123,8 @@ def main(arguments: argparse.Namespace) -> None:
         ShuffledRows(part, *scalings, settings.batch_size, arguments.seed, MEMORY_BYTES, share)
         for part, share in zip(parts, shares, strict=True)
     ]
-    screening_k_A = on_rank_0(comm, lambda: fit_screening(parts[0], data))
+    responses = on_rank_0(comm, lambda: [response_of(snapshot, data) for snapshot in parts[0]])
+    screening_k_A = on_rank_0(comm, lambda: fit_screening(responses))
     ecut_sample_Ry = on_rank_0(comm, lambda: choose_sampling(parts[0], data))
     broadening_errors = on_rank_0(comm, lambda: measure_broadening_errors(parts[0], data.broadening_eV))
     weights = None
@@ -165,7 +166,7 @@ def main(arguments: argparse.Namespace) -> None:
     network.cpu().load_state_dict(result.weights)
     if settings.points_share < 1:  # means over whole snapshots, which are streamed
         rows[0] = ShuffledRows(parts[0], *scalings, settings.batch_size, arguments.seed, memory_bytes=0)
-    error_bars = finish_network(settings, network, rows, weights, data, pseudopotentials, comm)
+    error_bars = finish_network(settings, network, rows, weights, responses, data, pseudopotentials, comm)
     if comm is not None and comm.rank > 0:
         return
     bundle = ModelBundle(
@@ -219,16 +220,23 @@ def finish_network(
     network: LdosNetwork,
     rows: list[ShuffledRows],
     weights: list[EnergyWeights] | None,
+    responses: list[Response | None],
     data: DataDescription,
     pseudopotentials: dict[str, Pseudopotential],
     comm: "Comm | None",
 ) -> ErrorBars | None:
-    """Solve for the last layer where the settings say so, and then measure the network's error bars."""
+    """Solve for the last layer where the settings say so, and then measure the network's error bars.
+
+    responses: of the training snapshots.
+    """
     if not (settings.refit_last_layer or settings.error_bars):
         return None
+    others = on_rank_0(comm, lambda: [response_of(snapshot, data) for snapshot in rows[1].snapshots])
     moments = []
-    for part in rows:
-        potentials = on_rank_0(comm, lambda part=part: potentials_of(part.snapshots, data, pseudopotentials))
+    for part, found in zip(rows, (responses, others), strict=True):
+        potentials = on_rank_0(
+            comm, lambda part=part, found=found: potentials_of(part.snapshots, found, data, pseudopotentials)
+        )
         moments.append(measure_features(network, part, potentials, torch.device("cpu"), comm))
     energies = [energy_rows(*pair) for pair in zip(moments, weights, strict=True)]
     if settings.refit_last_layer:
@@ -241,25 +249,33 @@ def finish_network(
 
 
 def potentials_of(
-    snapshots: list[Snapshot], data: DataDescription, pseudopotentials: dict[str, Pseudopotential]
+    snapshots: list[Snapshot],
+    responses: list[Response | None],
+    data: DataDescription,
+    pseudopotentials: dict[str, Pseudopotential],
 ) -> list[np.ndarray | None]:
-    """How each snapshot's energy feels errors of its density, on its grid in eV; None where that is not known."""
+    """How each snapshot's energy feels errors of its density, on its grid in eV; None where that is not known.
+
+    responses: of the snapshots; long waves of one that has such a response are not the model's (energies.screening).
+    """
     try:
         functional_of(select_pseudopotentials(data.elements, pseudopotentials))
     except InputError as error:  # as of PAW, for which predictions have no total free energy either
         logger.warning("last layer: it is fitted to band energies and entropies alone. %s", error)
         return [None] * len(snapshots)
     found = []
-    for snapshot in snapshots:
+    for snapshot, response in zip(snapshots, responses, strict=True):
         with open_dataset(snapshot.reference) as reference:
             if "density" not in reference:
                 logger.warning("last layer: %s has no density; its energy is fitted without", snapshot.reference)
                 found.append(None)
                 continue
             atoms, density = atoms_of(reference), reference["density"].values
-        screened = response_of(snapshot, data) is not None
-        potential = double_counting_potential(density, atoms, pseudopotentials, data.ecutrho_Ry, screened=screened)
-        found.append(potential.astype(np.float32))
+        found.append(
+            double_counting_potential(
+                density, atoms, pseudopotentials, data.ecutrho_Ry, screened=response is not None
+            ).astype(np.float32)
+        )
     return found
 
 
@@ -288,9 +304,9 @@ def mean_energies(snapshots: list[Snapshot]) -> dict[str, float]:
     return {f"mean_{name}_eV_per_atom": sum(values) / len(values) for name, values in found.items() if values}
 
 
-def fit_screening(snapshots: list[Snapshot], data: DataDescription) -> float | None:
+def fit_screening(responses: list[Response | None]) -> float | None:
     """The k in 1/Å by which the training cells' electrons follow long waves; None where no cell has them."""
-    found = [one for one in (response_of(snapshot, data) for snapshot in snapshots) if one is not None]
+    found = [one for one in responses if one is not None]
     if not found:
         logger.info(
             "screening: no training snapshot is a metal with waves longer than %g Å; predictions use the "

@@ -16,7 +16,7 @@ from nearsight.energies.fourier import Array, FourierGrid
 from nearsight.energies.method import functional_of
 from nearsight.energies.screening import LONG_WAVE_A
 from nearsight.energies.xc import xc_potential
-from nearsight.reference.pseudopotential import Pseudopotential
+from nearsight.reference.pseudopotential import Pseudopotential, select_pseudopotentials
 
 #: Share of the valence density by which it is changed to differentiate v_xc.
 STEP = 1e-5
@@ -25,15 +25,16 @@ STEP = 1e-5
 def double_counting_potential(
     density: Array, atoms: Atoms, pseudopotentials: Mapping[str, Pseudopotential], ecutrho_Ry: float, *, screened: bool
 ) -> np.ndarray:
-    """φ on the density's grid in eV, but for a constant.
+    """φ on the density's grid in eV, of mean 0.
 
     density: valence, 1/Å³, shape (nx, ny, nz); screened: leave out waves longer than LONG_WAVE_A, of which predictions
     take the response of a metal instead (nearsight.energies.screening). For small cells: a dozen fields in memory.
     """
     grid = FourierGrid(atoms.cell.array, density.shape, ecutrho_Ry)
     valence = grid.coefficients(density)
-    core = core_coefficients(atoms, {element: found.core for element, found in pseudopotentials.items()}, grid)
-    functional = functional_of({element: pseudopotentials[element] for element in set(atoms.symbols)})
+    chosen = select_pseudopotentials(atoms.symbols, pseudopotentials)
+    functional = functional_of(chosen)
+    core = core_coefficients(atoms, {element: found.core for element, found in chosen.items()}, grid)
     # ∫ f_xc n is the derivative of v_xc as the valence density is scaled
     changed = [(1 + sign * STEP) * valence + (0 if core is None else core) for sign in (1, -1)]
     more, less = (xc_potential(total, grid, functional) for total in changed)

@@ -87,19 +87,17 @@ def measure_features(
 ) -> FeatureMoments:
     """Moments of a network's features over all rows, of which each rank takes a share; memory: that of a block.
 
-    potentials: φ of each snapshot on its grid in eV (nearsight.energies.double_counting), None where it is not known
-    and counts as 0.
+    potentials: φ of each snapshot on its grid in eV, of mean 0 (nearsight.energies.double_counting); None where it is
+    not known and counts as 0.
     """
     width, energies, count = network.head.in_features, network.outputs, len(rows.snapshots)
     gram = torch.zeros(width + 1, width + 1, dtype=torch.float64, device=device)
     features, felt_features = torch.zeros(2, count, width + 1, dtype=torch.float64, device=device)
     targets, felt_targets = torch.zeros(2, count, energies, dtype=torch.float64, device=device)
-    potential = np.zeros(sum(one.points for one in rows.snapshots), dtype=np.float32)
-    for end, one, phi in zip(
-        np.cumsum([one.points for one in rows.snapshots]), rows.snapshots, potentials, strict=True
-    ):
-        if phi is not None:
-            potential[end - one.points : end] = phi.ravel()
+    sizes = [snapshot.points for snapshot in rows.snapshots]
+    potential = np.zeros(sum(sizes), dtype=np.float32)
+    for part, phi in zip(np.split(potential, np.cumsum(sizes)[:-1]), potentials, strict=True):
+        part[:] = 0 if phi is None else phi.ravel()
     network.eval()
     with torch.inference_mode():
         for start, (x, y, which) in rows.in_order(comm):
