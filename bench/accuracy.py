@@ -76,20 +76,20 @@ def states_table(rows: Sequence[dict]) -> list[str]:
         lines.append([name, role, str(len(those)), str(atoms), *errors, f"{density:.2f}"])
     test = [row for row in rows if row["role"] == "test" and not row["refused"]]
     text = render_table(header, lines).splitlines()
-    return [*text, "", describe(test)] if len(test) > 1 else text
+    if len(test) < 2:
+        return text
+    return [*text, "", describe(*energies_and_errors(test), [row["error_bar_meV_per_atom"] for row in test])]
 
 
-def describe(test: Sequence[dict]) -> str:
-    """Errors of all test cells together, and how often their error bars cover them."""
-    energies, errors = energies_and_errors(test)
+def describe(energies: np.ndarray, errors: np.ndarray, bars: Sequence[float | None]) -> str:
+    """Errors of all test cells together, and how often their error bars cover them, if there are any; meV/atom."""
     r_squared = 1 - (errors**2).sum() / ((energies - energies.mean()) ** 2).sum()
-    mean = np.abs(errors).mean()
-    text = f"All {len(test)} test cells that a prediction takes: MAE {mean:.2f} meV/atom, R² {r_squared:.5f}."
-    bars = [row["error_bar_meV_per_atom"] for row in test]
+    count, mean = len(errors), np.abs(errors).mean()
+    text = f"All {count} test cells that a prediction takes: MAE {mean:.2f} meV/atom, R² {r_squared:.5f}."
     if None in bars:
         return text
     within = [int((np.abs(errors) <= n * np.array(bars)).sum()) for n in (1, 2)]
-    return f"{text} Within one error bar (standard deviation): {within[0]} of {len(test)}, within two: {within[1]}."
+    return f"{text} Within one error bar (standard deviation): {within[0]} of {count}, within two: {within[1]}."
 
 
 def energies_and_errors(rows: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:

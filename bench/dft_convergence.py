@@ -12,39 +12,33 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 from equation_of_state import strained_cell
+from extrapolation import compute
+from free_energy import error_of_eigenvalues
 from tables import report
 from tqdm import tqdm
 
-from nearsight.errors import NearsightError
 from nearsight.evaluation.summary import render_table
-from nearsight.grids.energies import EnergyGrid
-from nearsight.grids.plane_waves import fft_shape
-from nearsight.ldos import integrate_dos
-from nearsight.reference.espresso.one_pass import gaussian
-from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
-from nearsight.reference.espresso.programs import Launch
-from nearsight.reference.espresso.scf import run_scf
-from nearsight.reference.pseudopotential import Pseudopotential, read_pseudopotentials
+from nearsight.evaluation.variants import describe_changes
 from nearsight.structures.io import read_structure
 from nearsight.study.reading import load_study
-from nearsight.study.sections import Dft, Ldos, Study, fold
+from nearsight.study.sections import Study, fold
 
 ROOT = Path(__file__).resolve().parents[1]
+
+#: The densest k-set, and the largest cell in atoms that is computed with it.
+DENSEST = [20, 12, 12]
+LARGEST_DENSE = 4
 
 #: What is made finer: keys of the section `dft`, for the lattice's own cell of four atoms.
 FINER = (
     {"kpoints": [12, 6, 9]},
     {"kpoints": [16, 8, 12]},
-    {"kpoints": [20, 12, 12]},
+    {"kpoints": DENSEST},
     {"ecutwfc_Ry": 40.0, "ecutrho_Ry": 160.0},
     {"ecutwfc_Ry": 60.0, "ecutrho_Ry": 240.0},
 )
-
-#: The largest cell that is computed with the densest k-set, in atoms.
-LARGEST_DENSE = 4
 
 #: What is changed of the LDOS: the study's own, other widths and steps, other ends of the window.
 WINDOWS = (
@@ -64,9 +58,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("bench/results"), help="folder for the rows")
     parser.add_argument("--page", type=Path, help="page whose table 'convergence' is replaced")
     arguments = parser.parse_args()
-    study = load_study(ROOT / "config/beryllium.yaml")
-    pseudopotentials = read_pseudopotentials({"Be": Path("results") / study.study / "pseudo/Be.upf"})
-    rows = measure(study, pseudopotentials, arguments.work)
+    rows = measure(load_study(ROOT / "config/beryllium.yaml"), arguments.work)
     report(rows, table, arguments.output / "dft-convergence.csv", arguments.page, "convergence")
 
 
@@ -83,68 +75,34 @@ def cells_of(study: Study) -> dict[str, tuple[Atoms, list[int], float]]:
     }
 
 
-def measure(study: Study, pseudopotentials: dict[str, Pseudopotential], work: Path) -> Iterator[dict]:
+def measure(study: Study, work: Path) -> Iterator[dict]:
     """A row for each cell and change: how the free energy changes (dft), or what it is off (LDOS)."""
     for name, (atoms, repeat, temperature_K) in tqdm(cells_of(study).items(), desc="cells", disable=None):
-        results = {}
+        found = {}
         for change in ({}, *FINER):
             dft = study.dft.model_copy(update=change)
-            if dft.kpoints == [20, 12, 12] and len(atoms) > LARGEST_DENSE:
+            if dft.kpoints == DENSEST and len(atoms) > LARGEST_DENSE:
                 continue
             dft = dft.model_copy(update={"kpoints": fold(dft.kpoints, repeat)})
-            label = say(change)
-            folder = work / re.sub(r"\W+", "-", f"{name} {label or 'study'}")
-            results[label] = compute(atoms, dft, temperature_K, pseudopotentials, folder)
+            label = describe_changes(change)
+            folder = work / re.sub(r"\W+", "-", f"{name} {label or 'study'}").strip("-")
+            found[label] = compute(atoms, dft, temperature_K, folder, Path("results") / study.study)
             if label:
-                energies = [found.energies["total_free_energy"] for found in (results[label], results[""])]
-                yield row(name, label, "change", (energies[0] - energies[1]) / len(atoms))
+                energies = [one.energies["total_free_energy"] for one in (found[label], found[""])]
+                energy = round(1e3 * (energies[0] - energies[1]) / len(atoms), 3)
+                yield {"cell": name, "setting": label, "kind": "change", "meV_per_atom": energy}
         for change in WINDOWS:
             ldos = study.ldos.model_copy(update=change).in_cell(atoms)
-            yield row(name, say(change), "error", error_of(results[""], ldos, temperature_K))
-
-
-def say(change: dict) -> str:
-    """A change in words: `kpoints 12×6×9`."""
-    values = {key: "×".join(map(str, value)) if isinstance(value, list) else value for key, value in change.items()}
-    return ", ".join(f"{key} {value}" for key, value in values.items())
-
-
-def row(cell: str, change: str, kind: str, energy_eV_per_atom: float | None) -> dict:
-    """One number of the table."""
-    energy = None if energy_eV_per_atom is None else round(1e3 * energy_eV_per_atom, 3)
-    return {"cell": cell, "setting": change, "kind": kind, "meV_per_atom": energy}
-
-
-def compute(
-    atoms: Atoms, dft: Dft, temperature_K: float, pseudopotentials: dict[str, Pseudopotential], folder: Path
-) -> ElectronicStructure:
-    """What pw.x finds; an existing run is reused."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scf = folder / "scf"
-    if not scf.exists():
-        grid = fft_shape(atoms.cell.array, dft.ecutrho_Ry)
-        run_scf(atoms, grid, pseudopotentials, dft, temperature_K, Launch(), scf, folder / "scf.out")
-    return read_electronic_structure(xml_of(scf))
-
-
-def error_of(result: ElectronicStructure, ldos: Ldos, temperature_K: float) -> float | None:
-    """Error of band energy and -TS of the broadened eigenvalues, eV/atom; None where no Fermi level fits."""
-    grid: EnergyGrid = ldos.grid
-    spread = gaussian(grid.energies_eV[:, None, None] - result.eigenvalues, ldos.broadening_eV)
-    dos = np.einsum("ekb,k->e", spread, result.weights)
-    try:
-        found = integrate_dos(dos, grid, result.electrons, temperature_K, ldos.broadening_eV)
-    except NearsightError:
-        return None
-    expected = result.band_energy + result.energies["entropy_energy"]
-    return (found.band_energy_eV + found.entropy_energy_eV - expected) / len(result.atoms)
+            error = error_of_eigenvalues(found[""], ldos.grid, ldos.broadening_eV, temperature_K=temperature_K)
+            energy = None if error is None else round(error, 3)
+            yield {"cell": name, "setting": describe_changes(change), "kind": "error", "meV_per_atom": energy}
 
 
 def table(rows: Sequence[dict]) -> list[str]:
     """A line for each setting, a column for each cell, from the rows of the CSV; meV/atom."""
-    cells = list(dict.fromkeys(found["cell"] for found in rows))
-    settings = dict.fromkeys((found["kind"], found["setting"]) for found in rows)
-    numbers = {(found["kind"], found["setting"], found["cell"]): found["meV_per_atom"] for found in rows}
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    settings = dict.fromkeys((row["kind"], row["setting"]) for row in rows)
+    numbers = {(row["kind"], row["setting"], row["cell"]): row["meV_per_atom"] for row in rows}
     lines = []
     for kind, setting in settings:
         what = setting if kind == "change" else f"error of the LDOS: {setting or 'as in the study'}"

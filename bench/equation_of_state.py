@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from nearsight.evaluation.summary import render_table
 from nearsight.files import write_whole
-from nearsight.grids.plane_waves import fft_shape
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
 from nearsight.structures.builders import build_structure
@@ -47,10 +46,8 @@ def main() -> None:
     for strain in tqdm(STRAINS_PERCENT, desc="strains", disable=None):
         atoms = strained_cell(study, name, strain)
         folder = arguments.work / f"{study.study}-{name}" / f"{strain:+g}"
-        folder.mkdir(parents=True, exist_ok=True)
-        grid = fft_shape(np.asarray(atoms.cell), study.dft.ecutrho_Ry)
         # the k-point grid is the lattice's own
-        dft = compute(atoms, grid, study.dft, arguments.temperature_K, folder, results)
+        dft = compute(atoms, study.dft, arguments.temperature_K, folder, results).energies["total_free_energy"]
         settings = Inference(batches=1, accept_extrapolation=True)
         target = folder / "prediction"
         found = predict_structure(

@@ -18,7 +18,7 @@ from nearsight.files import read_json
 from nearsight.grids.plane_waves import fft_shape
 from nearsight.inference.run import ModelFiles, predict_structure
 from nearsight.mpi import alone
-from nearsight.reference.espresso.outputs import read_electronic_structure, xml_of
+from nearsight.reference.espresso.outputs import ElectronicStructure, read_electronic_structure, xml_of
 from nearsight.reference.espresso.programs import Launch
 from nearsight.reference.espresso.scf import run_scf
 from nearsight.reference.pseudopotential import read_pseudopotentials
@@ -59,7 +59,7 @@ def main() -> None:
         )
         plan = read_json(folder / "plan.json")
         settings = study.dft_of(next(iter(study.structures)))
-        expected = compute(atoms, grid, settings, TEMPERATURE_K, folder, results)
+        expected = compute(atoms, settings, TEMPERATURE_K, folder, results).energies["total_free_energy"]
         error = 1e3 * (energies.total - expected) / len(atoms)
         score = max(plan["descriptor_score"], plan["rdf_score"])
         rows.append((name, len(atoms), plan["descriptor_score"], plan["rdf_score"], score, error))
@@ -73,13 +73,15 @@ def main() -> None:
         writer.writerows((*row[:2], *(f"{value:.4g}" for value in row[2:])) for row in rows)
 
 
-def compute(atoms: Atoms, grid: tuple, settings: Dft, temperature_K: float, folder: Path, results: Path) -> float:
-    """Total free energy by pw.x, eV; its run is kept in `folder`, the pseudopotentials are those in `results`."""
+def compute(atoms: Atoms, settings: Dft, temperature_K: float, folder: Path, results: Path) -> ElectronicStructure:
+    """What pw.x finds; its run is kept in `folder`, the pseudopotentials are those in `results`."""
     scf = folder / "scf"
     if not scf.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        grid = fft_shape(atoms.cell.array, settings.ecutrho_Ry)
         pseudopotentials = read_pseudopotentials({e: results / "pseudo" / f"{e}.upf" for e in set(atoms.symbols)})
         run_scf(atoms, grid, pseudopotentials, settings, temperature_K, Launch(), scf, folder / "scf.out")
-    return read_electronic_structure(xml_of(scf)).energies["total_free_energy"]
+    return read_electronic_structure(xml_of(scf))
 
 
 def structures(results: Path, temperature_K: float) -> dict[str, Atoms]:

@@ -64,12 +64,17 @@ WINDOWS = ((-5.0, 10.9), (-4.0, 10.9), (-3.5, 10.9), (-5.0, 9.6))
 
 
 def error_of_eigenvalues(
-    result: ElectronicStructure, grid: EnergyGrid, broadening_eV: float, corrected: bool
+    result: ElectronicStructure,
+    grid: EnergyGrid,
+    broadening_eV: float,
+    *,
+    corrected: bool = True,
+    temperature_K: float = TEMPERATURE_K,
 ) -> float | None:
     """Error of band energy and -TS of the DOS of eigenvalues, meV/atom; None: the corrected level has several roots."""
     dos = broadened_dos(result, grid, broadening_eV)
     try:
-        found = integrate_dos(dos, grid, result.electrons, TEMPERATURE_K, broadening_eV if corrected else None)
+        found = integrate_dos(dos, grid, result.electrons, temperature_K, broadening_eV if corrected else None)
     except NearsightError:
         return None
     expected = result.band_energy + result.energies["entropy_energy"]
@@ -86,7 +91,7 @@ def convergence(result: ElectronicStructure) -> list[dict]:
             "spacing_eV": spacing,
             "broadening_eV": s,
             **{
-                key: error_of_eigenvalues(result, EnergyGrid.from_window(*window, spacing), s, corrected)
+                key: error_of_eigenvalues(result, EnergyGrid.from_window(*window, spacing), s, corrected=corrected)
                 for key, corrected in (("on_meV", True), ("off_meV", False))
             },
         }

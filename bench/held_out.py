@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from accuracy import describe
 from ase import Atoms
 from restart import CELLS
 from tables import read_csv, report
 from tqdm import tqdm
 
-from nearsight.errors import UnknownStructureError
 from nearsight.evaluation.summary import render_table
-from nearsight.inference.plan import PredictionPlan
-from nearsight.inference.run import ModelFiles, predict_structure
-from nearsight.mpi import alone
+from nearsight.evaluation.variants import predict_anyway
+from nearsight.inference.run import ModelFiles
 from nearsight.structures.io import read_frames, read_structure
 from nearsight.study.reading import load_study
-from nearsight.study.sections import Inference, Study
+from nearsight.study.sections import Study
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,9 +58,10 @@ def all_cells(study: Study) -> list[Cell]:
     known = {row["snapshot"]: row["dft_eV_per_atom"] for row in read_csv(ROOT / "docs/beryllium-states.csv")}
     cells: dict[tuple[str, int], Cell] = {}
     for name, trajectory in study.trajectories.items():
-        for number in range(trajectory.snapshots.test):
+        if trajectory.snapshots.test == 0:
+            continue
+        for number, atoms in enumerate(read_frames(ROOT / trajectory.file)[: trajectory.snapshots.test]):
             if (snapshot := f"{name}-{number}") in known:
-                atoms = read_frames(ROOT / trajectory.file)[number]
                 key = Path(trajectory.file).name, number
                 cells[key] = Cell(snapshot, name, atoms, trajectory.temperature_K, known[snapshot])
     for row in read_csv(ROOT / "docs/beryllium-restart.csv"):
@@ -77,33 +77,19 @@ def all_cells(study: Study) -> list[Cell]:
 def measure(files: ModelFiles, cells: Sequence[Cell], threads: int) -> Iterator[dict]:
     """A row for each cell, those of a state together; refused: a prediction takes it only if told to."""
     for cell in tqdm(cells, desc="cells", disable=None):
-        total, bar, refused = predict(files, cell, threads)
+        with tempfile.TemporaryDirectory() as folder:
+            how = {"temperature_K": cell.temperature_K}
+            found, bar, refused = predict_anyway(files, cell.atoms, Path(folder) / "prediction", threads, **how)
         yield {
             "state": cell.state,
             "cell": cell.name,
             "atoms": len(cell.atoms),
             "temperature_K": cell.temperature_K,
             "dft_meV_per_atom": round(1e3 * cell.dft_eV_per_atom, 3),
-            "error_meV_per_atom": round(1e3 * (total / len(cell.atoms) - cell.dft_eV_per_atom), 3),
-            "error_bar_meV_per_atom": round(1e3 * bar, 3),
+            "error_meV_per_atom": round(1e3 * (found.total / len(cell.atoms) - cell.dft_eV_per_atom), 3),
+            "error_bar_meV_per_atom": None if bar is None else round(1e3 * bar, 3),
             "refused": refused,
         }
-
-
-def predict(files: ModelFiles, cell: Cell, threads: int) -> tuple[float, float, bool]:
-    """Total free energy in eV, its error bar in eV/atom, and whether the model refuses the cell as unknown."""
-    settings, how = Inference(batches=1, threads=threads), {"temperature_K": cell.temperature_K}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "prediction"
-        try:
-            energies, refused = predict_structure(files, cell.atoms, folder, settings, alone(), **how), False
-        except UnknownStructureError:
-            accepting = settings.model_copy(update={"accept_extrapolation": True})
-            energies, refused = predict_structure(files, cell.atoms, folder, accepting, alone(), **how), True
-        bar = PredictionPlan.from_file(folder / "plan.json").energy_deviation_eV_per_atom
-        if bar is None:
-            raise SystemExit("--model: expected a model with error bars (training.error_bars: true), got one without.")
-        return energies.total, bar, refused
 
 
 def table(rows: Sequence[Mapping]) -> list[str]:
@@ -114,28 +100,18 @@ def table(rows: Sequence[Mapping]) -> list[str]:
         states.setdefault(row["state"] + (" (refused)" if row["refused"] else ""), []).append(row)
     lines = []
     for state, those in states.items():
-        errors, bars = errors_and_bars(those)
+        errors, bars = columns(those, "error", "error_bar")
         atoms = " and ".join(str(n) for n in sorted({row["atoms"] for row in those}))
         numbers = ", ".join(f"{error:+.2f}" for error in errors)
-        lines.append([state, str(len(those)), atoms, numbers, f"{np.abs(errors).mean():.2f}", f"{bars.mean():.1f}"])
-    return [*render_table(header, lines).splitlines(), "", describe([row for row in rows if not row["refused"]])]
+        lines.append([state, str(len(those)), atoms, numbers, f"{np.abs(errors).mean():.2f}"])
+        lines[-1].append("" if None in bars else f"{np.mean(bars):.1f}")
+    taken = columns([row for row in rows if not row["refused"]], "dft", "error", "error_bar")
+    return [*render_table(header, lines).splitlines(), "", describe(*taken)]
 
 
-def describe(rows: Sequence[Mapping]) -> str:
-    """Errors of all cells that a prediction takes, and how often their error bars cover them."""
-    errors, bars = errors_and_bars(rows)
-    energies = np.array([row["dft_meV_per_atom"] for row in rows])
-    r_squared = 1 - (errors**2).sum() / ((energies - energies.mean()) ** 2).sum()
-    within = [int((np.abs(errors) <= n * bars).sum()) for n in (1, 2)]
-    return (
-        f"All {len(rows)} cells that a prediction takes: MAE {np.abs(errors).mean():.2f} meV/atom, R² {r_squared:.4f}. "
-        f"Within one error bar (standard deviation): {within[0]}, within two: {within[1]}."
-    )
-
-
-def errors_and_bars(rows: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:
-    """Errors of the free energy and their error bars, meV/atom."""
-    return tuple(np.array([row[f"{key}_meV_per_atom"] for row in rows]) for key in ("error", "error_bar"))
+def columns(rows: Sequence[Mapping], *names: str) -> list[np.ndarray]:
+    """Columns in meV/atom."""
+    return [np.array([row[f"{name}_meV_per_atom"] for row in rows]) for name in names]
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from ase import Atoms
 
 from nearsight.datasets import atoms_of, open_dataset, settings_of
+from nearsight.energies import FreeEnergy
 from nearsight.errors import NearsightError, UnknownStructureError
 from nearsight.evaluation.errors import mean_absolute_percentage_error
 from nearsight.evaluation.summary import render_table
@@ -39,17 +41,10 @@ def score_snapshot(files: ModelFiles, reference: Path, folder: Path, threads: in
         atoms, settings = atoms_of(dataset), settings_of(dataset)
         density = dataset["density"].values
         dft = {name: float(dataset[name]) for name in ("total_free_energy", "band_energy", "fermi_energy")}
-    how = {"shape": density.shape, "temperature_K": settings["temperature_K"], "overwrite": True}
-    inference, refused = Inference(batches=1, threads=threads), False
-    try:
-        energies = predict_structure(files, atoms, folder, inference, alone(), **how)
-    except UnknownStructureError:
-        refused = True
-        accepting = inference.model_copy(update={"accept_extrapolation": True})
-        energies = predict_structure(files, atoms, folder, accepting, alone(), **how)
+    how = {"shape": density.shape, "temperature_K": settings["temperature_K"]}
+    energies, bar, refused = predict_anyway(files, atoms, folder, threads, **how)
     with open_dataset(folder / "prediction.h5") as prediction:
         error = mean_absolute_percentage_error(prediction["density"].values, density)
-    bar = PredictionPlan.from_file(folder / "plan.json").energy_deviation_eV_per_atom
     per_atom = 1e3 / len(atoms)
     return {
         "atoms": len(atoms),
@@ -61,6 +56,24 @@ def score_snapshot(files: ModelFiles, reference: Path, folder: Path, threads: in
         "refused": refused,
         "error_bar_meV_per_atom": None if bar is None else 1e3 * bar,
     }
+
+
+def predict_anyway(
+    files: ModelFiles, atoms: Atoms, folder: Path, threads: int, **how: object
+) -> tuple[FreeEnergy, float | None, bool]:
+    """Energies of a prediction, its error bar in eV/atom if the model has them, and whether the model refuses it.
+
+    A structure that the model cannot know is predicted all the same. how: grid and temperature as `predict_structure`
+    takes them.
+    """
+    inference, refused = Inference(batches=1, threads=threads), False
+    try:
+        energies = predict_structure(files, atoms, folder, inference, alone(), overwrite=True, **how)
+    except UnknownStructureError:
+        refused = True
+        accepting = inference.model_copy(update={"accept_extrapolation": True})
+        energies = predict_structure(files, atoms, folder, accepting, alone(), overwrite=True, **how)
+    return energies, PredictionPlan.from_file(folder / "plan.json").energy_deviation_eV_per_atom, refused
 
 
 def measure_cost(files: ModelFiles, reference: Path) -> dict[str, float]:
